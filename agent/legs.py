@@ -1,0 +1,41 @@
+"""The vocabulary between the index, the trunk map and the matcher: one call leg as the index gives it back.
+
+Numbers in a leg are pseudonyms or, where the next question needs them, recovered with the key; trunks are still the
+switch's names. Nothing in here leaves the provider.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from protos.e164 import E164
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One record found for a called number.
+
+    Attributes:
+        called_in: the number as received, when it differs from the one asked for; None when it is the same.
+        sent_as_asked: whether the number asked for is the one that went downstream (True), or only the one that came
+            in while another was sent (False).
+        calling_matches: whether the question's calling number is this record's; None when either is unknown.
+        earliest, latest: the interval in which the seizure lies, aware UTC.
+        call_ref: pseudonym of the call id, joining rows of one call; None when the record has no call id.
+        source, row: where the record lies, for the operator's explanation.
+    """
+
+    called_in: E164 | None
+    sent_as_asked: bool
+    calling_matches: bool | None
+    earliest: datetime
+    latest: datetime
+    ingress_trunk: str | None
+    ingress_address: str | None
+    egress_trunk: str | None
+    egress_address: str | None
+    call_ref: int | None
+    disposition: str | None
+    source: str
+    row: int

@@ -1,0 +1,149 @@
+"""Exact bytes of questions and answers, and back, with every field rule of the .proto checked on the way in.
+
+What comes from outside is either a value of `protos.types` or a `ContractError` with a machine-readable reason, never
+anything else. Questions and answers are bound by the SHA-256 digest of the question's exact bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import protovalidate
+from google.protobuf.message import DecodeError, Message
+from hopback.v1 import lookup_pb2 as pb
+
+from protos.e164 import parse_e164
+from protos.identity import ProviderId, parse_provider_id
+from protos.types import Answer, ErrorReason, Handover, Outcome, Question, RefusalReason
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
+
+class ContractError(ValueError):
+    """The bytes are not what the contract says; `reason` is for machines, `fields` names the offending fields."""
+
+    def __init__(self, reason: ErrorReason, message: str, fields: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.fields = fields
+
+
+def unix_ms(time: datetime) -> int:
+    """Milliseconds since the epoch, rounded down; `time` must be aware."""
+    return (time - _EPOCH) // _MS
+
+
+def from_unix_ms(ms: int) -> datetime:
+    """The aware UTC time of `ms` milliseconds since the epoch."""
+    return _EPOCH + ms * _MS
+
+
+def digest(exact: bytes) -> bytes:
+    """SHA-256 of the exact bytes of a question or batch."""
+    return hashlib.sha256(exact).digest()
+
+
+def check(message: Message) -> None:
+    """Apply the field rules of the .proto.
+
+    Raises:
+        ContractError: INVALID_FIELD, naming the fields (never their values).
+    """
+    try:
+        protovalidate.validate(message)
+    except protovalidate.ValidationError as error:
+        fields = tuple(
+            dict.fromkeys(
+                ".".join(element.field_name for element in violation.proto.field.elements)
+                for violation in error.violations
+            )
+        )
+        rules = "; ".join(f"{name}: {v.proto.message}" for name, v in zip(fields, error.violations, strict=False))
+        raise ContractError(ErrorReason.INVALID_FIELD, f"invalid field: {rules}", fields) from None
+
+
+def _parse(message: Message, data: bytes) -> None:
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        raise ContractError(
+            ErrorReason.MALFORMED, f"not a {message.DESCRIPTOR.name}: the bytes don't parse as protobuf"
+        ) from None
+    check(message)
+
+
+def encode_question(question: Question) -> bytes:
+    """The exact bytes of one question."""
+    return pb.Question(
+        question_id=str(question.question_id),
+        target=question.target,
+        called_number=question.called,
+        at_unix_ms=unix_ms(question.at),
+        window_ms=question.window // _MS,
+        named_by=question.named_by or "",
+        calling_number=question.calling or "",
+        deadline_unix_ms=unix_ms(question.deadline),
+    ).SerializeToString(deterministic=True)
+
+
+def decode_question(data: bytes) -> Question:
+    """The question in `data`.
+
+    Raises:
+        ContractError: MALFORMED or INVALID_FIELD.
+    """
+    message = pb.Question()
+    _parse(message, data)
+    return Question(
+        question_id=UUID(message.question_id),
+        target=parse_provider_id(message.target),
+        called=parse_e164(message.called_number),
+        at=from_unix_ms(message.at_unix_ms),
+        window=message.window_ms * _MS,
+        named_by=parse_provider_id(message.named_by) if message.named_by else None,
+        calling=parse_e164(message.calling_number) if message.calling_number else None,
+        deadline=from_unix_ms(min(message.deadline_unix_ms, 253402300799999)),
+    )
+
+
+def encode_answer(answer: Answer, question_sha256: bytes) -> bytes:
+    """The exact bytes of one answer, bound to the question by its digest."""
+    return pb.Answer(
+        question_sha256=question_sha256,
+        provider=answer.provider,
+        outcome=answer.outcome.value,  # type: ignore[arg-type]
+        upstream=answer.upstream or "",
+        ask_called_number=answer.ask_called or "",
+        time_correction_s=answer.time_correction // timedelta(seconds=1),
+        handover=answer.handover.value,  # type: ignore[arg-type]
+        retry_after_s=answer.retry_after // timedelta(seconds=1),
+        refusal=answer.refusal.value,  # type: ignore[arg-type]
+    ).SerializeToString(deterministic=True)
+
+
+def decode_answer(data: bytes, *, question_sha256: bytes, expected: ProviderId) -> Answer:
+    """The answer in `data`, if it is one to this question and from the provider that was asked.
+
+    Raises:
+        ContractError: MALFORMED, INVALID_FIELD, or WRONG_TARGET (it answers another question, or for another provider).
+    """
+    message = pb.Answer()
+    _parse(message, data)
+    if message.question_sha256 != question_sha256 or message.provider != expected:
+        raise ContractError(ErrorReason.WRONG_TARGET, "the answer belongs to another question or another provider")
+    try:
+        return Answer(
+            provider=expected,
+            outcome=Outcome(message.outcome),
+            upstream=parse_provider_id(message.upstream) if message.upstream else None,
+            ask_called=parse_e164(message.ask_called_number) if message.ask_called_number else None,
+            time_correction=timedelta(seconds=message.time_correction_s),
+            handover=Handover(message.handover),
+            retry_after=timedelta(seconds=message.retry_after_s),
+            refusal=RefusalReason(message.refusal),
+        )
+    except ValueError as error:
+        raise ContractError(ErrorReason.INVALID_FIELD, str(error), ("outcome",)) from None
