@@ -4,12 +4,12 @@ Runs for wheel and for editable builds, so that no generated file is ever commit
 whatever is installed was generated from the .proto files beside it. `python protos/build_stubs.py` does the
 same by hand in a checkout.
 
-The generated modules import as `hopback.v1.*` and `buf.validate.*`; never import them as `protos.hopback...`,
-the descriptor pool would hold every message twice.
+The generated modules import as `hopback.v1.*` and `buf.validate.*`.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class StubGenerationError(RuntimeError):
 
 
 def generate(protos: Path = HERE) -> None:
-    """Write `*_pb2.py`, `*_pb2.pyi` and `*_pb2_grpc.py` beside the .proto files below `protos`."""
+    """Write the packages `hopback.v1` and `buf.validate` below `protos`/stubs, which is on the import path."""
     import grpc_tools
     from grpc_tools import protoc
 
@@ -35,9 +35,12 @@ def generate(protos: Path = HERE) -> None:
     own = sorted((protos / "hopback").rglob("*.proto"))
     rules = "buf/validate/validate.proto"
     include = [f"-I{protos / 'third_party'}", f"-I{protos}", f"-I{google}"]
-    python = [f"--python_out={protos}", f"--pyi_out={protos}"]
+    stubs = protos / "stubs"
+    shutil.rmtree(stubs, ignore_errors=True)
+    stubs.mkdir()
+    python = [f"--python_out={stubs}", f"--pyi_out={stubs}"]
     for args in (
-        [*include, *python, f"--grpc_python_out={protos}", *map(str, own)],
+        [*include, *python, f"--grpc_python_out={stubs}", *map(str, own)],
         [*include, *python, rules],
     ):
         if protoc.main(["protoc", *args]) != 0:

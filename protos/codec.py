@@ -12,8 +12,8 @@ from uuid import UUID
 
 import protovalidate
 from google.protobuf.message import DecodeError, Message
-from hopback.v1 import lookup_pb2 as pb
 
+from hopback.v1 import lookup_pb2 as pb
 from protos.e164 import parse_e164
 from protos.identity import ProviderId, parse_provider_id
 from protos.types import Answer, ErrorReason, Handover, Outcome, Question, RefusalReason
@@ -46,6 +46,11 @@ def digest(exact: bytes) -> bytes:
     return hashlib.sha256(exact).digest()
 
 
+def _field_name(violation: protovalidate.Violation) -> str:
+    path = violation.proto.field
+    return ".".join(element.field_name for element in path.elements) if path else "message"
+
+
 def check(message: Message) -> None:
     """Apply the field rules of the .proto.
 
@@ -55,12 +60,7 @@ def check(message: Message) -> None:
     try:
         protovalidate.validate(message)
     except protovalidate.ValidationError as error:
-        fields = tuple(
-            dict.fromkeys(
-                ".".join(element.field_name for element in violation.proto.field.elements)
-                for violation in error.violations
-            )
-        )
+        fields = tuple(dict.fromkeys(_field_name(violation) for violation in error.violations))
         rules = "; ".join(f"{name}: {v.proto.message}" for name, v in zip(fields, error.violations, strict=False))
         raise ContractError(ErrorReason.INVALID_FIELD, f"invalid field: {rules}", fields) from None
 
