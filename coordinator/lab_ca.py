@@ -1,0 +1,237 @@
+"""A certificate authority for trying hopback out: one directory, one root key, certificates for a lab's parties.
+
+It issues what a real authority would have to issue: P-256 keys (gRPC's TLS library refuses Ed25519 certificates),
+X.509 v3 (RFC 5280), the identity as URI and as DNS name (`protos.identity`), good for both ends of mutual TLS.
+Every certificate says in its subject that it belongs to a lab.
+
+It refuses to overwrite an existing authority, and it is no tool for production: the root key lies unencrypted on disk,
+there is no enrolment, no revocation, no renewal. Real certificates are named in the configuration files instead.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from protos.identity import (
+    ProviderId,
+    coordinator_tls_name,
+    coordinator_uri,
+    parse_provider_id,
+    provider_tls_name,
+    provider_uri,
+)
+
+LAB_ORGANISATION = "hopback lab, for trying out only"
+ROOT_LIFETIME = timedelta(days=365)
+LEAF_LIFETIME = timedelta(days=90)
+BACKDATED = timedelta(hours=1)
+"""Certificates are valid from an hour ago, so that machines whose clocks differ can still try things out."""
+
+ROOT_CERTIFICATE = "ca.crt"
+ROOT_KEY = "ca.key"
+
+Clock = Callable[[], datetime]
+
+
+class LabAuthorityError(Exception):
+    """The authority can't be made or read; the message says where and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Paths of what one party needs for mutual TLS: its certificate, its private key, and the roots that it trusts."""
+
+    certificate: Path
+    key: Path
+    roots: Path
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _write(path: Path, data: bytes, *, secret: bool) -> None:
+    """Write `data` whole or not at all; a secret is never readable by others, not even for a moment."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), 0o600 if secret else 0o644)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, LAB_ORGANISATION),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+class LabAuthority:
+    """A lab's certificate authority, kept in one directory as `ca.crt` and `ca.key`.
+
+    Make one with `create`, or open an existing one with `open`; then issue certificates for parties.
+    """
+
+    def __init__(
+        self, directory: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, clock: Clock
+    ) -> None:
+        self.directory = directory
+        self._certificate = certificate
+        self._key = key
+        self._clock = clock
+
+    @classmethod
+    def create(cls, directory: Path, *, clock: Clock = _utc_now) -> LabAuthority:
+        """Make a new authority in `directory`, which is created where it is missing.
+
+        Raises:
+            LabAuthorityError: the directory already holds one.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in (ROOT_CERTIFICATE, ROOT_KEY):
+            if (directory / name).exists():
+                raise LabAuthorityError(
+                    f"{directory / name} exists: a new authority would make every certificate issued by it worthless; "
+                    "use another directory, or remove both ca.crt and ca.key first"
+                )
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = clock()
+        subject = _name("root")
+        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BACKDATED)
+            .not_valid_after(now + ROOT_LIFETIME)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(identifier, critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        _write(directory / ROOT_KEY, _key_pem(key), secret=True)
+        _write(directory / ROOT_CERTIFICATE, _pem(certificate), secret=False)
+        return cls(directory, certificate, key, clock)
+
+    @classmethod
+    def open(cls, directory: Path, *, clock: Clock = _utc_now) -> LabAuthority:
+        """The authority that `create` left in `directory`.
+
+        Raises:
+            LabAuthorityError: there is none, or its files can't be read.
+        """
+        try:
+            certificate = x509.load_pem_x509_certificate((directory / ROOT_CERTIFICATE).read_bytes())
+            key = serialization.load_pem_private_key((directory / ROOT_KEY).read_bytes(), password=None)
+        except (OSError, ValueError, TypeError) as error:
+            raise LabAuthorityError(
+                f"no lab authority in {directory} ({ROOT_CERTIFICATE} and {ROOT_KEY}): {error}; "
+                "make one with `hopback-coordinator init`"
+            ) from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+            raise LabAuthorityError(f"{directory / ROOT_KEY} is not the key of {directory / ROOT_CERTIFICATE}")
+        return cls(directory, certificate, key, clock)
+
+    def issue_provider(self, provider: ProviderId | str, out: Path | None = None) -> Credentials:
+        """Issue PROVIDER.crt and PROVIDER.key into `out` (default: the authority's directory), with ca.crt beside them.
+
+        Issuing again replaces the files.
+
+        Raises:
+            protos.identity.InvalidIdentityError: `provider` is no provider id.
+        """
+        checked = parse_provider_id(provider)
+        return self._issue(checked, provider_uri(checked), provider_tls_name(checked), out)
+
+    def issue_coordinator(self, name: str, out: Path | None = None) -> Credentials:
+        """Issue coordinator-NAME.crt and coordinator-NAME.key for the coordinator `hopback://coordinator/NAME`.
+
+        Raises:
+            protos.identity.InvalidIdentityError: `name` doesn't have the form of a provider id.
+        """
+        return self._issue(f"coordinator-{name}", coordinator_uri(name), coordinator_tls_name(name), out)
+
+    def _issue(self, file_stem: str, uri: str, tls_name: str, out: Path | None) -> Credentials:
+        directory = out or self.directory
+        directory.mkdir(parents=True, exist_ok=True)
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = self._clock()
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(_name(file_stem))
+            .issuer_name(self._certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BACKDATED)
+            .not_valid_after(now + LEAF_LIFETIME)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+                critical=False,
+            )
+            .add_extension(
+                x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri), x509.DNSName(tls_name)]),
+                critical=False,
+            )
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        credentials = Credentials(
+            certificate=directory / f"{file_stem}.crt",
+            key=directory / f"{file_stem}.key",
+            roots=directory / ROOT_CERTIFICATE,
+        )
+        _write(credentials.key, _key_pem(key), secret=True)
+        _write(credentials.certificate, _pem(certificate), secret=False)
+        if directory.resolve() != self.directory.resolve():
+            _write(credentials.roots, _pem(self._certificate), secret=False)
+        return credentials
