@@ -1,0 +1,95 @@
+"""From a decision to what may be disclosed of it: an outcome, the upstream's id, and no more than the next question needs.
+
+Pure. What never leaves: trunk names, addresses, customers, calling numbers, counts of candidates, exact times. The time
+correction is in whole seconds and absent unless the question's time was off by more than a chain can bear, so that an
+answer does not say when exactly the call was (docs/adr/0002-time-correction.md). A called number leaves only
+when it changed here, because without it the upstream can't be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from agent.legs import CoverageState
+from agent.match import Decision, Instance, MatchSettings, Verdict, upstream_provider
+from agent.trunks import Party, PartyKind
+from protos.identity import ProviderId
+from protos.types import Answer, Handover, Outcome, Question, RefusalReason
+
+_ZERO = timedelta(0)
+_SECOND = timedelta(seconds=1)
+
+TOLERATED = timedelta(milliseconds=1500)
+"""A question's time may be off by this much without being corrected: whole seconds, rounded either way, plus transit."""
+
+EXACT = timedelta(seconds=2)
+"""A record that narrows the seizure to this interval knows it; a wider one knows only when the call was answered."""
+
+RETRY_AFTER = timedelta(minutes=15)
+
+
+def interval_to_cover(question: Question, decision: Decision, settings: MatchSettings) -> tuple[datetime, datetime]:
+    """The time that records must cover before the decision counts.
+
+    An absence needs the whole window; a call that was found needs only the time in which a rival could lie.
+    """
+    if decision.verdict is Verdict.NOT_FOUND:
+        return question.at - question.window, question.at + question.window
+    reach = min(
+        (i.distance(question.at) for i in decision.instances),
+        default=_ZERO,
+    )
+    reach = min(reach + settings.rival_margin, question.window)
+    return question.at - reach, question.at + reach
+
+
+def answer(
+    question: Question,
+    decision: Decision,
+    coverage: CoverageState,
+    me: ProviderId,
+    retry_after: timedelta = RETRY_AFTER,
+) -> Answer:
+    """What this provider says. `coverage` is the state of `interval_to_cover`."""
+    if coverage is CoverageState.EXPIRED:
+        return Answer(me, Outcome.RECORDS_EXPIRED)
+    if coverage is CoverageState.NOT_YET:
+        return Answer(me, Outcome.NOT_YET_AVAILABLE, retry_after=retry_after)
+    if decision.verdict is Verdict.AMBIGUOUS:
+        return Answer(me, Outcome.AMBIGUOUS)
+    if decision.verdict is Verdict.NOT_FOUND:
+        if coverage is CoverageState.GAP:
+            return Answer(me, Outcome.REFUSED, refusal=RefusalReason.RECORDS_GAP)
+        named = question.named_by is not None
+        return Answer(me, Outcome.NOT_FOUND, handover=Handover.NOT_MINE if named else Handover.UNSPECIFIED)
+    return _found(question, decision, me)
+
+
+def _found(question: Question, decision: Decision, me: ProviderId) -> Answer:
+    confirmed = question.named_by is not None and decision.handed_over is True
+    handover = Handover.CONFIRMED if confirmed else Handover.UNSPECIFIED
+    party = decision.upstream
+    if not isinstance(party, Party) or party.kind is PartyKind.INTERNAL:
+        return Answer(me, Outcome.UNMAPPED, handover=handover)
+    if party.kind in (PartyKind.CUSTOMER, PartyKind.SUBSCRIBERS):
+        return Answer(me, Outcome.ORIGINATED_HERE, handover=handover)
+    return Answer(
+        me,
+        Outcome.FOREIGN_UPSTREAM if party.kind is PartyKind.FOREIGN else Outcome.UPSTREAM,
+        upstream=upstream_provider(party),
+        ask_called=decision.called_in,
+        time_correction=_correction(question.at, decision.instances),
+        handover=handover,
+    )
+
+
+def _correction(at: datetime, instances: Sequence[Instance]) -> timedelta:
+    """What to add to the question's time, in whole seconds; zero where it serves, or where nobody knows better."""
+    if len(instances) != 1:
+        return _ZERO
+    (call,) = instances
+    exact = call.latest - call.earliest <= EXACT
+    nearest = call.earliest + (call.latest - call.earliest) / 2 if exact else min(max(at, call.earliest), call.latest)
+    off = nearest - at
+    return _ZERO if abs(off) <= TOLERATED else round(off / _SECOND) * _SECOND

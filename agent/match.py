@@ -1,0 +1,320 @@
+"""From the records found for a question to the one call that it means, or to the honest word that none can be told.
+
+Pure: the records come in, a decision goes out. What decides, in this order:
+
+1. **The called number** that the asking side saw is the one that went downstream. A record in which another number
+   was sent is not the call (unless we terminate it ourselves).
+2. **Where the call went.** The record whose egress is the provider that named us; for the terminating provider, its
+   own subscriber. A record that went to somebody else, and only there, is not the call. Rows of one call (legs, failed
+   routes, start and stop) are one *instance*, told apart by call id, ingress and called number: the same call passing
+   twice, or tried over two routes by an upstream, is two instances.
+3. **Time.** The seizure lies in an interval (records may know only the answer time). The nearest instance is best;
+   every instance less than `rival_margin` further away is its rival: clocks and people's watches are off by that much.
+4. **The calling number**, only to choose among rivals, only where it matches: it is a claim.
+
+If what remains agrees on the upstream, that is the answer; if not, AMBIGUOUS. There is no tie-break by order, by size
+or by likelihood: a wrong hop accuses somebody who had nothing to do with the call.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from agent.legs import Leg
+from agent.trunks import Party, PartyKind, TrunkMap, Unknown
+from protos.e164 import E164
+from protos.identity import ProviderId
+from protos.types import Question
+
+FindLegs = Callable[[E164], Sequence[Leg]]
+"""All legs of a called number around the question's time; used to follow internal trunks."""
+
+_ZERO = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class MatchSettings:
+    """What the operator may tune.
+
+    Attributes:
+        rival_margin: a rival with another upstream less than this further from the asked time makes it AMBIGUOUS.
+        trusted_distance: a record further from the asked time than this, whose calling number contradicts the one
+            claimed, does not count as the call: nothing but the called number speaks for it.
+        internal_hops: how many internal trunks are followed at most inside this provider.
+    """
+
+    rival_margin: timedelta = timedelta(seconds=3)
+    trusted_distance: timedelta = timedelta(seconds=10)
+    internal_hops: int = 8
+
+
+class Fit(enum.Enum):
+    """How a call's egress fits the side that asks."""
+
+    DIRECT = "went to the asking side"
+    UNKNOWN = "where it went is not recorded"
+    ELSEWHERE = "went to somebody else"
+    FAILED_HERE = "failed here, never left"
+
+
+class Verdict(enum.Enum):
+    """What a decision comes to, before coverage and policy have their say."""
+
+    FOUND = "found"
+    NOT_FOUND = "not found"
+    AMBIGUOUS = "ambiguous"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One call, or one pass of a call, through this provider: all its rows taken together.
+
+    `called_in` is the number as received when it differs from the one asked for; `earliest` and `latest` are what all
+    rows together say of the seizure.
+    """
+
+    rows: tuple[Leg, ...]
+    upstream: Party | Unknown
+    called_in: E164 | None
+    earliest: datetime
+    latest: datetime
+    fit: Fit
+    calling_matches: bool | None
+
+    def distance(self, at: datetime) -> timedelta:
+        """How far the seizure lies from `at`, at least."""
+        return max(self.earliest - at, at - self.latest, _ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """One instance and why it was or was not taken: for the operator's eyes only."""
+
+    instance: Instance
+    distance: timedelta
+    taken: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the records say.
+
+    `upstream` is set when FOUND; `instances` are the calls that remained (several only if they agree on the upstream);
+    `handed_over` says whether the records show the handover to the asking side (None: they don't say).
+    """
+
+    verdict: Verdict
+    considered: tuple[Considered, ...] = ()
+    upstream: Party | Unknown | None = None
+    called_in: E164 | None = None
+    instances: tuple[Instance, ...] = ()
+    handed_over: bool | None = None
+    via_internal: tuple[Instance, ...] = ()
+
+
+def match(
+    question: Question,
+    legs: Sequence[Leg],
+    trunks: TrunkMap,
+    find: FindLegs,
+    settings: MatchSettings = MatchSettings(),
+) -> Decision:
+    """Decide which call the question means and who handed it over.
+
+    `legs` are all records of the called number whose seizure may lie in the question's window; `find` gives those of
+    another number in the same window, to follow internal trunks to where the call entered this provider's network.
+    """
+    wanted = _ends_here if question.named_by is None else _leads_to(question.named_by)
+    instances = [
+        instance
+        for instance in _instances(legs, trunks, wanted)
+        if instance.distance(question.at) <= question.window
+        and (question.named_by is None or any(leg.sent_as_asked for leg in instance.rows))
+    ]
+    decision = _decide(question.at, instances, settings, elsewhere_counts=question.named_by is None)
+    if decision.verdict is not Verdict.FOUND or not _is_internal(decision.upstream):
+        return decision
+    return _follow_internal(question, decision, trunks, find, settings)
+
+
+def _ends_here(party: Party) -> bool:
+    return party.kind in (PartyKind.SUBSCRIBERS, PartyKind.CUSTOMER)
+
+
+def _leads_to(provider: ProviderId) -> Callable[[Party], bool]:
+    return lambda party: party.kind in (PartyKind.PROVIDER, PartyKind.FOREIGN) and party.name == provider
+
+
+def _goes_inside(party: Party) -> bool:
+    return party.kind is PartyKind.INTERNAL
+
+
+def _is_internal(party: Party | Unknown | None) -> bool:
+    return isinstance(party, Party) and party.kind is PartyKind.INTERNAL
+
+
+def _decide(
+    at: datetime, instances: Sequence[Instance], settings: MatchSettings, *, elsewhere_counts: bool
+) -> Decision:
+    notes: dict[int, str] = {}
+
+    def considered(taken: Iterable[Instance] = ()) -> tuple[Considered, ...]:
+        kept = {id(instance) for instance in taken}
+        return tuple(
+            Considered(i, i.distance(at), id(i) in kept, notes.get(id(i), "fits" if id(i) in kept else i.fit.value))
+            for i in sorted(instances, key=lambda i: i.distance(at))
+        )
+
+    pool = [i for i in instances if i.fit is not Fit.ELSEWHERE]
+    if any(i.fit is Fit.DIRECT for i in pool):
+        # What failed before a route was chosen never reached the asking side. (Without any known egress this can't be
+        # said: a switch that records no egress shows a call that the asking side rejected in just the same way.)
+        pool = [i for i in pool if i.fit is not Fit.FAILED_HERE]
+    if not pool and elsewhere_counts:
+        # The order says that the call ended here; no record shows a subscriber, so it may have failed or gone on.
+        pool = list(instances)
+    if not pool:
+        return Decision(Verdict.NOT_FOUND, considered(), handed_over=False if instances else None)
+
+    nearest = min(i.distance(at) for i in pool)
+    rivals = [i for i in pool if i.distance(at) < nearest + settings.rival_margin]
+    for instance in pool:
+        if instance not in rivals:
+            notes[id(instance)] = "another call is nearer in time"
+
+    if any(i.fit is Fit.DIRECT for i in rivals):
+        for instance in rivals:
+            if instance.fit is not Fit.DIRECT:
+                notes[id(instance)] = "another call is known to have gone to the asking side"
+        rivals = [i for i in rivals if i.fit is Fit.DIRECT]
+    else:
+        # Further away, but known to have gone where we are asked from: neither beats the other.
+        rivals += [i for i in pool if i.fit is Fit.DIRECT]
+
+    matching = [i for i in rivals if i.calling_matches]
+    if matching:
+        for instance in rivals:
+            if not instance.calling_matches:
+                notes[id(instance)] = "the calling number speaks for another call"
+        rivals = matching
+    else:
+        # The claimed calling number speaks for a call that time speaks against: neither beats the other.
+        rivals += [i for i in pool if i.calling_matches and i not in rivals]
+
+    if all(i.distance(at) > settings.trusted_distance and i.calling_matches is False for i in rivals):
+        for instance in rivals:
+            notes[id(instance)] = "far from the asked time, and the calling number differs"
+        return Decision(Verdict.AMBIGUOUS, considered())
+
+    if len({(i.upstream, i.called_in) for i in rivals}) > 1:
+        for instance in rivals:
+            notes[id(instance)] = "fits as well as another call with another upstream"
+        return Decision(Verdict.AMBIGUOUS, considered())
+    first = rivals[0]
+    return Decision(
+        Verdict.FOUND,
+        considered(rivals),
+        upstream=first.upstream,
+        called_in=first.called_in,
+        instances=tuple(rivals),
+        handed_over=True if all(i.fit is Fit.DIRECT for i in rivals) else None,
+    )
+
+
+def _follow_internal(
+    question: Question, decision: Decision, trunks: TrunkMap, find: FindLegs, settings: MatchSettings
+) -> Decision:
+    """Walk back over internal trunks to the leg on which the call entered this provider's network."""
+    exit_leg = decision
+    seen: set[tuple[str, int]] = {(leg.source, leg.row) for i in decision.instances for leg in i.rows}
+    trail: list[Instance] = list(decision.instances)
+    called = question.called
+    translated: E164 | None = None
+    for _ in range(settings.internal_hops):
+        if decision.called_in is not None:
+            called = translated = decision.called_in
+        at = _anchor(decision.instances, question.at)
+        legs = [leg for leg in find(called) if (leg.source, leg.row) not in seen]
+        instances = [
+            i
+            for i in _instances(legs, trunks, _goes_inside)
+            if i.distance(at) <= question.window and any(leg.sent_as_asked for leg in i.rows) and i.fit is Fit.DIRECT
+        ]
+        decision = _decide(at, instances, settings, elsewhere_counts=False)
+        if decision.verdict is Verdict.AMBIGUOUS:
+            return replace(decision, considered=exit_leg.considered + decision.considered, via_internal=tuple(trail))
+        if decision.verdict is Verdict.NOT_FOUND:
+            break
+        seen |= {(leg.source, leg.row) for i in decision.instances for leg in i.rows}
+        if not _is_internal(decision.upstream):
+            return replace(
+                decision,
+                considered=exit_leg.considered + decision.considered,
+                called_in=decision.called_in or translated,
+                handed_over=exit_leg.handed_over,
+                via_internal=tuple(trail),
+            )
+        trail += decision.instances
+    # It came over an internal trunk from a leg that is not in the records: nobody can be named.
+    return replace(exit_leg, upstream=Unknown.UNMAPPED, via_internal=tuple(trail))
+
+
+def _anchor(instances: Sequence[Instance], at: datetime) -> datetime:
+    """The time to look for the same call on another leg: `at` moved into what the instances say of the seizure."""
+    earliest = min(i.earliest for i in instances)
+    latest = max(i.latest for i in instances)
+    return min(max(at, earliest), latest)
+
+
+def _instances(legs: Sequence[Leg], trunks: TrunkMap, wanted: Callable[[Party], bool]) -> list[Instance]:
+    """Rows of one call taken together: same call id, same ingress, same called number."""
+    groups: dict[object, list[tuple[Leg, Party | Unknown]]] = {}
+    for number, leg in enumerate(legs):
+        upstream = trunks.ingress_party(leg.ingress_trunk, leg.ingress_address, leg.latest)
+        ingress: object = upstream if isinstance(upstream, Party) else (leg.ingress_trunk, leg.ingress_address)
+        key: object = number if leg.call_ref is None else (leg.call_ref, ingress, leg.called_in)
+        groups.setdefault(key, []).append((leg, upstream))
+    return [_instance(group, trunks, wanted) for group in groups.values()]
+
+
+def _instance(
+    group: Sequence[tuple[Leg, Party | Unknown]], trunks: TrunkMap, wanted: Callable[[Party], bool]
+) -> Instance:
+    rows = tuple(leg for leg, _ in group)
+    earliest, latest = max(leg.earliest for leg in rows), min(leg.latest for leg in rows)
+    if earliest > latest:  # the rows contradict each other: believe the one that claims to know best
+        narrowest = min(rows, key=lambda leg: leg.latest - leg.earliest)
+        earliest, latest = narrowest.earliest, narrowest.latest
+    matches = {leg.calling_matches for leg in rows} - {None}
+    return Instance(
+        rows=rows,
+        upstream=group[0][1],
+        called_in=rows[0].called_in,
+        earliest=earliest,
+        latest=latest,
+        fit=_fit(rows, trunks, wanted),
+        calling_matches=None if not matches else True in matches,
+    )
+
+
+def _fit(rows: Sequence[Leg], trunks: TrunkMap, wanted: Callable[[Party], bool]) -> Fit:
+    parties = {trunks.egress_party(leg.egress_trunk, leg.egress_address, leg.latest) for leg in rows}
+    known = {party for party in parties if isinstance(party, Party)}
+    if any(wanted(party) for party in known):
+        return Fit.DIRECT
+    if Unknown.UNMAPPED in parties:
+        return Fit.UNKNOWN
+    if known:
+        return Fit.ELSEWHERE
+    return Fit.FAILED_HERE if all(leg.disposition == "failed" for leg in rows) else Fit.UNKNOWN
+
+
+def upstream_provider(party: Party | Unknown | None) -> ProviderId | None:
+    """The provider id behind a provider or foreign party, else None."""
+    if isinstance(party, Party) and party.kind in (PartyKind.PROVIDER, PartyKind.FOREIGN):
+        return ProviderId(party.name)
+    return None
