@@ -1,4 +1,4 @@
-"""From a decision to what may be disclosed of it: an outcome, the upstream's id, and no more than the next question needs.
+"""From a decision to what may be disclosed of it: an outcome, the upstream's id, and what the next question needs.
 
 Pure. What never leaves: trunk names, addresses, customers, calling numbers, counts of candidates, exact times. The time
 correction is in whole seconds and absent unless the question's time was off by more than a chain can bear, so that an
@@ -21,7 +21,7 @@ _ZERO = timedelta(0)
 _SECOND = timedelta(seconds=1)
 
 TOLERATED = timedelta(milliseconds=1500)
-"""A question's time may be off by this much without being corrected: whole seconds, rounded either way, plus transit."""
+"""A question's time may be off by this much without correction: whole seconds, rounded either way, plus transit."""
 
 EXACT = timedelta(seconds=2)
 """A record that narrows the seizure to this interval knows it; a wider one knows only when the call was answered."""
