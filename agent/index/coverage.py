@@ -1,0 +1,76 @@
+"""What an index can answer for: per source from when until when, and what an empty find then means.
+
+An empty find is "searched, covered, absent" only when every source covers the whole interval that was searched. All
+here is pure; the clock is passed in.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+
+class CoverageState(enum.Enum):
+    """What the index knows about an interval of time."""
+
+    COVERED = "covered"
+    """Every source has records before and is complete beyond it."""
+    EXPIRED = "expired"
+    """Some of it is older than the retention."""
+    NOT_YET = "not-yet"
+    """Some of it lies beyond the watermark of some source: records of that time may still come."""
+    GAP = "gap"
+    """Some of it lies before the first record of some source, or there are no sources at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCoverage:
+    """What one source covers.
+
+    Attributes:
+        source: the name of the source in the configuration.
+        earliest, latest: the first and last time that a call of it can have been set up; None without records.
+        covered_from: `earliest`, or what the operator stated, whichever is earlier; None when neither is known.
+        watermark: `latest`, or what the operator stated, whichever is later; None when neither is known.
+        records: call legs in it; files: source files that it came from.
+    """
+
+    source: str
+    earliest: datetime | None
+    latest: datetime | None
+    covered_from: datetime | None
+    watermark: datetime | None
+    records: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What all sources of an index cover, ordered by name."""
+
+    sources: tuple[SourceCoverage, ...]
+
+    def state(self, earliest: datetime, latest: datetime, now: datetime, retention: timedelta) -> CoverageState:
+        """What is known of [`earliest`, `latest`] at `now` when records are kept for `retention`. All times aware.
+
+        When several states hold, the one that lasts longest is given: waiting does not help against EXPIRED, nor
+        against a GAP.
+        """
+        if earliest < now - retention:
+            return CoverageState.EXPIRED
+        if not self.sources:
+            return CoverageState.GAP
+        if any(s.covered_from is not None and earliest < s.covered_from for s in self.sources):
+            return CoverageState.GAP
+        if any(s.watermark is None or latest > s.watermark for s in self.sources):
+            return CoverageState.NOT_YET
+        if any(s.covered_from is None for s in self.sources):
+            return CoverageState.GAP
+        return CoverageState.COVERED
+
+    def watermark(self) -> datetime | None:
+        """Until when all sources are complete; None when that is unknown for some."""
+        marks = [source.watermark for source in self.sources]
+        known = [mark for mark in marks if mark is not None]
+        return min(known) if known and len(known) == len(marks) else None
