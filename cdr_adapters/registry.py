@@ -1,0 +1,133 @@
+"""Which formats there are, by name: those of hopback and those that other distributions bring by entry point.
+
+A third party's distribution declares, in the entry point group `hopback.adapters`, a name and a module with the
+attributes of `raw.ReaderModule`. Modules are imported when their format is used, not before. Two modules under one
+name are refused: neither wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+from cdr_adapters.mapping import Columns, SourceMapping, describe
+from cdr_adapters.raw import AdapterError, Grade, Head, RawBatch
+
+ENTRY_POINTS = "hopback.adapters"
+
+BUILT_IN: Mapping[str, str] = {
+    "delimited": "cdr_adapters.delimited",
+    "jsonl": "cdr_adapters.jsonl",
+    "kamailio_dbtext": "cdr_adapters.kamailio_dbtext",
+    "kamailio_syslog": "cdr_adapters.kamailio_syslog",
+    "radius_detail": "cdr_adapters.radius_detail",
+    "sip_pcap": "cdr_adapters.sip_pcap",
+    "sqldump": "cdr_adapters.sqldump",
+    "sqlite": "cdr_adapters.sqlite",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One format: its name and its reader."""
+
+    name: str
+    module: ModuleType
+
+    @property
+    def summary(self) -> str:
+        """One line about the format."""
+        return str(self.module.SUMMARY)
+
+    @property
+    def grade(self) -> Grade:
+        """How far the reader has been tried."""
+        grade: Grade = self.module.GRADE
+        return grade
+
+    @property
+    def default_columns(self) -> Columns | None:
+        """What the columns mean when the mapping doesn't say; None for formats that leave it to the mapping."""
+        columns: Mapping[str, Any] | None = getattr(self.module, "COLUMNS", None)
+        return None if columns is None else Columns.model_validate(columns)
+
+    def check_options(self, options: Mapping[str, Any]) -> Any:
+        """The reader's options, checked.
+
+        Raises:
+            AdapterError: an unknown option, or one with a wrong value.
+        """
+        try:
+            return self.module.Options.model_validate(dict(options))
+        except ValidationError as error:
+            raise AdapterError(f"options of format {self.name!r}: {describe(error)}") from None
+
+    def identify(self, head: Head) -> bool:
+        """Whether the file that `head` begins is surely of this format."""
+        return bool(self.module.identify(head))
+
+    def read(self, path: Path, options: Mapping[str, Any], columns: frozenset[str] | None) -> Iterator[RawBatch]:
+        """The records of `path` as text; see `raw.ReaderModule.read`."""
+        batches: Iterator[RawBatch] = self.module.read(path, self.check_options(options), columns)
+        return batches
+
+
+@cache
+def _modules() -> Mapping[str, str]:
+    found = dict(BUILT_IN)
+    for point in entry_points(group=ENTRY_POINTS):
+        if found.get(point.name, point.value) != point.value:
+            raise AdapterError(
+                f"two adapters are called {point.name!r}: {found[point.name]} and {point.value}; "
+                "uninstall the distribution that brings one of them"
+            )
+        found[point.name] = point.value
+    return found
+
+
+def names() -> list[str]:
+    """The names of all formats, sorted."""
+    return sorted(_modules())
+
+
+@cache
+def adapter(name: str) -> Adapter:
+    """The format called `name`.
+
+    Raises:
+        AdapterError: there is none, or its module can't be imported.
+    """
+    target = _modules().get(name)
+    if target is None:
+        raise AdapterError(f"there is no format {name!r}; known are: {', '.join(names())}")
+    try:
+        module = import_module(target)
+    except ImportError as error:
+        raise AdapterError(f"format {name!r} can't be loaded: {error}; install what it needs") from None
+    missing = [part for part in ("SUMMARY", "GRADE", "Options", "identify", "read") if not hasattr(module, part)]
+    if missing:
+        raise AdapterError(f"format {name!r}: module {target} lacks {', '.join(missing)}")
+    return Adapter(name, module)
+
+
+def columns_of(mapping: SourceMapping) -> Columns:
+    """The mapping's columns, else those that the format itself defines.
+
+    Raises:
+        AdapterError: neither says what the columns mean.
+    """
+    columns = mapping.columns or adapter(mapping.format).default_columns
+    if columns is None:
+        raise AdapterError(
+            f"source {mapping.name!r}: format {mapping.format!r} doesn't say what its columns mean; "
+            "add [sources.columns] with at least a called number and a time"
+        )
+    return columns
