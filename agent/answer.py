@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from agent.legs import CoverageState
-from agent.match import Decision, Instance, MatchSettings, Verdict, upstream_provider
+from agent.match import EXACT, Decision, Instance, MatchSettings, Verdict, upstream_provider
 from agent.trunks import Party, PartyKind
 from protos.identity import ProviderId
 from protos.types import Answer, Handover, Outcome, Question, RefusalReason
@@ -22,9 +22,6 @@ _SECOND = timedelta(seconds=1)
 
 TOLERATED = timedelta(milliseconds=1500)
 """A question's time may be off by this much without correction: whole seconds, rounded either way, plus transit."""
-
-EXACT = timedelta(seconds=2)
-"""A record that narrows the seizure to this interval knows it; a wider one knows only when the call was answered."""
 
 RETRY_AFTER = timedelta(minutes=15)
 

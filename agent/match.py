@@ -34,6 +34,9 @@ FindLegs = Callable[[E164], Sequence[Leg]]
 
 _ZERO = timedelta(0)
 
+EXACT = timedelta(seconds=2)
+"""A record that narrows the seizure to this interval knows it; a wider one knows only when the call was answered."""
+
 
 @dataclass(frozen=True, slots=True)
 class MatchSettings:
@@ -271,28 +274,57 @@ def _anchor(instances: Sequence[Instance], at: datetime) -> datetime:
 
 
 def _instances(legs: Sequence[Leg], trunks: TrunkMap, wanted: Callable[[Party], bool]) -> list[Instance]:
-    """Rows of one call taken together: same call id, same ingress, same called number."""
-    groups: dict[object, list[tuple[Leg, Party | Unknown]]] = {}
+    """Rows of one call taken together: same call id, same ingress, same called number, compatible times."""
+    groups: dict[object, list[Leg]] = {}
+    upstreams: dict[object, Party | Unknown] = {}
     for number, leg in enumerate(legs):
         upstream = trunks.ingress_party(leg.ingress_trunk, leg.ingress_address, leg.latest)
         ingress: object = upstream if isinstance(upstream, Party) else (leg.ingress_trunk, leg.ingress_address)
         key: object = number if leg.call_ref is None else (leg.call_ref, ingress, leg.called_in)
-        groups.setdefault(key, []).append((leg, upstream))
-    return [_instance(group, trunks, wanted) for group in groups.values()]
+        groups.setdefault(key, []).append(leg)
+        upstreams[key] = upstream
+    return [
+        _instance(rows, upstreams[key], trunks, wanted)
+        for key, group in groups.items()
+        for rows in _one_call_each(group)
+    ]
+
+
+def _one_call_each(rows: Sequence[Leg]) -> list[list[Leg]]:
+    """Split rows of one call id where their times say that they can't be one call: switches do reuse call ids.
+
+    Rows that know the setup time part the calls; a row that knows only the answer time belongs to the last setup before
+    it.
+    """
+    if len(rows) == 1:
+        return [list(rows)]
+    exact = sorted((r for r in rows if r.latest - r.earliest <= EXACT), key=lambda r: (r.earliest, r.latest))
+    vague = sorted((r for r in rows if r.latest - r.earliest > EXACT), key=lambda r: (r.latest, r.earliest))
+    calls: list[list[Leg]] = []
+    for row in exact:
+        if calls and row.earliest - max(r.latest for r in calls[-1]) <= EXACT:
+            calls[-1].append(row)
+        else:
+            calls.append([row])
+    for row in vague:
+        before = [c for c in calls if c[0].earliest <= row.latest and row.earliest <= max(r.latest for r in c)]
+        if before:
+            before[-1].append(row)
+        else:
+            calls.append([row])
+    return calls
 
 
 def _instance(
-    group: Sequence[tuple[Leg, Party | Unknown]], trunks: TrunkMap, wanted: Callable[[Party], bool]
+    rows: Sequence[Leg], upstream: Party | Unknown, trunks: TrunkMap, wanted: Callable[[Party], bool]
 ) -> Instance:
-    rows = tuple(leg for leg, _ in group)
     earliest, latest = max(leg.earliest for leg in rows), min(leg.latest for leg in rows)
-    if earliest > latest:  # the rows contradict each other: believe the one that claims to know best
-        narrowest = min(rows, key=lambda leg: leg.latest - leg.earliest)
-        earliest, latest = narrowest.earliest, narrowest.latest
+    if earliest > latest:  # a jitter between the rows' clocks
+        earliest, latest = latest, earliest
     matches = {leg.calling_matches for leg in rows} - {None}
     return Instance(
-        rows=rows,
-        upstream=group[0][1],
+        rows=tuple(rows),
+        upstream=upstream,
         called_in=rows[0].called_in,
         earliest=earliest,
         latest=latest,

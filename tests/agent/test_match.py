@@ -1,0 +1,250 @@
+"""Which call does a question mean, and when must the answer be that none can be told?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.legs import Leg
+from agent.match import Decision, Verdict, match
+from agent.trunks import Unknown, parse_party
+from protos.e164 import E164
+from protos.types import Question
+from tests.agent.calls import CALLED, TOLL_FREE, TRUNKS, leg, question
+
+
+def decide(question: Question, *legs: Leg, elsewhere: dict[E164, Sequence[Leg]] | None = None) -> Decision:
+    def find(called: E164) -> Sequence[Leg]:
+        return legs if called == CALLED else (elsewhere or {}).get(called, ())
+
+    return match(question, legs, TRUNKS, find)
+
+
+class TestTheCalledNumber:
+    def test_a_single_record_that_went_to_the_asking_side_names_its_ingress(self) -> None:
+        decision = decide(question(), leg(ingress="in-birch", egress="out-elm"))
+        assert decision.verdict is Verdict.FOUND
+        assert decision.upstream == parse_party("provider:birch")
+        assert decision.handed_over is True
+
+    def test_no_record_is_not_found(self) -> None:
+        assert decide(question()).verdict is Verdict.NOT_FOUND
+
+    def test_a_record_in_which_another_number_was_sent_downstream_is_not_the_call(self) -> None:
+        assert decide(question(), leg(sent_as_asked=False)).verdict is Verdict.NOT_FOUND
+
+    def test_at_the_terminating_provider_the_number_as_received_counts_too(self) -> None:
+        decision = decide(question(named_by=None), leg(sent_as_asked=False, egress="out-homes"))
+        assert decision.verdict is Verdict.FOUND
+
+    def test_a_translated_number_is_what_the_upstream_must_be_asked_for(self) -> None:
+        assert decide(question(), leg(called_in=TOLL_FREE)).called_in == TOLL_FREE
+
+
+class TestWhereTheCallWent:
+    def test_of_two_upstreams_the_record_that_went_to_the_asking_side_decides(self) -> None:
+        decision = decide(question(), leg(ingress="in-alder", egress="out-fir"), leg(ingress="in-birch"))
+        assert decision.upstream == parse_party("provider:birch")
+
+    def test_a_call_that_went_only_to_somebody_else_is_denied(self) -> None:
+        decision = decide(question(), leg(egress="out-fir"))
+        assert decision.verdict is Verdict.NOT_FOUND
+        assert decision.handed_over is False
+
+    def test_a_route_advanced_call_fits_the_side_of_each_of_its_attempts(self) -> None:
+        attempts = (leg(egress="out-fir", call=7, disposition="failed"), leg(0.4, egress="out-elm", call=7))
+        for asking in ("elm", "fir"):
+            assert decide(question(named_by=asking), *attempts).handed_over is True
+
+    def test_the_terminating_provider_prefers_what_reached_its_subscriber_to_what_failed(self) -> None:
+        failed = leg(ingress="in-elm", egress=None, disposition="failed")
+        rang = leg(0.3, ingress="in-birch", egress="out-homes")
+        assert decide(question(named_by=None), failed, rang).upstream == parse_party("provider:birch")
+
+    def test_a_call_that_failed_on_all_routes_is_still_traced_from_where_it_is_said_to_end(self) -> None:
+        decision = decide(question(named_by=None), leg(ingress="in-customer", egress="out-fir", disposition="failed"))
+        assert decision.upstream == parse_party("customer:7011")
+
+    def test_without_any_recorded_egress_the_match_stands_but_the_handover_is_not_confirmed(self) -> None:
+        decision = decide(question(), leg(egress=None))
+        assert decision.verdict is Verdict.FOUND
+        assert decision.handed_over is None
+
+    def test_a_nearer_record_of_unknown_egress_and_a_distant_one_that_fits_are_ambiguous(self) -> None:
+        decision = decide(question(), leg(0, ingress="in-alder", egress=None), leg(40, ingress="in-birch"))
+        assert decision.verdict is Verdict.AMBIGUOUS
+
+    def test_without_any_known_egress_a_rejected_call_counts_like_an_answered_one(self) -> None:
+        rejected = leg(0, ingress="in-alder", egress=None, disposition="failed")
+        answered = leg(20, ingress="in-birch", egress=None)
+        assert decide(question(), rejected, answered).upstream == parse_party("provider:alder")
+
+
+class TestTime:
+    def test_the_nearest_call_is_taken_when_the_next_one_is_clearly_further(self) -> None:
+        decision = decide(question(), leg(0.5, ingress="in-birch"), leg(9, ingress="in-alder"))
+        assert decision.upstream == parse_party("provider:birch")
+
+    @pytest.mark.parametrize("apart", [0, 1, 2, 2.9])
+    def test_a_rival_with_another_upstream_within_the_margin_is_ambiguous(self, apart: float) -> None:
+        decision = decide(question(), leg(0, ingress="in-birch"), leg(apart, ingress="in-alder"))
+        assert decision.verdict is Verdict.AMBIGUOUS
+
+    def test_rivals_that_agree_on_the_upstream_give_that_upstream(self) -> None:
+        decision = decide(question(), leg(0), leg(1))
+        assert decision.upstream == parse_party("provider:birch")
+        assert len(decision.instances) == 2
+
+    def test_two_own_customers_as_rivals_are_ambiguous_though_both_are_ours(self) -> None:
+        decision = decide(question(), leg(0, ingress="in-customer"), leg(1, ingress="in-shop"))
+        assert decision.verdict is Verdict.AMBIGUOUS
+
+    def test_nothing_outside_the_window_is_a_match(self) -> None:
+        assert decide(question(window=30), leg(31)).verdict is Verdict.NOT_FOUND
+
+    def test_a_record_that_knows_only_the_answer_time_fits_any_setup_before_it(self) -> None:
+        decision = decide(question(0), leg(25, setup=180, ingress="in-birch"))
+        assert decision.verdict is Verdict.FOUND
+
+    def test_two_answer_times_can_not_be_ranked_so_that_different_upstreams_are_ambiguous(self) -> None:
+        decision = decide(question(), leg(5, setup=180, ingress="in-birch"), leg(25, setup=180, ingress="in-alder"))
+        assert decision.verdict is Verdict.AMBIGUOUS
+
+    def test_a_setup_time_in_one_row_sharpens_the_answer_time_in_another_of_the_same_call(self) -> None:
+        early = (leg(3, setup=180, call=1), leg(0, call=1))
+        late = (leg(33, setup=180, call=2, ingress="in-alder"), leg(30, call=2, ingress="in-alder"))
+        assert decide(question(30), *early, *late).upstream == parse_party("provider:alder")
+
+
+class TestTheCallingNumber:
+    def test_it_chooses_among_rivals(self) -> None:
+        rivals = leg(0, ingress="in-birch", calling=False), leg(1, ingress="in-alder", calling=True)
+        assert decide(question(calling=CALLED), *rivals).upstream == parse_party("provider:alder")
+
+    def test_it_does_not_unmake_the_only_call_that_fits(self) -> None:
+        assert decide(question(calling=CALLED), leg(0, calling=False)).verdict is Verdict.FOUND
+
+    def test_matching_no_rival_it_decides_nothing(self) -> None:
+        rivals = leg(0, ingress="in-birch", calling=False), leg(1, ingress="in-alder", calling=False)
+        assert decide(question(calling=CALLED), *rivals).verdict is Verdict.AMBIGUOUS
+
+    def test_against_time_it_is_a_contradiction_not_a_proof(self) -> None:
+        near, far = leg(0, ingress="in-birch", calling=False), leg(30, ingress="in-alder", calling=True)
+        assert decide(question(calling=CALLED), near, far).verdict is Verdict.AMBIGUOUS
+
+    def test_a_distant_record_that_contradicts_it_is_not_taken_for_the_call(self) -> None:
+        assert decide(question(calling=CALLED), leg(40, calling=False)).verdict is Verdict.AMBIGUOUS
+
+    def test_matching_both_rivals_it_decides_nothing(self) -> None:
+        rivals = leg(0, ingress="in-birch", calling=True), leg(1, ingress="in-alder", calling=True)
+        assert decide(question(calling=CALLED), *rivals).verdict is Verdict.AMBIGUOUS
+
+
+class TestInstances:
+    def test_the_same_call_passing_twice_is_two_instances_told_apart_by_the_asking_side(self) -> None:
+        first = leg(0, ingress="in-birch", egress="out-fir", call=5)
+        second = leg(0.01, ingress="in-alder", egress="out-elm", call=5)
+        assert decide(question(named_by="elm"), first, second).upstream == parse_party("provider:alder")
+        assert decide(question(named_by="fir"), first, second).upstream == parse_party("provider:birch")
+
+    def test_a_call_tried_over_two_routes_by_its_upstream_is_ambiguous_where_both_went_on_alike(self) -> None:
+        decision = decide(question(), leg(0, ingress="in-birch", call=5), leg(0.5, ingress="in-alder", call=5))
+        assert decision.verdict is Verdict.AMBIGUOUS
+
+    def test_a_reused_call_id_does_not_make_two_calls_one(self) -> None:
+        decision = decide(question(), leg(0, call=3), leg(40, call=3))
+        assert len(decision.instances) == 1
+        assert decision.instances[0].earliest == decision.instances[0].latest == question().at
+
+    def test_an_answer_time_belongs_to_the_last_setup_before_it(self) -> None:
+        first = leg(0, call=3), leg(5, setup=180, call=3, egress="out-fir")
+        second = leg(40, call=3), leg(45, setup=180, call=3, egress="out-elm")
+        decision = decide(question(39), *first, *second)
+        assert {row.latest for row in decision.instances[0].rows} == {question(40).at, question(45).at}
+
+    def test_rows_that_only_together_know_the_egress_are_one_call(self) -> None:
+        decision = decide(question(), leg(0, egress=None, call=3), leg(0, egress="out-elm", call=3))
+        assert decision.handed_over is True
+        assert len(decision.instances) == 1
+
+
+class TestTheUpstream:
+    def test_an_unmapped_trunk_is_never_our_customer(self) -> None:
+        assert decide(question(), leg(ingress="in-mystery")).upstream is Unknown.UNMAPPED
+
+    def test_a_record_without_ingress_says_so(self) -> None:
+        assert decide(question(), leg(ingress=None)).upstream is Unknown.NOT_RECORDED
+
+    def test_an_unmapped_rival_is_as_good_a_rival_as_any(self) -> None:
+        assert decide(question(), leg(0), leg(1, ingress="in-mystery")).verdict is Verdict.AMBIGUOUS
+
+
+class TestInternalTrunks:
+    def test_an_internal_trunk_is_followed_to_where_the_call_came_in(self) -> None:
+        entered = leg(-0.2, ingress="in-birch", egress="out-east")
+        left = leg(0, ingress="in-west", egress="out-elm")
+        decision = decide(question(), entered, left)
+        assert decision.upstream == parse_party("provider:birch")
+        assert decision.handed_over is True
+
+    def test_it_is_followed_through_a_translation_of_the_number(self) -> None:
+        entered = leg(-0.2, ingress="in-birch", egress="out-east")
+        left = leg(0, ingress="in-west", egress="out-elm", called_in=TOLL_FREE)
+        decision = decide(question(), left, elsewhere={TOLL_FREE: [entered]})
+        assert decision.upstream == parse_party("provider:birch")
+        assert decision.called_in == TOLL_FREE
+
+    def test_a_missing_inner_leg_names_nobody(self) -> None:
+        assert decide(question(), leg(0, ingress="in-west")).upstream is Unknown.UNMAPPED
+
+    def test_two_inner_legs_with_different_upstreams_are_ambiguous(self) -> None:
+        inner = leg(-0.2, ingress="in-birch", egress="out-east"), leg(-0.1, ingress="in-alder", egress="out-east")
+        assert decide(question(), *inner, leg(0, ingress="in-west")).verdict is Verdict.AMBIGUOUS
+
+    def test_inner_legs_that_lead_in_a_circle_name_nobody(self) -> None:
+        circle = leg(-0.2, ingress="in-west", egress="out-east"), leg(-0.1, ingress="in-west", egress="out-east")
+        assert decide(question(), *circle, leg(0, ingress="in-west")).upstream is Unknown.UNMAPPED
+
+
+_legs = st.builds(
+    leg,
+    st.floats(-70, 70),
+    ingress=st.sampled_from(["in-birch", "in-alder", "in-customer", "in-mystery", None]),
+    egress=st.sampled_from(["out-elm", "out-fir", "out-homes", None]),
+    call=st.integers(1, 3),
+    calling=st.sampled_from([True, False, None]),
+    setup=st.sampled_from([0, 1, 180]),
+    disposition=st.sampled_from(["answered", "failed", None]),
+)
+
+
+class TestWhateverTheRecords:
+    @given(st.lists(_legs, max_size=6), st.sampled_from(["elm", None]))
+    def test_the_order_of_records_does_not_matter(self, legs: list[Leg], named_by: str | None) -> None:
+        one, other = (decide(question(named_by=named_by), *order) for order in (legs, legs[::-1]))
+        assert (one.verdict, one.upstream, one.handed_over) == (other.verdict, other.upstream, other.handed_over)
+
+    @given(st.lists(_legs, min_size=1, max_size=6))
+    def test_an_upstream_is_never_named_while_an_equal_rival_names_another(self, legs: list[Leg]) -> None:
+        decision = decide(question(), *legs)
+        if decision.verdict is Verdict.FOUND:
+            twin = decision.instances[0].rows[0]
+            other = "in-alder" if twin.ingress_trunk != "in-alder" else "in-birch"
+            rival = leg(
+                ingress=other,
+                egress="out-elm",
+                calling=twin.calling_matches or decision.instances[0].calling_matches,
+                call=99,
+            )
+            rival = _at_same_time(rival, decision)
+            assert decide(question(), *legs, rival).verdict is Verdict.AMBIGUOUS or decision.handed_over is None
+
+
+def _at_same_time(rival: Leg, decision: Decision) -> Leg:
+    from dataclasses import replace
+
+    call = decision.instances[0]
+    return replace(rival, earliest=call.earliest, latest=call.latest)
