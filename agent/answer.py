@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from agent.legs import CoverageState
+from agent.index.coverage import CoverageState
 from agent.match import EXACT, Decision, Instance, MatchSettings, Verdict, upstream_provider
 from agent.trunks import Party, PartyKind
 from protos.identity import ProviderId

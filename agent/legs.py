@@ -6,7 +6,6 @@ switch's names. Nothing in here leaves the provider.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,12 +39,3 @@ class Leg:
     disposition: str | None
     source: str
     row: int
-
-
-class CoverageState(enum.Enum):
-    """Whether an interval of time is covered by records, so that an absence means something."""
-
-    COVERED = "covered"
-    EXPIRED = "older than the retention"
-    NOT_YET = "records of that time are not in yet"
-    GAP = "no records cover that time"

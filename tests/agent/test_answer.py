@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from agent.answer import answer, interval_to_cover
-from agent.legs import CoverageState, Leg
+from agent.index.coverage import CoverageState
+from agent.legs import Leg
 from agent.match import MatchSettings, match
 from protos.types import Answer, Handover, Outcome, Question, RefusalReason
 from tests.agent.calls import ME, TOLL_FREE, TRUNKS, at, leg, question
