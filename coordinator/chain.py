@@ -1,0 +1,192 @@
+"""What a traceback is: a call, the hops so far, a status. Values only; `coordinator.traceback` says how they change.
+
+A hop is one provider's part in the call path. The first is the terminating provider's, each next one was named by the
+answer before it. A traceback is in one of four phases (submitted, asking, waiting, closed), a function of its status.
+"""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from protos.e164 import E164
+from protos.identity import ProviderId
+from protos.types import WINDOW_CAP, Answer, Outcome, Question
+
+DEFAULT_WINDOW = timedelta(seconds=60)
+DEFAULT_HOP_LIMIT = 15
+
+
+class Phase(enum.Enum):
+    """What a traceback needs next: to be started, an answer, time, or nothing."""
+
+    SUBMITTED = "submitted"
+    ASKING = "asking"
+    WAITING = "waiting"
+    CLOSED = "closed"
+
+
+class Status(enum.Enum):
+    """Where a traceback stands. Values are stable: they are stored, and shown in JSON."""
+
+    SUBMITTED = "submitted"
+    ASKING = "asking"
+    RETRYING = "retrying"
+    NOT_YET_AVAILABLE = "not_yet_available"
+    ORIGIN_FOUND = "origin_found"
+    GATEWAY_FOUND = "gateway_found"
+    NOT_FOUND = "not_found"
+    RECORDS_EXPIRED = "records_expired"
+    AMBIGUOUS = "ambiguous"
+    UNMAPPED = "unmapped"
+    DISPUTED = "disputed"
+    NO_AGENT = "no_agent"
+    NEEDS_HUMAN = "needs_human"
+    REFUSED = "refused"
+    LOOP = "loop"
+    HOP_LIMIT = "hop_limit"
+    NON_RESPONSIVE = "non_responsive"
+    BAD_ANSWER = "bad_answer"
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that this status belongs to."""
+        return _PHASES.get(self, Phase.CLOSED)
+
+    @property
+    def reopenable(self) -> bool:
+        """Whether asking the last provider again can change the result."""
+        return self in _REOPENABLE
+
+
+_PHASES = {
+    Status.SUBMITTED: Phase.SUBMITTED,
+    Status.ASKING: Phase.ASKING,
+    Status.RETRYING: Phase.WAITING,
+    Status.NOT_YET_AVAILABLE: Phase.WAITING,
+}
+_REOPENABLE = frozenset(
+    {
+        Status.UNMAPPED,
+        Status.NO_AGENT,
+        Status.NEEDS_HUMAN,
+        Status.REFUSED,
+        Status.NON_RESPONSIVE,
+        Status.BAD_ANSWER,
+    }
+)
+
+
+class Role(enum.Enum):
+    """A provider's part in one call path."""
+
+    TERMINATING = "terminating"
+    INTERMEDIATE = "intermediate"
+    ORIGINATING = "originating"
+    GATEWAY = "gateway"
+
+
+class Problem(enum.Enum):
+    """Why a hop has no usable answer. Values are stable: they are stored, and shown in JSON."""
+
+    UNREACHABLE = "unreachable"
+    TIMED_OUT = "timed_out"
+    BAD_ANSWER = "bad_answer"
+    DECLINED = "declined"
+    NO_AGENT = "no_agent"
+    UNREGISTERED = "unregistered"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The call to trace, as the order gives it: number called, seizure time at the terminating provider (aware UTC)."""
+
+    called: E164
+    at: datetime
+    terminating: ProviderId
+    calling: E164 | None = None
+    window: timedelta = DEFAULT_WINDOW
+    hop_limit: int = DEFAULT_HOP_LIMIT
+
+    def __post_init__(self) -> None:
+        if self.at.utcoffset() != timedelta(0):
+            raise ValueError("a call's time must be aware and in UTC")
+        if not timedelta(milliseconds=1) <= self.window <= WINDOW_CAP:
+            raise ValueError(f"a window must lie between 1 ms and {WINDOW_CAP.seconds} s")
+        if self.hop_limit < 1:
+            raise ValueError("a hop limit must be 1 at least")
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One provider's part: what it was asked, what it answered or what went wrong, and when.
+
+    Attributes:
+        round: how often this hop was asked anew (another question id), counted from 1.
+        failures: attempts in a row that reached no answer, over all rounds since the last answer.
+        asked: when the question of this round was first put.
+        ended: when the answer came, or the last attempt failed.
+        detail: the problem in words for the coordinator's operator; never holds numbers of subscribers.
+    """
+
+    question: Question
+    asked: datetime
+    round: int = 1
+    failures: int = 0
+    ended: datetime | None = None
+    answer: Answer | None = None
+    problem: Problem | None = None
+    detail: str = ""
+
+    @property
+    def provider(self) -> ProviderId:
+        """The provider that was asked."""
+        return self.question.target
+
+    @property
+    def took(self) -> timedelta | None:
+        """From first asking to the answer or the last failure; None while it is open."""
+        return None if self.ended is None else max(self.ended - self.asked, timedelta(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Traceback:
+    """The tracing of one call: the call, the hops so far (terminating provider first), the status.
+
+    `due` is set in phase WAITING alone: when the last hop is to be asked again.
+    """
+
+    id: uuid.UUID
+    call: Call
+    hops: tuple[Hop, ...] = ()
+    status: Status = Status.SUBMITTED
+    due: datetime | None = None
+
+    @property
+    def origin(self) -> ProviderId | None:
+        """The originating provider, once it is found."""
+        return self.hops[-1].provider if self.status is Status.ORIGIN_FOUND else None
+
+    @property
+    def gateway(self) -> ProviderId | None:
+        """The gateway provider, once it is found."""
+        return self.hops[-1].provider if self.status is Status.GATEWAY_FOUND else None
+
+    @property
+    def open_question(self) -> Question | None:
+        """The one question that an answer is awaited for."""
+        return self.hops[-1].question if self.status.phase is Phase.ASKING else None
+
+
+def role(traceback: Traceback, position: int) -> Role:
+    """The part of hop number `position` (from 0), as far as the answers so far tell."""
+    answer = traceback.hops[position].answer
+    disputed = traceback.status is Status.DISPUTED and position == len(traceback.hops) - 1
+    if answer is not None and not disputed:
+        if answer.outcome is Outcome.ORIGINATED_HERE:
+            return Role.ORIGINATING
+        if answer.outcome is Outcome.FOREIGN_UPSTREAM:
+            return Role.GATEWAY
+    return Role.TERMINATING if position == 0 else Role.INTERMEDIATE

@@ -1,0 +1,411 @@
+"""The state machine of one traceback: `advance(traceback, event) -> (traceback, commands)`.
+
+The theory. A traceback is a chain of hops. Each hop is one question to one provider ("who handed you this call?"), and
+its answer either names the next provider to ask, or ends the chain, or asks for patience. Everything that affects what
+happens next is in `Traceback`; whatever happens in the world reaches the machine as an `Event` that carries its own
+time; whatever the machine wants from the world is a `Command`. There is no clock, no network, no store and no chance in
+here: question ids derive from the traceback's id, so that a machine that is run again says the same.
+
+A traceback is in one of four phases, a function of its status:
+
+    SUBMITTED --Started--> ASKING --Answered(UPSTREAM)--> ASKING (the next hop)
+                             |  ^---Answered(NOT_YET_AVAILABLE), Unreachable, TimedOut---> WAITING --RetryDue--> ASKING
+                             +--any other answer, NoAgent, BadAnswer, Declined, patience exhausted---> CLOSED
+    CLOSED --Reopened--> ASKING   (only where asking the last provider again can help)
+
+At most one question is open, always the last hop's. An event about any other question is stale (a late or repeated
+message) and changes nothing; so does an event that the phase has no use for. Therefore `advance` is total: it never
+raises, and repeating an event is harmless. `Started` is also how a traceback is taken up again after a restart: the
+open question is asked once more with the same id and bytes, or anew when its deadline has passed.
+
+Every answered hop re-anchors the next question: its called number is the answer's `ask_called`, or stays; its time
+moves by `time_correction`; the provider that answered becomes `named_by`; calling number and window stay the order's.
+
+What is never inferred: a provider that was named and knows nothing of the call is not "not found", it is a dispute; an
+answer that denies the handover closes the chain whatever else it says; a question that was already asked is a loop.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from coordinator.chain import Hop, Phase, Problem, Status, Traceback
+from protos.types import Answer, Handover, Outcome, Question
+
+LOOP_TOLERANCE = timedelta(seconds=5)
+"""Two questions to one provider, for one number, named by one neighbour, this close in time, are the same question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long a hop is worth asking.
+
+    Attributes:
+        attempts: how many attempts without an answer make a provider non-responsive.
+        backoff, backoff_cap: pause after the first failed attempt; it doubles from one to the next, up to the cap.
+        question_lifetime: after this the answer to a question is of no use, and the next attempt is a new question.
+        not_yet_pause, not_yet_cap: pause after NOT_YET_AVAILABLE when the provider names none, and the longest one.
+    """
+
+    attempts: int = 3
+    backoff: timedelta = timedelta(milliseconds=500)
+    backoff_cap: timedelta = timedelta(seconds=30)
+    question_lifetime: timedelta = timedelta(seconds=60)
+    not_yet_pause: timedelta = timedelta(minutes=15)
+    not_yet_cap: timedelta = timedelta(hours=24)
+
+    def pause_after(self, failures: int) -> timedelta:
+        """How long to wait after that many failed attempts in a row."""
+        doubled: int = 2 ** min(failures - 1, 30)
+        return min(self.backoff * doubled, self.backoff_cap)
+
+
+DEFAULT_PATIENCE = Patience()
+
+
+# Events: what happened, and when. `at` is aware UTC.
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A driver took the traceback up, for the first time or after a restart."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer came to the question, checked to be one: right provider, right digest, every field in range."""
+
+    question_id: uuid.UUID
+    answer: Answer
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUnreachable:
+    """The question could not be delivered, or the agent failed without an answer; trying again may help."""
+
+    question_id: uuid.UUID
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """No answer came within the time of one attempt."""
+
+    question_id: uuid.UUID
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BadAnswer:
+    """What came is no answer to this question: unreadable, out of range, of another provider or to another question."""
+
+    question_id: uuid.UUID
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The agent would not even take the question: it doesn't accept this coordinator."""
+
+    question_id: uuid.UUID
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoAgent:
+    """The registry names no agent for the provider, or doesn't know the provider at all."""
+
+    question_id: uuid.UUID
+    at: datetime
+    registered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDue:
+    """The time of the last WaitUntil has come."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """A person wants the last provider of a closed traceback asked again."""
+
+    at: datetime
+
+
+Event = (
+    Started | Answered | AgentUnreachable | TimedOut | BadAnswer | Declined | NoAgent | RetryDue | Reopened
+)  # fmt: skip
+
+
+# Commands: what the machine wants done.
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Put this question to `question.target`; one of Answered ... NoAgent comes back."""
+
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil:
+    """Send RetryDue at this time."""
+
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Nothing more will be asked; tell whoever waits for the result."""
+
+    status: Status
+
+
+Command = Ask | WaitUntil | Finish
+Step = tuple[Traceback, tuple[Command, ...]]
+
+
+def advance(traceback: Traceback, event: Event, patience: Patience = DEFAULT_PATIENCE) -> Step:
+    """The traceback after `event`, and what to do now; an event that doesn't fit changes nothing and wants nothing."""
+    handler = TRANSITIONS.get((traceback.status.phase, type(event)))
+    if handler is None:
+        return traceback, ()
+    question_id = getattr(event, "question_id", None)
+    if question_id is not None and question_id != traceback.hops[-1].question.question_id:
+        return traceback, ()
+    return handler(traceback, event, patience)
+
+
+# What an answer leads to, as the terminating provider's and as a named upstream's; None: ask the upstream that it
+# names. NOT_YET_AVAILABLE alone leads into phase WAITING.
+AFTER: Mapping[Outcome, tuple[Status | None, Status | None]] = {
+    Outcome.UPSTREAM: (None, None),
+    Outcome.ORIGINATED_HERE: (Status.ORIGIN_FOUND, Status.ORIGIN_FOUND),
+    Outcome.FOREIGN_UPSTREAM: (Status.GATEWAY_FOUND, Status.GATEWAY_FOUND),
+    Outcome.NOT_FOUND: (Status.NOT_FOUND, Status.DISPUTED),
+    Outcome.RECORDS_EXPIRED: (Status.RECORDS_EXPIRED, Status.RECORDS_EXPIRED),
+    Outcome.NOT_YET_AVAILABLE: (Status.NOT_YET_AVAILABLE, Status.NOT_YET_AVAILABLE),
+    Outcome.AMBIGUOUS: (Status.AMBIGUOUS, Status.AMBIGUOUS),
+    Outcome.UNMAPPED: (Status.UNMAPPED, Status.UNMAPPED),
+    Outcome.NEEDS_HUMAN: (Status.NEEDS_HUMAN, Status.NEEDS_HUMAN),
+    Outcome.REFUSED: (Status.REFUSED, Status.REFUSED),
+}
+
+# Outcomes that rest on the provider's complete records: only with these does a denied handover make a dispute.
+FINDINGS = frozenset(
+    {
+        Outcome.UPSTREAM,
+        Outcome.ORIGINATED_HERE,
+        Outcome.FOREIGN_UPSTREAM,
+        Outcome.NOT_FOUND,
+        Outcome.AMBIGUOUS,
+        Outcome.UNMAPPED,
+    }
+)
+
+
+def _question(
+    traceback: Traceback, position: int, round_: int, asked: Question, at: datetime, life: timedelta
+) -> Question:
+    """`asked` with the id of this position and round, and a deadline counted from now."""
+    identity = uuid.uuid5(traceback.id, f"hop {position} round {round_}")
+    return replace(asked, question_id=identity, deadline=at + life)
+
+
+def _ask(traceback: Traceback, hop: Hop, *, position: int) -> Step:
+    """Put the question of `hop`, which becomes the last one."""
+    hops = (*traceback.hops[:position], hop)
+    return replace(traceback, hops=hops, status=Status.ASKING, due=None), (Ask(hop.question),)
+
+
+def _ask_new(traceback: Traceback, draft: Question, at: datetime, patience: Patience) -> Step:
+    """Append a hop that was not asked before."""
+    position = len(traceback.hops)
+    question = _question(traceback, position, 1, draft, at, patience.question_lifetime)
+    return _ask(traceback, Hop(question=question, asked=at), position=position)
+
+
+def _ask_anew(traceback: Traceback, at: datetime, patience: Patience, *, failures: int) -> Step:
+    """Ask the last hop in a new round: another question id, another deadline, the same question otherwise."""
+    position = len(traceback.hops) - 1
+    last = traceback.hops[position]
+    question = _question(traceback, position, last.round + 1, last.question, at, patience.question_lifetime)
+    return _ask(
+        traceback,
+        Hop(question=question, asked=at, round=last.round + 1, failures=failures),
+        position=position,
+    )
+
+
+def _ask_still(traceback: Traceback, at: datetime, patience: Patience) -> Step:
+    """Ask the last hop's question again while it lives, with the same id and bytes; else in a new round."""
+    last = traceback.hops[-1]
+    if at >= last.question.deadline:
+        return _ask_anew(traceback, at, patience, failures=last.failures)
+    again = replace(last, ended=None, problem=None, detail="")
+    return _ask(traceback, again, position=len(traceback.hops) - 1)
+
+
+def _with_last(traceback: Traceback, **changes: Any) -> Traceback:
+    return replace(traceback, hops=(*traceback.hops[:-1], replace(traceback.hops[-1], **changes)))
+
+
+def _close(traceback: Traceback, status: Status) -> Step:
+    return replace(traceback, status=status, due=None), (Finish(status),)
+
+
+def _wait(traceback: Traceback, status: Status, until: datetime) -> Step:
+    return replace(traceback, status=status, due=until), (WaitUntil(until),)
+
+
+def _on_first_start(traceback: Traceback, event: Started, patience: Patience) -> Step:
+    call = traceback.call
+    draft = Question(
+        question_id=traceback.id,
+        target=call.terminating,
+        called=call.called,
+        at=call.at,
+        window=call.window,
+        named_by=None,
+        calling=call.calling,
+        deadline=event.at,
+    )
+    return _ask_new(traceback, draft, event.at, patience)
+
+
+def _on_restart_asking(traceback: Traceback, event: Started, patience: Patience) -> Step:
+    return _ask_still(traceback, event.at, patience)
+
+
+def _on_restart_waiting(traceback: Traceback, event: Started, patience: Patience) -> Step:
+    del patience
+    return traceback, (WaitUntil(traceback.due or event.at),)
+
+
+def _on_answer(traceback: Traceback, event: Answered, patience: Patience) -> Step:
+    answer, question = event.answer, traceback.hops[-1].question
+    if answer.provider != question.target:
+        return _on_bad_answer(
+            traceback, BadAnswer(event.question_id, event.at, "answers for another provider"), patience
+        )
+    if answer.upstream == answer.provider:
+        return _on_bad_answer(
+            traceback, BadAnswer(event.question_id, event.at, "names itself as its upstream"), patience
+        )
+    traceback = _with_last(traceback, answer=answer, ended=event.at, failures=0, problem=None, detail="")
+    named = question.named_by is not None
+    if named and answer.handover is Handover.NOT_MINE and answer.outcome in FINDINGS:
+        return _close(traceback, Status.DISPUTED)
+    status = AFTER[answer.outcome][named]
+    if status is Status.NOT_YET_AVAILABLE:
+        pause = min(answer.retry_after or patience.not_yet_pause, patience.not_yet_cap)
+        return _wait(traceback, status, event.at + pause)
+    if status is not None:
+        return _close(traceback, status)
+    return _ask_upstream(traceback, question, answer, event.at, patience)
+
+
+def _ask_upstream(traceback: Traceback, question: Question, answer: Answer, at: datetime, patience: Patience) -> Step:
+    """The next hop, re-anchored by this answer, unless it was asked already or the chain is as long as it may be."""
+    if answer.upstream is None:  # excluded by Answer itself
+        return _close(traceback, Status.BAD_ANSWER)
+    draft = replace(
+        question,
+        target=answer.upstream,
+        called=answer.ask_called or question.called,
+        at=question.at + answer.time_correction,
+        named_by=answer.provider,
+    )
+    if any(_same_instance(draft, hop.question) for hop in traceback.hops):
+        return _close(traceback, Status.LOOP)
+    if len(traceback.hops) >= traceback.call.hop_limit:
+        return _close(traceback, Status.HOP_LIMIT)
+    return _ask_new(traceback, draft, at, patience)
+
+
+def _same_instance(one: Question, other: Question) -> bool:
+    """Whether both ask one provider for the same call instance.
+
+    A call may cross a provider twice: then another neighbour names it, or the called number or the time differs.
+    """
+    return (
+        one.target == other.target
+        and one.called == other.called
+        and one.named_by == other.named_by
+        and abs(one.at - other.at) <= LOOP_TOLERANCE
+    )
+
+
+def _on_failure(traceback: Traceback, event: AgentUnreachable | TimedOut, patience: Patience) -> Step:
+    failures = traceback.hops[-1].failures + 1
+    traceback = _with_last(
+        traceback,
+        failures=failures,
+        ended=event.at,
+        problem=Problem.TIMED_OUT if isinstance(event, TimedOut) else Problem.UNREACHABLE,
+        detail=event.detail,
+    )
+    if failures >= patience.attempts:
+        return _close(traceback, Status.NON_RESPONSIVE)
+    return _wait(traceback, Status.RETRYING, event.at + patience.pause_after(failures))
+
+
+def _on_bad_answer(traceback: Traceback, event: BadAnswer, patience: Patience) -> Step:
+    del patience
+    changed = _with_last(traceback, ended=event.at, problem=Problem.BAD_ANSWER, detail=event.detail)
+    return _close(changed, Status.BAD_ANSWER)
+
+
+def _on_declined(traceback: Traceback, event: Declined, patience: Patience) -> Step:
+    del patience
+    changed = _with_last(traceback, ended=event.at, problem=Problem.DECLINED, detail=event.detail)
+    return _close(changed, Status.REFUSED)
+
+
+def _on_no_agent(traceback: Traceback, event: NoAgent, patience: Patience) -> Step:
+    del patience
+    problem = Problem.NO_AGENT if event.registered else Problem.UNREGISTERED
+    return _close(_with_last(traceback, ended=event.at, problem=problem), Status.NO_AGENT)
+
+
+def _on_retry_due(traceback: Traceback, event: RetryDue, patience: Patience) -> Step:
+    if traceback.due is not None and event.at < traceback.due:
+        return traceback, (WaitUntil(traceback.due),)
+    if traceback.status is Status.NOT_YET_AVAILABLE:
+        return _ask_anew(traceback, event.at, patience, failures=0)
+    return _ask_still(traceback, event.at, patience)
+
+
+def _on_reopened(traceback: Traceback, event: Reopened, patience: Patience) -> Step:
+    if not traceback.status.reopenable:
+        return traceback, ()
+    return _ask_anew(traceback, event.at, patience, failures=0)
+
+
+TRANSITIONS: Mapping[tuple[Phase, type], Callable[[Traceback, Any, Patience], Step]] = {
+    (Phase.SUBMITTED, Started): _on_first_start,
+    (Phase.ASKING, Started): _on_restart_asking,
+    (Phase.ASKING, Answered): _on_answer,
+    (Phase.ASKING, AgentUnreachable): _on_failure,
+    (Phase.ASKING, TimedOut): _on_failure,
+    (Phase.ASKING, BadAnswer): _on_bad_answer,
+    (Phase.ASKING, Declined): _on_declined,
+    (Phase.ASKING, NoAgent): _on_no_agent,
+    (Phase.WAITING, Started): _on_restart_waiting,
+    (Phase.WAITING, RetryDue): _on_retry_due,
+    (Phase.CLOSED, Reopened): _on_reopened,
+}
+"""The whole machine. A pair that is not in here changes nothing."""
