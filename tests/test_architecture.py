@@ -1,0 +1,75 @@
+"""The house of the design: four floors, imports only downwards, and nothing heavy at the agent's start."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+FLOORS = {
+    "protos": {"protos", "hopback", "buf"},
+    "cdr_adapters": {"cdr_adapters", "protos", "hopback"},
+    "agent": {"agent", "cdr_adapters", "protos", "hopback"},
+    "coordinator": {"coordinator", "protos", "hopback"},
+}
+OURS = set(FLOORS) | {"hopback", "buf", "tests", "deploy", "benchmarks"}
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and top-level name of every import in a file, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.partition(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield node.lineno, (node.module or "").partition(".")[0]
+
+
+def sources(floor: str) -> list[Path]:
+    return [path for path in sorted((ROOT / floor).rglob("*.py")) if "stubs" not in path.relative_to(ROOT).parts]
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_imports_go_only_downwards(floor: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {floor} must not import {name}"
+        for path in sources(floor)
+        for line, name in imported(path)
+        if name in OURS - FLOORS[floor]
+    ]
+    assert sources(floor)
+    assert wrong == []
+
+
+def test_the_check_itself_sees_an_import_inside_a_function(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("def f():\n    from agent.match import match\n    return match\n")
+    assert list(imported(module)) == [(2, "agent")]
+
+
+@pytest.mark.parametrize("module", ["agent.cli", "agent.server", "coordinator.cli", "cdr_adapters.cli"])
+def test_no_command_pulls_in_pandas_or_pyshark_when_it_starts(module: str) -> None:
+    script = f"import sys, {module}; print([m for m in ('pandas', 'pyshark', 'fastapi') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.strip() == "[]"
+
+
+def test_every_module_opens_with_what_it_does() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for floor in FLOORS
+        for path in sources(floor)
+        if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
+
+
+def test_generated_stubs_are_not_kept_in_the_repository() -> None:
+    run = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert [name for name in run.stdout.split() if "_pb2" in name] == []
