@@ -1,0 +1,421 @@
+"""The agent's configuration: one TOML file, single values overridden from the environment, all mistakes at once.
+
+A configuration is either taken whole or refused whole: `load` gives an `AgentConfig`, or a `ConfigError` that lists
+every mistake with the key it lies at and what to write instead. Unknown keys are refused; a misspelt option that
+silently keeps its default is worse than an agent that does not start. Relative paths count from the file's directory.
+
+A single value is overridden by an environment variable of the key's path: HOPBACK_AGENT__LISTEN__ADDRESS for
+`address` in `[listen]`; lists and tables are written as JSON there. What is checked here needs no other file than the
+configuration; `agent.inspection` checks what it points at.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import json
+import os
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from agent.match import MatchSettings
+from agent.trunks import Direction, InvalidTrunkError, TrunkEntry, TrunkMap, parse_party
+from cdr_adapters.mapping import CalledFormat, PositiveDuration, SourceMapping, TrunkFormats, parse_duration
+from protos.identity import ProviderId, coordinators_among, parse_provider_id
+from protos.types import WINDOW_CAP
+
+EXIT_BAD_CONFIGURATION: Final = 78
+"""EX_CONFIG of sysexits.h."""
+
+ENV_PREFIX: Final = "HOPBACK_AGENT__"
+_NESTED: Final = "__"
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake: the key it lies at, and what is wrong and what to write instead."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; `mistakes` lists everything that is wrong with it."""
+
+    def __init__(self, source: str, mistakes: Sequence[Mistake]) -> None:
+        self.source = source
+        self.mistakes = tuple(mistakes)
+        super().__init__(f"{source}: " + "; ".join(map(str, self.mistakes)))
+
+
+def _at_most_cap(value: timedelta) -> timedelta:
+    if not timedelta(0) < value <= WINDOW_CAP:
+        raise ValueError(f"must be more than 0s and at most the protocol's cap of {WINDOW_CAP.total_seconds():.0f}s")
+    return value
+
+
+def _endpoint(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("write host:port, such as 127.0.0.1:7443 or [::1]:7443; port 0 takes a free one")
+    return text
+
+
+def _coordinator(uri: str) -> str:
+    if coordinators_among([uri]) != [uri]:
+        raise ValueError("write the URI in the coordinator's certificate, such as hopback://coordinator/lab")
+    return uri
+
+
+def _some(uris: tuple[str, ...]) -> tuple[str, ...]:
+    if not uris:
+        raise ValueError("nobody could ask anything: name at least one, such as hopback://coordinator/lab")
+    return uris
+
+
+def _party(text: str) -> str:
+    parse_party(text)
+    return text
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{error}: write an address or a network, such as 198.51.100.10 or 2001:db8::/64") from None
+    return text
+
+
+def _aware(value: object) -> object:
+    if not isinstance(value, datetime):
+        raise ValueError("not a time: write it without quotes and with its zone, such as 2026-01-01T00:00:00Z")  # noqa: TRY004
+    if value.utcoffset() is None:
+        raise ValueError("has no zone: nobody can tell which moment this is; write it as 2026-01-01T00:00:00Z")
+    return value
+
+
+Window = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_at_most_cap)]
+AwareTime = Annotated[datetime, BeforeValidator(_aware)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class ProviderTable(_Table):
+    """`[provider]`: who answers."""
+
+    id: Annotated[str, AfterValidator(parse_provider_id)] = Field(examples=["birch"])
+
+
+class ListenTable(_Table):
+    """`[listen]`: where, with which certificate, and whose questions are taken."""
+
+    address: Annotated[str, AfterValidator(_endpoint)] = Field(examples=["127.0.0.1:7443"])
+    certificate: Path = Field(examples=["birch.crt"])
+    key: Path = Field(examples=["birch.key"])
+    roots: Path = Field(examples=["ca.crt"])
+    coordinators: Annotated[tuple[Annotated[str, AfterValidator(_coordinator)], ...], AfterValidator(_some)] = Field(
+        examples=[["hopback://coordinator/lab"]]
+    )
+    reflection: bool = False
+
+
+class IndexTable(_Table):
+    """`[index]`: where records are kept, for how long, and where the key lies."""
+
+    directory: Path = Field(examples=["index"])
+    root_key_file: Path | None = Field(default=None, examples=["root.key"])
+    retention: PositiveDuration = timedelta(days=548)
+
+
+class MatchTable(_Table):
+    """`[match]`: how careful an answer is; see `agent.match.MatchSettings`."""
+
+    rival_margin: PositiveDuration = MatchSettings().rival_margin
+    trusted_distance: PositiveDuration = MatchSettings().trusted_distance
+    window_cap: Window = WINDOW_CAP
+
+
+class ExplainTable(_Table):
+    """`[explain]`: whether the operator keeps an explanation of every answer on this machine."""
+
+    keep: bool = False
+    directory: Path = Path("explanations")
+
+
+class LogTable(_Table):
+    """`[log]`: how the agent logs."""
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class TrunkTable(_Table):
+    """One of `[[trunks]]`: which party stands behind a trunk group or a peer address, and when."""
+
+    name: str | None = Field(default=None, min_length=1)
+    addresses: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    direction: Direction = Field(examples=["ingress"])
+    party: Annotated[str, AfterValidator(_party)] = Field(examples=["provider:alder"])
+    called_format: CalledFormat | None = None
+    valid_from: AwareTime | None = None
+    valid_to: AwareTime | None = None
+
+    def entry(self) -> TrunkEntry:
+        """The line of the trunk map that this table means.
+
+        Raises:
+            agent.trunks.InvalidTrunkError: neither name nor addresses, or a validity that ends before it begins.
+        """
+        bounds = {"valid_from": self.valid_from, "valid_to": self.valid_to}
+        return TrunkEntry(
+            party=parse_party(self.party),
+            direction=self.direction,
+            name=self.name,
+            networks=tuple(ipaddress.ip_network(address) for address in self.addresses),
+            called_format=self.called_format,
+            **{key: bound for key, bound in bounds.items() if bound is not None},
+        )
+
+
+class AgentConfig(BaseSettings):
+    """The whole configuration, checked. Paths are absolute after `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter=_NESTED, extra="forbid", frozen=True, env_ignore_empty=False
+    )
+
+    provider: ProviderTable
+    listen: ListenTable
+    index: IndexTable
+    match: MatchTable = MatchTable()
+    explain: ExplainTable = ExplainTable()
+    log: LogTable = LogTable()
+    sources: tuple[SourceMapping, ...] = ()
+    trunks: tuple[TrunkTable, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file; there are no other sources."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @property
+    def me(self) -> ProviderId:
+        """The provider that this agent answers for."""
+        return ProviderId(self.provider.id)
+
+    def trunk_map(self) -> TrunkMap:
+        """The dated trunk map."""
+        return TrunkMap.from_entries(trunk.entry() for trunk in self.trunks)
+
+    def formats(self) -> TrunkFormats:
+        """Called-number formats by trunk and address, for the adapters."""
+        trunks = self.trunk_map()
+        return TrunkFormats(
+            ingress=trunks.called_formats(Direction.INGRESS), egress=trunks.called_formats(Direction.EGRESS)
+        )
+
+    def match_settings(self) -> MatchSettings:
+        """What the matcher needs."""
+        return MatchSettings(rival_margin=self.match.rival_margin, trusted_distance=self.match.trusted_distance)
+
+
+def load(path: Path) -> AgentConfig:
+    """Read and check the configuration in `path`.
+
+    Raises:
+        ConfigError: it can't be read, is no TOML, or has mistakes: all that can be found are listed.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), [Mistake("file", f"can't be read: {error.strerror}")]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), [Mistake(f"byte {error.start}", "is not UTF-8: save the file as UTF-8")]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(path), [Mistake("TOML", f"{error}; texts need quotes")]) from None
+    mistakes = _unknown_variables(os.environ)
+    config: AgentConfig | None = None
+    try:
+        config = AgentConfig(**document)
+    except ValidationError as error:
+        mistakes += [_mistake(dict(detail), document) for detail in error.errors(include_url=False)]
+    except SettingsError as error:
+        mistakes.append(Mistake("environment", f"{error}: lists and tables are written as JSON"))
+    mistakes += _twice(document.get("sources"))
+    mistakes += _trunk_mistakes(document.get("trunks"))
+    if mistakes or config is None:
+        raise ConfigError(str(path), mistakes)
+    return _resolved(config, path.resolve().parent)
+
+
+def source_files(source: SourceMapping) -> list[Path]:
+    """The files that a source's path or pattern matches now, sorted by name."""
+    pattern = Path(source.path)
+    if not any(character in source.path for character in "*?["):
+        return [pattern] if pattern.is_file() else []
+    anchor = Path(pattern.anchor)
+    return sorted(file for file in anchor.glob(str(pattern.relative_to(anchor))) if file.is_file())
+
+
+def _resolved(config: AgentConfig, base: Path) -> AgentConfig:
+    listen, index, explain = config.listen, config.index, config.explain
+    root_file = index.root_key_file
+    return config.model_copy(
+        update={
+            "listen": listen.model_copy(
+                update={name: base / getattr(listen, name) for name in ("certificate", "key", "roots")}
+            ),
+            "index": index.model_copy(
+                update={
+                    "directory": base / index.directory,
+                    "root_key_file": None if root_file is None else base / root_file,
+                }
+            ),
+            "explain": explain.model_copy(update={"directory": base / explain.directory}),
+            "sources": tuple(s.model_copy(update={"path": str(base / s.path)}) for s in config.sources),
+        }
+    )
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> list[Mistake]:
+    """Variables with our prefix whose table does not exist; keys within tables are checked with the tables."""
+    tables = sorted(AgentConfig.model_fields)
+    return [
+        Mistake(f"environment variable {name}", f"unknown table {table!r}{_meant(table, tables)}")
+        for name in sorted(environ)
+        if name.startswith(ENV_PREFIX)
+        for table in [name[len(ENV_PREFIX) :].split(_NESTED)[0].lower()]
+        if table not in tables
+    ]
+
+
+def _mistake(detail: Mapping[str, Any], document: Mapping[str, Any]) -> Mistake:
+    location: tuple[str | int, ...] = detail["loc"]
+    kind, key = detail["type"], location[-1]
+    field = None
+    if kind == "extra_forbidden":
+        what = f"unknown key{_meant(str(key), _keys_at(location[:-1]))}"
+    else:
+        parent = _model_at(location[:-1])
+        field = parent.model_fields.get(str(key)) if parent else None
+        message = str(detail["msg"]).removeprefix("Value error, ")
+        what = "missing" if kind == "missing" else message[:1].lower() + message[1:]
+    if field is not None and field.examples and kind != "value_error":
+        what += f": write for example {key} = {json.dumps(field.examples[0])}"
+    variable = ENV_PREFIX + _NESTED.join(str(part) for part in location).upper()
+    if variable in os.environ:
+        return Mistake(f"environment variable {variable}", what)
+    return Mistake(_where(location, document), what)
+
+
+def _where(location: Iterable[str | int], document: Mapping[str, Any]) -> str:
+    """The path of a key as people find it: tables of a list counted from 1, with their name beside the count."""
+    node: Any = document
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            node = node[part] if isinstance(node, list) and part < len(node) else None
+            text += f"[{part + 1}]"
+            if isinstance(node, dict) and isinstance(node.get("name"), str):
+                text += f"({node['name']})"
+        else:
+            node = node.get(part) if isinstance(node, dict) else None
+            text += f".{part}" if text else part
+    return text or "file"
+
+
+def _model_at(location: Sequence[str | int]) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = AgentConfig
+    for part in location:
+        if isinstance(part, str) and model is not None:
+            field = model.model_fields.get(part)
+            model = _model_in(field.annotation) if field else None
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (_model_in(argument) for argument in typing.get_args(annotation))
+    return next((model for model in inner if model is not None), None)
+
+
+def _keys_at(location: Sequence[str | int]) -> list[str]:
+    model = _model_at(location)
+    return sorted(model.model_fields) if model else []
+
+
+def _meant(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    if close:
+        return f": did you mean {close[0]!r}?"
+    return f": known are {', '.join(known)}" if known else ""
+
+
+def _twice(sources: object) -> list[Mistake]:
+    """Sources of one name: what is covered and where a record lies is told by name."""
+    tables = [table for table in sources if isinstance(table, dict)] if isinstance(sources, list) else []
+    names = [table.get("name") for table in tables]
+    return [
+        Mistake(_where(("sources", number), {"sources": tables}), f"there is another source {name!r}: rename one")
+        for number, name in enumerate(names)
+        if name is not None and name in names[:number]
+    ]
+
+
+def _trunk_mistakes(tables: object) -> list[Mistake]:
+    """What is wrong between and within the trunk tables that can be read one by one."""
+    readable: list[tuple[str, TrunkEntry]] = []
+    mistakes: list[Mistake] = []
+    for number, table in enumerate(tables if isinstance(tables, list) else []):
+        where = _where(("trunks", number), {"trunks": tables})
+        try:
+            readable.append((where, TrunkTable.model_validate(table).entry()))
+        except ValidationError:
+            continue  # said elsewhere
+        except InvalidTrunkError as error:
+            mistakes.append(Mistake(where, str(error)))
+    for (_, one), (where, other) in combinations(readable, 2):
+        if (what := _clash(one, other)) is not None:
+            mistakes.append(Mistake(where, what))
+    return mistakes
+
+
+def _clash(one: TrunkEntry, other: TrunkEntry) -> str | None:
+    together = one.valid_from < other.valid_to and other.valid_from < one.valid_to
+    if not together or not one.direction.carries(other.direction):
+        return None
+    if one.name is not None and one.name == other.name:
+        return (
+            f"trunk {one.name!r} is there twice for the same direction and time ({one.party} and {other.party}): "
+            "date the entries with valid_from and valid_to, or make them one"
+        )
+    shared = set(one.networks) & set(other.networks)
+    if one.name is None and other.name is None and one.party != other.party and shared:
+        return (
+            f"{', '.join(sorted(map(str, shared)))} belongs to {one.party} and to {other.party} at the same time: "
+            "date the entries, or tell them apart by trunk name"
+        )
+    return None
