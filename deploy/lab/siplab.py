@@ -224,7 +224,7 @@ def _db_text_table(path: Path, text: str) -> Table:
     header, *lines = text.splitlines()
     columns = tuple(re.findall(r"([\w-]+)\(", header))
     rows = tuple(tuple(re.split(r"(?<!\\):", line)) for line in lines if line)
-    return Table(path.stem, path, "db_text", {}, columns, tuple(row for row in rows if len(row) == len(columns)))
+    return Table(path.stem, path, "kamailio_dbtext", {}, columns, tuple(row for row in rows if len(row) == len(columns)))
 
 
 def _delimited_table(path: Path, text: str, store: Mapping[str, Any]) -> Table:
