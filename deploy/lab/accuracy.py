@@ -1,0 +1,268 @@
+"""`make accuracy`: traces every call of a lab of real calls, however a person might ask, and counts how often it is right.
+
+It sets up what a whole industry would: an agent per provider, configured from what that provider knows of itself
+(`deploy.lab.siplab`) or from a hand-written configuration, each a process of its own behind mutual TLS, and the real
+coordinator, asked through its command line. A person has the called number, a time in whole seconds, and the calling
+number that the phone showed; that and nothing else goes in. TRUTH.jsonl makes the list of calls (those three facts at
+the terminating side) and then belongs to the scorer alone.
+
+The ways of asking: as a person would; two seconds early; two seconds late; without the calling number; with a wrong
+one.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agent.index.keys import Keys, create_root_key_file, root_key_from
+from cdr_adapters.numbers import number_of
+from coordinator.lab_ca import LabAuthority
+from deploy.lab.fleet import Fleet, command, run
+from deploy.lab.scoring import Scored, SeenHop, Verdict, percentile, score, summary, true_call
+from deploy.lab.siplab import LabError, agent_tables, to_toml, topology
+
+ROOT_KEY = "root.key"
+WRONG_CALLING = "+19995550100"  # NPA 999 is not assigned: nobody's number
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of asking about the same calls."""
+
+    name: str
+    meaning: str
+    shift: timedelta = timedelta(0)
+    calling: str | None = "as seen"
+
+
+Results = list[tuple[Scored, float]]
+"""Every call's verdict, with how long its traceback took in milliseconds."""
+
+WAYS = (
+    Way("as a person would", "called number, whole second, calling number as the phone showed it"),
+    Way("2 s early", "the same, the time two seconds too early", shift=timedelta(seconds=-2)),
+    Way("2 s late", "the same, the time two seconds too late", shift=timedelta(seconds=2)),
+    Way("no calling number", "called number and time only", calling=None),
+    Way("wrong calling number", "a calling number that nobody called from", calling=WRONG_CALLING),
+)
+
+
+def main(lab: Path, config: Path | None, out: Path | None, keep: Path | None, as_json: bool, console: Console) -> int:
+    """Run all ways, show the table, write `out`. 0 when no hop was wrong, 1 otherwise."""
+    if not (lab / "TRUTH.jsonl").is_file():
+        raise LabError(f"{lab} has no TRUTH.jsonl: without an answer sheet nothing can be scored")
+    with _workplace(keep) as work:
+        configs = build(lab, work, config)
+        fleet = Fleet(configs)
+        console.print(f"Indexing the records of {len(configs)} providers …")
+        fleet.index("--complete-until", datetime.now(UTC).isoformat(), done=lambda name, _: console.print(f"  {name}"))
+        with fleet:
+            coordinator = _coordinator(work, fleet.addresses)
+            truths = [json.loads(line) for line in (lab / "TRUTH.jsonl").read_text().splitlines()]
+            results = {way.name: _trace_all(way, truths, coordinator, work) for way in WAYS}
+    report = _report(results)
+    if out is not None:
+        out.write_text(json.dumps(report, indent=1) + "\n")
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        _show(results, report, console)
+    return 1 if any(figures["wrong_hops"] for figures in report["ways"].values()) else 0
+
+
+@contextmanager
+def _workplace(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="hopback-accuracy-") as name:
+        yield Path(name)
+
+
+# --- agents and coordinator -------------------------------------------------------------------------------------------
+
+
+def build(lab: Path, work: Path, handwritten: Path | None = None) -> dict[str, Path]:
+    """Write every agent's configuration, key and certificates below `work`; the configuration files by provider.
+
+    `handwritten` may hold NAME.toml for single providers: their [[sources]], [[trunks]] and [match] are taken from
+    there, identity and addresses stay the lab's. Paths of sources in it count from that directory, else from the
+    provider's directory in the lab, else from the lab.
+
+    Raises:
+        LabError: the lab has no topology, or a store that can't be mapped and no hand-written configuration for it.
+    """
+    authority = LabAuthority.create(work / "authority")
+    configs: dict[str, Path] = {}
+    for provider in topology(lab):
+        name = provider["name"]
+        home = work / "agents" / name
+        home.mkdir(parents=True, exist_ok=True)
+        own = handwritten / f"{name}.toml" if handwritten is not None else None
+        tables = _handwritten(own, lab, name) if own and own.is_file() else agent_tables(lab, provider)
+        issued = authority.issue_provider(name, home)
+        key = home / ROOT_KEY
+        if not key.exists():
+            create_root_key_file(key)
+        settings: dict[str, Any] = {
+            "provider": {"id": name},
+            "listen": {
+                "address": "127.0.0.1:0",
+                "certificate": str(issued.certificate),
+                "key": str(issued.key),
+                "roots": str(issued.roots),
+                "coordinators": ["hopback://coordinator/lab"],
+            },
+            "index": {"directory": "index", "root_key_file": str(key), "retention": "36500d"},
+            "explain": {"keep": True, "directory": "decisions"},
+        }
+        configs[name] = home / "agent.toml"
+        configs[name].write_text(to_toml(settings | tables))
+    return configs
+
+
+def _handwritten(file: Path, lab: Path, name: str) -> dict[str, Any]:
+    tables = {
+        key: value for key, value in tomllib.loads(file.read_text()).items() if key in ("sources", "trunks", "match")
+    }
+    for source in tables.get("sources", ()):
+        bases = (file.parent, lab / name, lab)
+        found = (base / source["path"] for base in bases if list(base.glob(str(source["path"]))))
+        source["path"] = str(next(found, lab / name / source["path"]).resolve())
+    return tables
+
+
+def _coordinator(work: Path, addresses: Mapping[str, str]) -> Path:
+    home = work / "coordinator"
+    shutil.rmtree(home, ignore_errors=True)
+    run([*command("hopback-coordinator"), "init", str(home), "--authority", str(work / "authority")])
+    registry = work / "registry.csv"
+    with registry.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "name", "endpoint"])
+        writer.writerows([name, name.title(), address] for name, address in addresses.items())
+    config = home / "coordinator.toml"
+    run([*command("hopback-coordinator"), "--config", str(config), "registry", "import", str(registry)])
+    return config
+
+
+# --- asking and scoring -----------------------------------------------------------------------------------------------
+
+
+def _trace_all(
+    way: Way, truths: Sequence[Mapping[str, Any]], coordinator: Path, work: Path
+) -> list[tuple[Scored, float]]:
+    calls = work / "calls.csv"
+    with calls.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["called", "at", "calling", "terminating"])
+        writer.writerows(_as_a_person_has_it(truth, way) for truth in truths)
+    lines = run([*command("hopback-coordinator"), "--config", str(coordinator), "import", str(calls), "--json"])
+    tracebacks = [json.loads(line) for line in lines.splitlines()]
+    if len(tracebacks) != len(truths):
+        raise LabError(f"{len(truths)} calls went in, {len(tracebacks)} tracebacks came out")
+    logs = {
+        name: DecisionLog(work / "agents" / name) for name in {h["provider"] for t in tracebacks for h in t["hops"]}
+    }
+    return [
+        (_scored(truth, traceback, logs), float(traceback["took_ms"]))
+        for truth, traceback in zip(truths, tracebacks, strict=True)
+    ]
+
+
+def _as_a_person_has_it(truth: Mapping[str, Any], way: Way) -> tuple[str, str, str, str]:
+    heard = datetime.fromisoformat(truth["time_at_terminating_utc"])
+    second = datetime.fromtimestamp(math.floor(heard.timestamp()), UTC) + way.shift
+    seen = number_of(truth["calling_at_terminating"], "auto")
+    calling = (seen or "") if way.calling == "as seen" else (way.calling or "")
+    return truth["called_at_terminating_e164"], second.isoformat(), calling, truth["terminating"]
+
+
+class DecisionLog:
+    """What one agent noted for its own operator: which records it matched, by question id."""
+
+    def __init__(self, home: Path) -> None:
+        self._keys = Keys.from_root(root_key_from(home / ROOT_KEY, {}))
+        self._noted: dict[str, dict[str, Any]] = {}
+        for file in sorted((home / "decisions").glob("*.jsonl")):
+            self._noted |= {entry["question_id"]: entry for entry in map(json.loads, file.read_text().splitlines())}
+
+    def seen(self, hop: Mapping[str, Any], call_id: str) -> SeenHop:
+        """One hop of a traceback with the instances that its agent matched; the true call is known by its call id."""
+        noted = self._noted.get(hop["question_id"], {})
+        refs = {row["call_ref"] for call in noted.get("calls", ()) if call["taken"] for row in call["records"]}
+        true_ref = f"{int(self._keys.call_refs([call_id])[0]):016x}"
+        return SeenHop(
+            provider=hop["provider"],
+            outcome=hop["outcome"],
+            upstream=hop["upstream"],
+            upstream_party=noted.get("came_from"),
+            instances=frozenset(call_id if ref == true_ref else str(ref) for ref in refs),
+        )
+
+
+def _scored(truth: Mapping[str, Any], traceback: Mapping[str, Any], logs: Mapping[str, DecisionLog]) -> Scored:
+    call_id = truth["sip_call_id_at_origin"]
+    hops = [logs[hop["provider"]].seen(hop, call_id) for hop in traceback["hops"]]
+    return score(true_call(truth), traceback["status"], hops)
+
+
+def _report(results: Mapping[str, Results]) -> dict[str, Any]:
+    """The figures of the first way at the top, those of all ways under `ways`."""
+    ways = {
+        name: {
+            **summary([scored for scored, _ in rows]),
+            "p50_ms": round(percentile([ms for _, ms in rows], 0.5), 2),
+            "p99_ms": round(percentile([ms for _, ms in rows], 0.99), 2),
+            "misses": [
+                {"call": s.call, "verdict": s.verdict.value, "why": s.why, "special": list(s.special)}
+                for s, _ in rows
+                if s.verdict is not Verdict.RIGHT
+            ],
+        }
+        for name, rows in results.items()
+    }
+    return {**next(iter(ways.values())), "ways": ways}
+
+
+def _show(results: Mapping[str, Results], report: Mapping[str, Any], console: Console) -> None:
+    table = Table(title="How often was it right?", caption="scored by the call itself, not by the path alone")
+    for heading in ("asked", "calls", "right", "", "wrong hops", "incomplete, honestly", "p50", "p99"):
+        table.add_column(heading, justify="left" if heading in ("asked", "incomplete, honestly") else "right")
+    for name, figures in report["ways"].items():
+        table.add_row(
+            name,
+            str(figures["calls"]),
+            str(figures["right"]),
+            f"{figures['right'] / max(1, figures['calls']):.1%}",
+            f"[bold red]{figures['wrong_hops']}[/]" if figures["wrong_hops"] else "0",
+            ", ".join(f"{count} {status}" for status, count in sorted(figures["incomplete"].items())) or "none",
+            f"{figures['p50_ms']:.1f} ms",
+            f"{figures['p99_ms']:.1f} ms",
+        )
+    console.print(table)
+    special = Table(title=f"Per special case, asked {next(iter(results))}")
+    for heading in ("special case", "calls", "right", "wrong", "incomplete"):
+        special.add_column(heading, justify="left" if heading == "special case" else "right")
+    for name, counts in report["by_special"].items():
+        special.add_row(name, *(str(counts[key]) for key in ("calls", "right", "wrong", "incomplete")))
+    console.print(special)
+    for name, figures in report["ways"].items():
+        for miss in figures["misses"]:
+            if miss["verdict"] == Verdict.WRONG.value:
+                console.print(f"[red]wrong[/] asked {name}: {miss['call']}: {miss['why']}")
