@@ -1,4 +1,4 @@
-"""`make accuracy`: traces every call of a lab of real calls, however a person might ask, and counts how often it is right.
+"""`make accuracy`: traces every call of a lab of real calls, however a person might ask; says how often it was right.
 
 It sets up what a whole industry would: an agent per provider, configured from what that provider knows of itself
 (`deploy.lab.siplab`) or from a hand-written configuration, each a process of its own behind mutual TLS, and the real
