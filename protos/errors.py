@@ -35,7 +35,7 @@ _CODES: Final = {
     ErrorReason.STORE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 _FIELD = re.compile(r"[a-z][a-z0-9_.]{0,63}", re.ASCII)
-_MAX_TEXT = 300
+_MAX_TEXT = 1000
 
 
 @dataclass(frozen=True, slots=True)

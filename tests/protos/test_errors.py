@@ -77,7 +77,7 @@ class TestWhatTheOtherSideSendsIsNotTrusted:
         assert fault == Fault(ErrorReason.MALFORMED, "a [2Jb ", ())
 
     def test_text_is_cut(self) -> None:
-        assert len(printable("a" * 10_000)) <= 301
+        assert len(printable("a" * 10_000)) <= 1001
 
     @settings(max_examples=50, deadline=None)
     @given(st.binary(max_size=100))

@@ -1,0 +1,149 @@
+"""From a question to this provider's answer: may it be answered, what do the records say, what of that may leave.
+
+Before any record is read a question is refused, as an answer that says why, when it comes too late, reaches further
+than this provider allows, lies in the future, or names a neighbour that no trunk leads to. What remains is searched,
+decided by `agent.match` and disclosed by `agent.answer`; this module only brings the three together. Whoever asks has
+been identified before (`agent.server`).
+
+The records stand behind a small protocol, the clock is passed in. Everything that led to an answer is returned with it
+as a `Consultation`, for the operator alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from agent.answer import answer, interval_to_cover
+from agent.index.coverage import Coverage, CoverageState
+from agent.index.reader import Query
+from agent.legs import Leg
+from agent.match import Decision, MatchSettings, match
+from agent.trunks import TrunkMap
+from protos.e164 import E164
+from protos.identity import ProviderId
+from protos.types import Answer, Outcome, Question, RefusalReason
+
+CLOCKS_DIFFER = timedelta(seconds=5)
+"""How far the asking side's clock may be ahead of ours before its present is our future."""
+
+Clock = Callable[[], datetime]
+
+
+class Records(Protocol):
+    """Where call legs are found; `agent.index.reader.Index` is one.
+
+    Every method raises `agent.index.errors.IndexUnusableError` when the records can't be read: an empty list means
+    that none is there.
+    """
+
+    def find(self, called: E164, calling: E164 | None, earliest: datetime, latest: datetime) -> Sequence[Leg]:
+        """All legs of `called` whose seizure may lie in the interval."""
+        ...
+
+    def find_many(self, queries: Sequence[Query]) -> Sequence[Sequence[Leg]]:
+        """What `find` gives for each query, in order."""
+        ...
+
+    def coverage(self) -> Coverage:
+        """What time the records cover."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms this provider answers.
+
+    Attributes:
+        me: who answers.
+        trunks: the dated trunk map.
+        matching: how careful a match is.
+        window_cap: questions that reach further are refused.
+        retention: records older than this count as expired.
+    """
+
+    me: ProviderId
+    trunks: TrunkMap
+    matching: MatchSettings
+    window_cap: timedelta
+    retention: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Consultation:
+    """An answer and all that led to it, for the operator's eyes only.
+
+    `decision`, `covered` (the interval that the records had to cover) and `coverage` are None when the question was
+    refused before any record was read.
+    """
+
+    question: Question
+    answer: Answer
+    decision: Decision | None = None
+    covered: tuple[datetime, datetime] | None = None
+    coverage: CoverageState | None = None
+
+
+def refusal(question: Question, terms: Terms, neighbours: frozenset[ProviderId], now: datetime) -> RefusalReason | None:
+    """Why the question is not answered at `now`, or None when it may be."""
+    if question.deadline < now:
+        return RefusalReason.DEADLINE_PASSED
+    if question.window > terms.window_cap:
+        return RefusalReason.WINDOW_TOO_WIDE
+    if question.at > now + CLOCKS_DIFFER:
+        return RefusalReason.TIME_IN_FUTURE
+    if question.named_by is not None and question.named_by not in neighbours:
+        return RefusalReason.UNKNOWN_PROVIDER
+    return None
+
+
+class Desk:
+    """Answers questions addressed to this provider.
+
+    Every method raises `IndexUnusableError` when the records can't be read.
+    """
+
+    def __init__(self, terms: Terms, records: Records, clock: Clock) -> None:
+        self.terms = terms
+        self._records = records
+        self.clock = clock
+        self._neighbours = terms.trunks.neighbours()
+
+    def consult(self, question: Question) -> Consultation:
+        """Answer one question."""
+        (consultation,) = self.consult_many((question,))
+        return consultation
+
+    def consult_many(self, questions: Sequence[Question]) -> list[Consultation]:
+        """Answer questions, in order; records are searched for all of them at once."""
+        now = self.clock()
+        reasons = [refusal(question, self.terms, self._neighbours, now) for question in questions]
+        admitted = [question for question, reason in zip(questions, reasons, strict=True) if reason is None]
+        found = iter(self._search(admitted))
+        coverage = self._records.coverage() if admitted else Coverage(())
+        return [
+            self._decide(question, next(found), coverage, now)
+            if reason is None
+            else Consultation(question, Answer(self.terms.me, Outcome.REFUSED, refusal=reason))
+            for question, reason in zip(questions, reasons, strict=True)
+        ]
+
+    def _search(self, questions: Sequence[Question]) -> Sequence[Sequence[Leg]]:
+        if len(questions) == 1:
+            return [self._find(questions[0], questions[0].called)]
+        return self._records.find_many(
+            [Query(q.called, q.calling, q.at - q.window, q.at + q.window) for q in questions]
+        )
+
+    def _find(self, question: Question, called: E164) -> Sequence[Leg]:
+        earliest, latest = question.at - question.window, question.at + question.window
+        return self._records.find(called, question.calling, earliest, latest)
+
+    def _decide(self, question: Question, legs: Sequence[Leg], coverage: Coverage, now: datetime) -> Consultation:
+        terms = self.terms
+        decision = match(question, legs, terms.trunks, lambda called: self._find(question, called), terms.matching)
+        covered = interval_to_cover(question, decision, terms.matching)
+        state = coverage.state(*covered, now, terms.retention)
+        return Consultation(question, answer(question, decision, state, terms.me), decision, covered, state)
