@@ -44,6 +44,17 @@ class WrongKeyError(IndexUnusableError):
         self.path = path
 
 
+class IndexWriteError(IndexUnusableError):
+    """The disk refused. What was indexed before is untouched; the file that was being indexed is not."""
+
+    def __init__(self, directory: Path, problem: str) -> None:
+        super().__init__(
+            f"{directory}: could not be written ({problem}); what was indexed before is untouched; "
+            "put the disk right (space, rights, health) and index again"
+        )
+        self.path = directory
+
+
 class IndexBusyError(IndexUnusableError):
     """Another process writes to this index now. Reading goes on undisturbed."""
 

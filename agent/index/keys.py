@@ -152,6 +152,17 @@ class DayKeys:
         """Reversible encryption of numbers, 16 bytes each."""
         return self._seal.update(_blocks(numbers, _TRANSLATED))
 
+    def unseal(self, block: bytes) -> int:
+        """One sealed number as digits, from its 16 bytes.
+
+        Raises:
+            SealBrokenError: it was not sealed under this day's key.
+        """
+        plain = self._unseal.update(block)
+        if int.from_bytes(plain[8:], "little") != _TRANSLATED:
+            raise SealBrokenError("a sealed number was altered or belongs to another day")
+        return int.from_bytes(plain[:8], "little")
+
     def unseal_numbers(self, sealed: bytes) -> U64:
         """The inverse of `seal_numbers`.
 
