@@ -1,0 +1,45 @@
+"""`python -m benchmarks [--out FILE] [--only NAME,NAME]`: run the benchmarks and print every ratio beside its peer."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import chain
+from benchmarks.measure import Figure
+
+BENCHMARKS: dict[str, Callable[[Console], Figure]] = {
+    "chain10_vs_empty_call": chain.chain10_vs_empty_call,
+}
+
+
+@click.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write {name: {value, unit, peer, runs}}.")
+@click.option("--only", help="Names of benchmarks, separated by commas.")
+def main(out: Path | None, only: str | None) -> None:
+    """Measure hopback against named peers in the same run."""
+    names = only.split(",") if only else list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        raise click.BadParameter(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    console = Console(file=sys.stderr if not sys.stdout.isatty() else None)
+    figures = {name: BENCHMARKS[name](console) for name in names}
+    table = Table(title="Benchmarks")
+    for heading in ("name", "value", "runs", "against"):
+        table.add_column(heading)
+    for name, figure in figures.items():
+        table.add_row(
+            name, f"{figure.value:.2f} {figure.unit}", ", ".join(f"{run:.2f}" for run in figure.runs), figure.peer
+        )
+    Console().print(table)
+    if out is not None:
+        out.write_text(json.dumps({name: figure.as_json() for name, figure in figures.items()}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
