@@ -101,7 +101,10 @@ class Problem(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The call to trace, as the order gives it: number called, seizure time at the terminating provider (aware UTC)."""
+    """The call to trace, as the order gives it.
+
+    `at` is the seizure time at the terminating provider, aware UTC in whole milliseconds, as times travel.
+    """
 
     called: E164
     at: datetime
@@ -113,6 +116,8 @@ class Call:
     def __post_init__(self) -> None:
         if self.at.utcoffset() != timedelta(0):
             raise ValueError("a call's time must be aware and in UTC")
+        if self.at.microsecond % 1000:
+            raise ValueError("a call's time must be in whole milliseconds")
         if not timedelta(milliseconds=1) <= self.window <= WINDOW_CAP:
             raise ValueError(f"a window must lie between 1 ms and {WINDOW_CAP.seconds} s")
         if self.hop_limit < 1:

@@ -21,6 +21,7 @@ from coordinator.ports import (
     Change,
     Clock,
     DeclinedError,
+    Exchange,
     Kept,
     Registry,
     StaleTracebackError,
@@ -46,6 +47,9 @@ from coordinator.traceback import (
 )
 from protos.codec import encode_question
 from protos.types import Question
+
+_Received = tuple[bytes | None, Exchange | None]
+_NOTHING: _Received = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ class Driver:
 
     async def _until_it_rests(self, kept: Kept, event: Event) -> tuple[Kept, datetime | None]:
         """Feed events until the machine asks nothing more now; the due time is set when it wants to wait."""
-        received: bytes | None = None
+        received = _NOTHING
         while True:
             kept, commands = await self._step(kept, event, received)
             question, due = _reading(commands)
@@ -125,33 +129,33 @@ class Driver:
                 return kept, due
             event, received = await self._ask(question)
 
-    async def _step(self, kept: Kept, event: Event, received: bytes | None) -> tuple[Kept, tuple[Command, ...]]:
+    async def _step(self, kept: Kept, event: Event, received: _Received) -> tuple[Kept, tuple[Command, ...]]:
         before = kept.traceback
         after, commands = advance(before, event, self._limits.patience)
         if after is not before:
-            await self._store.save(Change(before, after, kept.version, event.at, received))
+            await self._store.save(Change(before, after, kept.version, event.at, *received))
             kept = Kept(after, kept.version + 1)
             self._watcher.changed(after)
         return kept, commands
 
-    async def _ask(self, question: Question) -> tuple[Event, bytes | None]:
+    async def _ask(self, question: Question) -> tuple[Event, _Received]:
         """One attempt; every way it can end is an event."""
         provider = self._registry.provider(question.target)
         if provider is None or provider.endpoint is None:
-            return NoAgent(question.question_id, self._clock.now(), registered=provider is not None), None
+            return NoAgent(question.question_id, self._clock.now(), registered=provider is not None), _NOTHING
         exact = encode_question(question)
         timeout = min(self._limits.attempt_timeout, question.deadline - self._clock.now())
         try:
             reply = await self._agents.ask(provider, question, exact, timeout)
         except UnreachableError as error:
-            return AgentUnreachable(question.question_id, self._clock.now(), error.detail), None
+            return AgentUnreachable(question.question_id, self._clock.now(), error.detail), _NOTHING
         except AttemptTimedOutError as error:
-            return TimedOut(question.question_id, self._clock.now(), error.detail), None
+            return TimedOut(question.question_id, self._clock.now(), error.detail), _NOTHING
         except BadAnswerError as error:
-            return BadAnswer(question.question_id, self._clock.now(), error.detail), error.received
+            return BadAnswer(question.question_id, self._clock.now(), error.detail), (error.received, None)
         except DeclinedError as error:
-            return Declined(question.question_id, self._clock.now(), error.detail), None
-        return Answered(question.question_id, reply.answer, self._clock.now()), reply.exact
+            return Declined(question.question_id, self._clock.now(), error.detail), _NOTHING
+        return Answered(question.question_id, reply.answer, self._clock.now()), (reply.exact, reply.batch)
 
 
 def _reading(commands: tuple[Command, ...]) -> tuple[Question | None, datetime | None]:

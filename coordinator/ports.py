@@ -75,11 +75,24 @@ class DeclinedError(AgentError):
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """The exact bytes of a batch of questions and of its answers."""
+
+    provider: ProviderId
+    sent: bytes
+    received: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """A checked answer, and the exact bytes in which it came."""
+    """A checked answer, and the exact bytes in which it came.
+
+    Where it came in a batch, `exact` restates the answer as if it had come singly, and `batch` is what travelled.
+    """
 
     answer: Answer
     exact: bytes
+    batch: Exchange | None = None
 
 
 class AgentClient(Protocol):
@@ -106,7 +119,8 @@ class Kept:
 class Change:
     """One step of a traceback, to be written as one: what it was (at `version`), what it is now.
 
-    `received` are the exact bytes of the answer that caused it, or of what came in place of one.
+    `received` are the exact bytes of the answer that caused it, or of what came in place of one; `batch` is the batch
+    in which they came.
     """
 
     before: Traceback
@@ -114,6 +128,7 @@ class Change:
     version: int
     at: datetime
     received: bytes | None = None
+    batch: Exchange | None = None
 
 
 class StaleTracebackError(Exception):

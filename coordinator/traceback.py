@@ -222,7 +222,9 @@ def _question(
 ) -> Question:
     """`asked` with the id of this position and round, and a deadline counted from now."""
     identity = uuid.uuid5(traceback.id, f"hop {position} round {round_}")
-    return replace(asked, question_id=identity, deadline=at + life)
+    deadline = at + life
+    whole_ms = deadline.replace(microsecond=deadline.microsecond // 1000 * 1000)  # as it travels
+    return replace(asked, question_id=identity, deadline=whole_ms)
 
 
 def _ask(traceback: Traceback, hop: Hop, *, position: int) -> Step:

@@ -1,0 +1,311 @@
+"""The store: what is saved is loaded, exact bytes are kept, two writers can't both win, schema and migrations agree."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, exc, insert, select, text
+
+from coordinator.chain import Status
+from coordinator.driver import Driver
+from coordinator.ports import Change, Exchange, Kept, Provider, StaleTracebackError, UnreachableError
+from coordinator.store.engine import HEAD, MIGRATIONS, StoreError, migrate, open_engine, require_current
+from coordinator.store.models import Base, BatchRow, HopRow, TracebackRow
+from coordinator.store.sql_store import SqlStore, opened
+from coordinator.traceback import Answered, Started, advance
+from protos.codec import digest, encode_answer, encode_question
+from protos.types import Outcome
+from tests.coordinator.fakes import JumpingClock, NamedProviders, Notes, ScriptedAgents
+from tests.coordinator.make import NOW, T0, provider, says, submitted, upstream
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_engine(f"sqlite:///{tmp_path / 'coordinator.db'}")
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(engine: Engine) -> Iterator[SqlStore]:
+    with opened(engine) as store:
+        yield store
+
+
+def driver(store: SqlStore, agents: ScriptedAgents) -> Driver:
+    return Driver(
+        store=store,
+        registry=NamedProviders("ginkgo", "birch", "alder", without_agent=("elm",)),
+        agents=agents,
+        clock=JumpingClock(),
+        watcher=Notes(),
+    )
+
+
+def chain() -> ScriptedAgents:
+    return ScriptedAgents(
+        ginkgo=[upstream("ginkgo", "birch", correction_s=-3)],
+        birch=[UnreachableError("refused"), upstream("birch", "alder")],
+        alder=[says("alder", Outcome.ORIGINATED_HERE)],
+    )
+
+
+class TestATraceback:
+    async def test_is_loaded_as_it_was_saved(self, store: SqlStore) -> None:
+        [kept] = store.submit([submitted()], NOW)
+        done = await driver(store, chain()).drive(kept)
+        loaded = store.load(done.id)
+        assert loaded is not None
+        assert loaded.traceback == done
+        assert done.origin == "alder"
+
+    @pytest.mark.parametrize("steps", range(1, 4))
+    async def test_is_loaded_as_it_was_at_any_step(self, store: SqlStore, steps: int) -> None:
+        [kept] = store.submit([submitted()], NOW)
+        traceback, version = kept.traceback, kept.version
+        events = [upstream("ginkgo", "birch"), says("birch", Outcome.NOT_YET_AVAILABLE, retry_after_s=60)]
+        after, _ = advance(traceback, Started(NOW))
+        await store.save(Change(traceback, after, version, NOW))
+        for version, answer in enumerate(events[: steps - 1], start=1):
+            before, question = after, after.hops[-1].question
+            exact = encode_answer(answer, digest(encode_question(question)))
+            after, _ = advance(before, Answered(question.question_id, answer, NOW))
+            await store.save(Change(before, after, version, NOW, exact))
+        assert store.load(traceback.id) == Kept(after, steps)
+
+    async def test_keeps_earlier_rounds_beside_the_latest(self, store: SqlStore, engine: Engine) -> None:
+        agents = ScriptedAgents(
+            ginkgo=[
+                says("ginkgo", Outcome.NOT_YET_AVAILABLE, retry_after_s=5),
+                says("ginkgo", Outcome.ORIGINATED_HERE),
+            ]
+        )
+        [kept] = store.submit([submitted()], NOW)
+        done = await driver(store, agents).drive(kept)
+        with engine.connect() as connection:
+            rounds = connection.execute(select(HopRow.round, HopRow.outcome).order_by(HopRow.round)).all()
+        assert [tuple(row) for row in rounds] == [(1, "NOT_YET_AVAILABLE"), (2, "ORIGINATED_HERE")]
+        loaded = store.load(done.id)
+        assert loaded is not None
+        assert loaded.traceback == done
+
+    async def test_has_the_exact_bytes_of_question_and_answer(self, store: SqlStore, engine: Engine) -> None:
+        [kept] = store.submit([submitted()], NOW)
+        done = await driver(store, chain()).drive(kept)
+        with engine.connect() as connection:
+            rows = connection.execute(select(HopRow.question, HopRow.answer).order_by(HopRow.position)).all()
+        for hop, (question, answer) in zip(done.hops, rows, strict=True):
+            assert question == encode_question(hop.question)
+            assert hop.answer is not None
+            assert answer == encode_answer(hop.answer, digest(question))
+
+    def test_that_nobody_knows_is_none(self, store: SqlStore) -> None:
+        assert store.load(uuid.UUID(int=9)) is None
+
+
+class TestTwoWriters:
+    async def test_the_one_that_comes_second_is_refused_and_writes_nothing(self, store: SqlStore) -> None:
+        [kept] = store.submit([submitted()], NOW)
+        after, _ = advance(kept.traceback, Started(NOW))
+        late, _ = advance(kept.traceback, Started(NOW + timedelta(seconds=1)))
+        await store.save(Change(kept.traceback, after, 0, NOW))
+        with pytest.raises(StaleTracebackError):
+            await store.save(Change(kept.traceback, late, 0, NOW))
+        assert store.load(kept.traceback.id) == Kept(after, 1)
+
+    async def test_a_refused_one_harms_no_other_in_the_same_transaction(self, store: SqlStore) -> None:
+        many = [replace(submitted(), id=uuid.UUID(int=i)) for i in range(1, 6)]
+        store.submit(many, NOW)
+        changes = [Change(one, advance(one, Started(NOW))[0], 7 if one is many[2] else 0, NOW) for one in many]
+        results = await asyncio.gather(*(store.save(change) for change in changes), return_exceptions=True)
+        assert [type(result) for result in results].count(StaleTracebackError) == 1
+        assert [store.load(one.id) == Kept(advance(one, Started(NOW))[0], 1) for one in many].count(True) == 4
+
+
+class TestAFailingDatabase:
+    async def test_fails_the_change_and_leaves_what_was_there(self, store: SqlStore, engine: Engine) -> None:
+        [kept] = store.submit([submitted()], NOW)
+        after, _ = advance(kept.traceback, Started(NOW))
+        with engine.begin() as connection:
+            connection.execute(text("DROP TABLE hops"))
+        with pytest.raises(exc.OperationalError):
+            await store.save(Change(kept.traceback, after, 0, NOW))
+        with engine.connect() as connection:
+            assert connection.execute(select(TracebackRow.version)).scalar() == 0
+
+
+class TestABatch:
+    async def test_is_kept_once_for_all_answers_that_came_in_it(self, store: SqlStore, engine: Engine) -> None:
+        batch = Exchange(provider("ginkgo"), b"sent", b"received")
+        many = [replace(submitted(), id=uuid.UUID(int=i)) for i in range(1, 4)]
+        answer = says("ginkgo", Outcome.ORIGINATED_HERE)
+        for kept in store.submit(many, NOW):
+            asked, _ = advance(kept.traceback, Started(NOW))
+            await store.save(Change(kept.traceback, asked, 0, NOW))
+            question = asked.hops[-1].question
+            done, _ = advance(asked, Answered(question.question_id, answer, NOW))
+            exact = encode_answer(answer, digest(encode_question(question)))
+            await store.save(Change(asked, done, 1, NOW, exact, batch))
+        with engine.connect() as connection:
+            assert connection.execute(select(BatchRow.sent, BatchRow.received)).all() == [(b"sent", b"received")]
+            assert set(connection.execute(select(HopRow.batch)).scalars()) == {digest(b"sent")}
+
+
+class TestLists:
+    async def test_recent_ones_come_newest_first_with_where_they_stand(self, store: SqlStore) -> None:
+        old = replace(submitted(), id=uuid.UUID(int=1))
+        new = replace(submitted(), id=uuid.UUID(int=2))
+        store.submit([old], NOW)
+        [kept] = store.submit([new], NOW + timedelta(seconds=1))
+        await driver(store, chain()).drive(kept)
+        first, second = store.recent(10)
+        assert (first.id, first.status, first.found, first.hop_count) == (new.id, Status.ORIGIN_FOUND, "alder", 3)
+        assert (second.id, second.status, second.found, second.hop_count) == (old.id, Status.SUBMITTED, None, 0)
+        assert [summary.id for summary in store.recent(1)] == [new.id]
+
+    async def test_open_ones_are_those_that_are_not_closed(self, store: SqlStore) -> None:
+        one, two = (replace(submitted(), id=uuid.UUID(int=i)) for i in (1, 2))
+        kept, _ = store.submit([one, two], NOW)
+        await driver(store, chain()).drive(kept)
+        assert [entry.traceback.id for entry in store.open_tracebacks()] == [two.id]
+        assert store.counts() == {Status.ORIGIN_FOUND: 1, Status.SUBMITTED: 1}
+
+    def test_an_id_is_found_by_its_beginning(self, store: SqlStore) -> None:
+        store.submit([submitted()], NOW)
+        identity = submitted().id
+        assert store.find(str(identity)) == store.find(str(identity)[:11]) == store.find("6d2b") == [identity]
+
+    @pytest.mark.parametrize("prefix", ["", "7", "zz", "%", "6d2b'; DROP TABLE hops", "f" * 40])
+    def test_what_is_no_beginning_of_an_id_finds_nothing(self, store: SqlStore, prefix: str) -> None:
+        store.submit([submitted()], NOW)
+        assert store.find(prefix) == []
+
+
+class TestTheRegistry:
+    def test_gives_back_what_was_put_in_and_replaces_by_id(self, store: SqlStore) -> None:
+        birch = Provider(provider("birch"), "Birch Telecom", "192.0.2.7:7443", "US", "intermediate")
+        elm = Provider(provider("elm"), "Elm Voice")
+        store.put_providers([elm, birch], NOW)
+        assert store.providers() == [birch, elm]
+        moved = replace(birch, endpoint="192.0.2.8:7443")
+        store.put_providers([moved], NOW)
+        assert store.providers() == [moved, elm]
+
+
+class TestTimes:
+    def test_come_back_aware_and_in_utc_whatever_the_zone_they_went_in_with(self, engine: Engine) -> None:
+        berlin = timezone(timedelta(hours=1))
+        with opened(engine) as store:
+            store.submit([submitted()], NOW.astimezone(berlin))
+            [summary] = store.recent(1)
+        assert summary.submitted_at == NOW
+        assert summary.at == T0
+        assert summary.submitted_at.tzinfo is UTC
+
+    def test_that_are_naive_are_refused(self, store: SqlStore) -> None:
+        with pytest.raises(exc.StatementError, match="naive"):
+            store.submit([submitted()], datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+class TestTheDatabase:
+    def test_flushes_to_disk_at_every_commit_and_enforces_foreign_keys(self, engine: Engine) -> None:
+        with engine.connect() as connection:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+            assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+            assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+
+    def test_refuses_a_hop_of_no_traceback(self, engine: Engine) -> None:
+        row = {
+            "traceback_id": uuid.UUID(int=1),
+            "position": 0,
+            "round": 1,
+            "question_id": uuid.UUID(int=2),
+            "provider": "birch",
+            "question": b"",
+            "detail": "",
+            "failures": 0,
+            "asked_at": NOW,
+        }
+        with pytest.raises(exc.IntegrityError), engine.begin() as connection:
+            connection.execute(insert(HopRow), row)
+
+    def test_says_of_every_field_what_it_holds(self) -> None:
+        for table in Base.metadata.tables.values():
+            assert table.comment
+            assert [column.name for column in table.columns if not column.comment] == []
+
+
+class TestMigrations:
+    def test_lead_to_exactly_the_tables_of_the_models(self, engine: Engine, tmp_path: Path) -> None:
+        fresh = open_engine(f"sqlite:///{tmp_path / 'fresh.db'}")
+        Base.metadata.create_all(fresh)
+
+        def ddl(one: Engine) -> dict[str, list[str]]:
+            """Every table's and index's clauses; the order of constraints doesn't matter."""
+            query = text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'")
+            with one.connect() as connection:
+                return {
+                    row.name: sorted(clause.strip(" )") for clause in " ".join(row.sql.split()).split(", "))
+                    for row in connection.execute(query)
+                }
+
+        assert ddl(engine) == ddl(fresh)
+        fresh.dispose()
+
+    def test_leave_nothing_for_a_further_one_to_do(self, engine: Engine) -> None:
+        from alembic.autogenerate import compare_metadata
+        from alembic.migration import MigrationContext
+
+        with engine.connect() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+    def test_end_at_the_version_that_the_code_expects(self, tmp_path: Path) -> None:
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
+
+    def test_can_be_run_again_and_keep_what_is_there(self, engine: Engine) -> None:
+        with opened(engine) as store:
+            store.submit([submitted()], NOW)
+            migrate(engine)
+            assert len(store.recent(5)) == 1
+
+    def test_are_asked_for_when_the_database_is_empty(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match="init"):
+            require_current(open_engine(f"sqlite:///{tmp_path / 'new.db'}"))
+
+    @pytest.mark.parametrize(("version", "says"), [("0000", "migrate"), ("9999", "newer")])
+    def test_of_another_version_are_refused(self, engine: Engine, version: str, says: str) -> None:
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version})
+        with pytest.raises(StoreError, match=says):
+            require_current(engine)
+
+    def test_leave_a_database_of_somebody_else_alone(self, tmp_path: Path) -> None:
+        engine = open_engine(f"sqlite:///{tmp_path / 'other.db'}")
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE invoices (id INTEGER)"))
+        with pytest.raises(StoreError, match="not hopback's"):
+            migrate(engine)
+        engine.dispose()
+
+    def test_refuse_a_file_that_is_no_database(self, tmp_path: Path) -> None:
+        (tmp_path / "x.db").write_bytes(b"certainly no database" * 100)
+        with pytest.raises(StoreError, match="can't be read"):
+            migrate(open_engine(f"sqlite:///{tmp_path / 'x.db'}"))
+
+
+@pytest.mark.parametrize("url", ["", "coordinator.db", "oracle-of-delphi://x"])
+def test_a_url_that_is_none_is_refused_with_an_example(url: str) -> None:
+    with pytest.raises(StoreError, match="sqlite:///"):
+        open_engine(url)
