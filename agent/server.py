@@ -48,7 +48,7 @@ Context = Any
 """grpc.aio.ServicerContext[bytes, bytes]; the stubs know no handlers of raw bytes."""
 
 
-class CannotListenError(Exception):
+class CannotListenError(OSError):
     """The address can't be listened on; the message says why."""
 
 

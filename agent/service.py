@@ -12,12 +12,12 @@ as a `Consultation`, for the operator alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from agent.answer import answer, interval_to_cover
-from agent.index.coverage import Coverage, CoverageState
+from agent.index.coverage import Coverage, CoverageState, SourceCoverage
 from agent.index.reader import Query
 from agent.legs import Leg
 from agent.match import Decision, MatchSettings, match
@@ -62,6 +62,7 @@ class Terms:
         matching: how careful a match is.
         window_cap: questions that reach further are refused.
         retention: records older than this count as expired.
+        sources: names of the sources that together hold all calls; empty when whatever is indexed does.
     """
 
     me: ProviderId
@@ -69,6 +70,7 @@ class Terms:
     matching: MatchSettings
     window_cap: timedelta
     retention: timedelta
+    sources: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,15 @@ def refusal(question: Question, terms: Terms, neighbours: frozenset[ProviderId],
     return None
 
 
+def expected_coverage(indexed: Coverage, sources: frozenset[str]) -> Coverage:
+    """What the expected sources cover: one that was never indexed covers nothing, a retired one no longer counts."""
+    if not sources:
+        return indexed
+    by_name = {source.source: source for source in indexed.sources}
+    nothing = SourceCoverage("", None, None, None, None, records=0, files=0)
+    return Coverage(tuple(by_name.get(name, replace(nothing, source=name)) for name in sorted(sources)))
+
+
 class Desk:
     """Answers questions addressed to this provider.
 
@@ -121,8 +132,9 @@ class Desk:
         now = self.clock()
         reasons = [refusal(question, self.terms, self._neighbours, now) for question in questions]
         admitted = [question for question, reason in zip(questions, reasons, strict=True) if reason is None]
+        # Coverage first: what is indexed between the two reads must not make an absence look covered.
+        coverage = expected_coverage(self._records.coverage(), self.terms.sources) if admitted else Coverage(())
         found = iter(self._search(admitted))
-        coverage = self._records.coverage() if admitted else Coverage(())
         return [
             self._decide(question, next(found), coverage, now)
             if reason is None

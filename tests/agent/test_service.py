@@ -10,16 +10,20 @@ from pathlib import Path
 import pytest
 
 from agent.explain import disclosed, explanation, in_words
-from agent.index.coverage import Coverage
+from agent.index.coverage import Coverage, CoverageState
 from agent.index.errors import IndexUnusableError
 from agent.journal import Journal
+from agent.service import expected_coverage
 from protos.identity import ProviderId
 from protos.types import Answer, Handover, Outcome, Question, RefusalReason
 from tests.agent.provider import (
     ALDER,
+    CALL_TIME,
     CALLED,
     CALLING,
     CEDAR,
+    COVERAGE,
+    COVERED,
     LEG,
     NOW,
     OTHER,
@@ -94,6 +98,20 @@ def test_a_question_at_the_very_limit_is_searched(asked: Question) -> None:
     records = some_records()
     desk(records).consult(asked)
     assert records.reads > 0
+
+
+class TestWhatAnAbsenceMeans:
+    def test_a_configured_source_that_was_never_indexed_leaves_everything_open(self) -> None:
+        both = expected_coverage(COVERAGE, frozenset({"acc", "other-switch"}))
+        assert both.state(CALL_TIME, CALL_TIME, NOW, timedelta(days=548)) is CoverageState.NOT_YET
+
+    def test_a_source_that_is_no_longer_configured_holds_nothing_up(self) -> None:
+        retired = replace(COVERED, source="retired", watermark=NOW - timedelta(days=50))
+        left = expected_coverage(Coverage((COVERED, retired)), frozenset({"acc"}))
+        assert left.state(CALL_TIME, CALL_TIME, NOW, timedelta(days=548)) is CoverageState.COVERED
+
+    def test_without_configured_sources_whatever_is_indexed_counts(self) -> None:
+        assert expected_coverage(COVERAGE, frozenset()) == COVERAGE
 
 
 class TestAnExplanation:

@@ -1,0 +1,413 @@
+"""`hopback-agent`: from a provider's call records to answers.
+
+Every command ends with 0, or with 2 (the command line is wrong), 78 (the configuration is), 65 (the records are) or 69
+(the index can't be read or written, or the address can't be listened on), after saying what is wrong and what to do.
+Results go to standard output, everything else to standard error. What a command needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from protos.e164 import E164, parse_e164
+from protos.identity import ProviderId, parse_provider_id
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from agent.config import AgentConfig
+    from agent.service import Desk
+    from cdr_adapters.mapping import SourceMapping
+
+EXIT_DATA: Final = 65
+EXIT_UNAVAILABLE: Final = 69
+EXIT_CONFIG: Final = 78
+_FOR_ONE_QUESTION: Final = timedelta(minutes=1)
+
+
+class Number(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4, here from 8.1
+    """A telephone number in E.164 form, nothing else."""
+
+    name = "+E164"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> E164:
+        try:
+            return parse_e164(value)
+        except ValueError as error:
+            self.fail(f"{error}, for example +12025550143.", param, ctx)
+
+
+class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4, here from 8.1
+    """A moment with its zone; `past` refuses the future too."""
+
+    name = "TIME"
+
+    def __init__(self, *, past: bool) -> None:
+        self._past = past
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time: write it as 2026-11-20T15:00:00Z.", param, ctx)
+        if moment.utcoffset() is None:
+            self.fail(
+                f"{value!r} has no zone, so that nobody can tell which moment it is: add Z for UTC, or the offset, as "
+                "in 2026-11-20T10:00:00-05:00.",
+                param,
+                ctx,
+            )
+        if self._past and moment > datetime.now(UTC):
+            self.fail(f"{value!r} lies in the future: no record can exist of it. Check year and zone.", param, ctx)
+        return moment.astimezone(UTC)
+
+
+class Provider(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4, here from 8.1
+    """A provider id."""
+
+    name = "PROVIDER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ProviderId:
+        try:
+            return parse_provider_id(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4, here from 8.1
+    """A duration with its unit."""
+
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        from cdr_adapters.mapping import parse_duration
+
+        try:
+            duration = parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+        if duration <= timedelta(0):
+            self.fail("must be more than nothing.", param, ctx)
+        return duration
+
+
+CONFIG = click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="hopback")
+def main() -> None:
+    """The agent beside a provider's call records: it answers who handed a call over, and nothing else.
+
+    \b
+    hopback-agent init /etc/hopback --provider birch
+    hopback-agent check-config /etc/hopback/agent.toml
+    hopback-agent index /etc/hopback/agent.toml
+    hopback-agent lookup /etc/hopback/agent.toml --called +12025550143 --at 2026-11-20T15:00:00Z
+    hopback-agent run /etc/hopback/agent.toml
+
+    Shell completion: eval "$(_HOPBACK_AGENT_COMPLETE=bash_source hopback-agent)" (or zsh_source, fish_source).
+    """
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=".")
+@click.option("--provider", type=Provider(), default="example", show_default=True, help="This provider's id.")
+def init(directory: Path, provider: ProviderId) -> None:
+    """Write a commented agent.toml and a fresh root key into DIRECTORY; nothing is overwritten.
+
+    \b
+    hopback-agent init /etc/hopback --provider birch
+    """
+    from importlib.resources import files
+
+    from agent.index.keys import create_root_key_file
+
+    config, key = directory / "agent.toml", directory / "root.key"
+    if there := [str(path) for path in (config, key) if path.exists()]:
+        raise click.UsageError(f"{' and '.join(there)} exists already: choose another directory, or move it away.")
+    template = files("agent").joinpath("template.toml").read_text("utf-8")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        create_root_key_file(key)
+        with config.open("x", encoding="utf-8") as file:
+            file.write(template.replace("{provider}", provider))
+    except OSError as error:
+        raise click.UsageError(f"{error.filename or directory} can't be written: {error.strerror}.") from None
+    click.echo(f"{config}: complete it, then run: hopback-agent check-config {config}")
+    click.echo(f"{key}: the index's root key. Keep a copy elsewhere; without it the index is worthless.")
+
+
+@main.command("check-config")
+@CONFIG
+@AS_JSON
+def check_config(config: Path, as_json: bool) -> None:
+    """Say everything that is wrong with CONFIG, or what it comes to: identity, sources, trunks, coverage.
+
+    \b
+    hopback-agent check-config /etc/hopback/agent.toml
+    """
+    with _failures():
+        from agent import display
+        from agent.config import ConfigError, load
+        from agent.inspection import inspect
+
+        loaded = load(config)
+        found = inspect(loaded, os.environ, datetime.now(UTC))
+        if as_json:
+            click.echo(json.dumps(display.inspection_json(loaded, found), indent=2))
+            sys.exit(EXIT_CONFIG if found.mistakes else 0)
+        if found.mistakes:
+            raise ConfigError(str(config), found.mistakes)
+        _console().print(display.inspection(loaded, found))
+
+
+@main.command()
+@CONFIG
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option(
+    "--complete-until",
+    type=Moment(past=True),
+    help="The sources have all records until then; by default until their last call.",
+)
+@click.option(
+    "--complete-from",
+    type=Moment(past=True),
+    help="The sources have all records from then on; by default from their first call.",
+)
+@click.option("--again", is_flag=True, help="Read files anew that are indexed already.")
+@AS_JSON
+def index(
+    config: Path,
+    sources: tuple[str, ...],
+    complete_until: datetime | None,
+    complete_from: datetime | None,
+    again: bool,
+    as_json: bool,
+) -> None:
+    """Index the files of all sources in CONFIG, or of each SOURCE named; a running agent serves them at once.
+
+    Files that are indexed already are left alone. Rows that can't be read are counted by reason and kept aside.
+
+    \b
+    hopback-agent index /etc/hopback/agent.toml
+    hopback-agent index /etc/hopback/agent.toml switch-1 --complete-until 2026-11-22T06:00:00Z
+    """
+    with _failures():
+        from agent import display
+        from agent.config import load, source_files
+        from agent.ingest import ingest
+        from agent.inspection import read_keys
+
+        loaded = load(config)
+        chosen = _chosen(loaded, sources)
+        keys = read_keys(loaded)
+        errors = _console(stderr=True)
+        reports = []
+        empty = False
+        with _progress(errors, quiet=as_json) as told:
+            for source in chosen:
+                files = source_files(source)
+                if not files:
+                    errors.print(f"{source.name}: no file matches {source.path}", style="yellow", markup=False)
+                    empty = True
+                report = ingest(
+                    files,
+                    source,
+                    loaded.formats(),
+                    loaded.index.directory,
+                    keys,
+                    datetime.now(UTC),
+                    complete_from=complete_from,
+                    complete_until=complete_until,
+                    again=again,
+                    progress=told,
+                )
+                reports.append(report)
+        if as_json:
+            click.echo(json.dumps(display.ingest_json(reports), indent=2))
+        else:
+            _console().print(display.ingest_table(reports))
+        failed = [file for report in reports for file in report.failed]
+        if as_json:
+            for file in failed:
+                errors.print(file.problem, style="red", markup=False)
+        if failed or empty:
+            sys.exit(EXIT_DATA)
+
+
+@main.command()
+@CONFIG
+@click.option("--called", type=Number(), required=True, help="The number that was called.")
+@click.option("--at", type=Moment(past=True), required=True, help="When the call was set up, with zone.")
+@click.option("--named-by", type=Provider(), help="The downstream provider; leave out if the call ended here.")
+@click.option("--calling", type=Number(), help="The caller ID, as a hint.")
+@click.option("--window", type=Duration(), default="60s", show_default=True, help="How far a record may lie off.")
+@AS_JSON
+def lookup(
+    config: Path,
+    called: E164,
+    at: datetime,
+    named_by: ProviderId | None,
+    calling: E164 | None,
+    window: timedelta,
+    as_json: bool,
+) -> None:
+    """Answer one question here and explain it: records considered, why this one, what would be disclosed.
+
+    The explanation is for you alone; of all this the coordinator sees only the last line.
+
+    \b
+    hopback-agent lookup agent.toml --called +12025550143 --at 2026-11-20T15:00:00Z
+    hopback-agent lookup agent.toml --called +12025550143 --at 2026-11-20T10:00:00-05:00 --named-by cedar
+    """
+    with _failures():
+        from uuid import uuid4
+
+        from agent import display
+        from agent.config import load
+        from agent.explain import explanation
+        from protos.types import WINDOW_CAP, Question
+
+        if window > WINDOW_CAP:
+            raise click.BadParameter("the protocol's cap is 300s.", param_hint="--window")
+        loaded = load(config)
+        now = datetime.now(UTC)
+        question = Question(
+            question_id=uuid4(),
+            target=loaded.me,
+            called=called,
+            at=at,
+            window=window,
+            named_by=named_by,
+            calling=calling,
+            deadline=now + _FOR_ONE_QUESTION,
+        )
+        found = _desk(loaded).consult(question)
+        if as_json:
+            click.echo(json.dumps(explanation(found, now), indent=2))
+        else:
+            _console().print(display.consultation(found))
+
+
+@main.command()
+@CONFIG
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write host:port there once questions are answered; removed at the end.",
+)
+def run(config: Path, ready_file: Path | None) -> None:
+    """Answer questions until SIGTERM or SIGINT. Prints one line when it serves.
+
+    \b
+    hopback-agent run /etc/hopback/agent.toml
+    """
+    with _failures():
+        import asyncio
+
+        from agent.config import load
+        from agent.inspection import read_tls
+        from agent.journal import Journal
+        from agent.run import configure_log, serve
+        from agent.server import Listening
+
+        loaded = load(config)
+        configure_log(loaded.log.format, loaded.log.level)
+        listening = Listening(
+            loaded.listen.address,
+            read_tls(loaded, datetime.now(UTC)),
+            frozenset(loaded.listen.coordinators),
+            loaded.listen.reflection,
+        )
+        journal = Journal(loaded.explain.directory) if loaded.explain.keep else None
+        asyncio.run(serve(_desk(loaded), listening, journal, ready_file))
+
+
+def _desk(config: AgentConfig) -> Desk:
+    from agent.index.reader import Index
+    from agent.inspection import read_keys
+    from agent.service import Desk, Terms
+
+    terms = Terms(
+        me=config.me,
+        trunks=config.trunk_map(),
+        matching=config.match_settings(),
+        window_cap=config.match.window_cap,
+        retention=config.index.retention,
+        sources=frozenset(source.name for source in config.sources),
+    )
+    return Desk(terms, Index.open(config.index.directory, read_keys(config)), lambda: datetime.now(UTC))
+
+
+def _chosen(config: AgentConfig, names: tuple[str, ...]) -> list[SourceMapping]:
+    from agent.config import ConfigError, Mistake
+
+    known = {source.name: source for source in config.sources}
+    if unknown := [name for name in names if name not in known]:
+        raise click.UsageError(
+            f"no source {', '.join(unknown)} in the configuration; there are: {', '.join(known) or 'none'}."
+        )
+    if not known:
+        raise ConfigError("configuration", [Mistake("sources", "there are none: add one for what the switch writes")])
+    return [known[name] for name in dict.fromkeys(names)] or list(known.values())
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Turn the failures that a person can do something about into messages and exit codes."""
+    from agent.config import ConfigError
+    from agent.index.errors import IndexUnusableError
+
+    try:
+        yield
+    except ConfigError as error:
+        from agent.display import mistakes
+
+        console = _console(stderr=True)
+        count = len(error.mistakes)
+        console.print(f"{error.source}: {count} mistake{'s' if count > 1 else ''}", markup=False)
+        console.print(mistakes(error.mistakes))
+        sys.exit(EXIT_CONFIG)
+    except IndexUnusableError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _fail(message: str) -> None:
+    _console(stderr=True).print(message, style="red", markup=False)
+    sys.exit(EXIT_UNAVAILABLE)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=stderr)
+
+
+@contextmanager
+def _progress(console: Console, *, quiet: bool) -> Iterator[Any]:
+    """A callback that shows how many calls of which file are read; nothing is shown where nobody looks."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task("reading")
+        yield lambda path, calls: progress.update(task, description=f"{path.name}: {calls:,} calls")
+
+
+if __name__ == "__main__":
+    main()

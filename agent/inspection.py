@@ -1,0 +1,132 @@
+"""What a sound configuration points at: certificates, root key, formats, files, index. Reads, changes nothing.
+
+`inspect` gives everything that is wrong at once, in the words of `agent.config`; the single readers below it are what
+`run` and `index` use, each refusing with a `ConfigError`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from agent.config import AgentConfig, ConfigError, Mistake, source_files
+from agent.index import Index, IndexUnusableError, Keys, RootKeyError, root_key_from
+from agent.index.coverage import Coverage
+from protos.identity import provider_tls_name, provider_uri
+from protos.tls import TlsFiles, TlsFilesError, read_tls_files
+
+EXPIRES_SOON: Final = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """A source and the files that it matches now."""
+
+    name: str
+    format: str
+    path: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was found. `mistakes` keep the agent from working, `warnings` don't."""
+
+    mistakes: tuple[Mistake, ...]
+    warnings: tuple[Mistake, ...]
+    sources: tuple[SourceFacts, ...]
+    tls: TlsFiles | None
+    coverage: Coverage | None
+
+
+def read_keys(config: AgentConfig, environment: Mapping[str, str] = os.environ) -> Keys:
+    """The keys of the index.
+
+    Raises:
+        ConfigError: no root key, or one that is badly kept.
+    """
+    try:
+        return Keys.from_root(root_key_from(config.index.root_key_file, environment))
+    except RootKeyError as error:
+        raise ConfigError("configuration", [Mistake("index.root_key_file", str(error))]) from None
+
+
+def read_tls(config: AgentConfig, now: datetime) -> TlsFiles:
+    """The certificate files, for the provider that the configuration names.
+
+    Raises:
+        ConfigError: unusable files, or a certificate of somebody else.
+    """
+    listen = config.listen
+    try:
+        files = read_tls_files(listen.certificate, listen.key, listen.roots, now)
+    except TlsFilesError as error:
+        raise ConfigError("configuration", [Mistake("listen", problem) for problem in error.problems]) from None
+    uri, name = provider_uri(config.me), provider_tls_name(config.me)
+    mistakes = [
+        Mistake(
+            "listen.certificate", f"does not carry the {kind} {due}, but {', '.join(there) or 'none'}: get one issued"
+        )
+        for kind, due, there in (("URI", uri, files.uris), ("DNS name", name, files.dns_names))
+        if due not in there
+    ]
+    if mistakes:
+        raise ConfigError("configuration", mistakes)
+    return files
+
+
+def inspect(config: AgentConfig, environment: Mapping[str, str], now: datetime) -> Inspection:
+    """Look at everything that the configuration points at."""
+    mistakes: list[Mistake] = []
+    warnings: list[Mistake] = []
+    tls = coverage = None
+    try:
+        tls = read_tls(config, now)
+        if tls.valid_to < now + EXPIRES_SOON:
+            warnings.append(Mistake("listen.certificate", f"expires at {tls.valid_to.isoformat()}: renew it"))
+    except ConfigError as error:
+        mistakes += error.mistakes
+    try:
+        keys = read_keys(config, environment)
+        coverage = Index.open(config.index.directory, keys).coverage()
+    except ConfigError as error:
+        mistakes += error.mistakes
+    except IndexUnusableError as error:
+        mistakes.append(Mistake("index.directory", str(error)))
+    sources = tuple(
+        SourceFacts(source.name, source.format, source.path, tuple(source_files(source))) for source in config.sources
+    )
+    for number, (source, facts) in enumerate(zip(config.sources, sources, strict=True), 1):
+        where = f"sources[{number}]({source.name})"
+        mistakes += _adapter_mistakes(source, where)
+        if not facts.files:
+            warnings.append(Mistake(f"{where}.path", f"no file matches {source.path}"))
+    if not config.sources:
+        warnings.append(Mistake("sources", "there are none: nothing can be indexed"))
+    if not config.trunks:
+        warnings.append(Mistake("trunks", "there are none: every call that is found will be UNMAPPED"))
+    return Inspection(tuple(mistakes), tuple(warnings), sources, tls, coverage)
+
+
+def _adapter_mistakes(source: Any, where: str) -> list[Mistake]:
+    from cdr_adapters.raw import AdapterError
+    from cdr_adapters.registry import adapter, columns_of
+
+    try:
+        chosen = adapter(source.format)
+    except AdapterError as error:
+        return [Mistake(f"{where}.format", str(error))]
+    mistakes = []
+    try:
+        chosen.check_options(source.options)
+    except AdapterError as error:
+        mistakes.append(Mistake(f"{where}.options", str(error)))
+    try:
+        columns_of(source)
+    except AdapterError as error:
+        mistakes.append(Mistake(f"{where}.columns", str(error)))
+    return mistakes

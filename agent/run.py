@@ -1,0 +1,66 @@
+"""An agent's life as a process: start, say that it serves, wait for the signal, end in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+
+from agent.journal import Journal
+from agent.server import AgentServer, Listening
+from agent.service import Desk
+
+GRACE_S: Final = 3.0
+"""How long calls under way may take to end, in seconds."""
+
+
+def configure_log(form: Literal["console", "json"], level: str) -> None:
+    """Log to standard error, as lines for people or as JSON."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer()
+            if form == "json"
+            else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+async def serve(desk: Desk, listening: Listening, journal: Journal | None, ready_file: Path | None) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        agent.server.CannotListenError: the address can't be listened on.
+        OSError: the ready file can't be written.
+    """
+    loop = asyncio.get_running_loop()
+    asked_to_stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, asked_to_stop.set)
+    server = AgentServer(desk, listening, journal)
+    address = await server.start()
+    try:
+        if ready_file is not None:
+            announce(ready_file, address)
+        print(f"hopback-agent {desk.terms.me} serves on {address}", flush=True)
+        await asked_to_stop.wait()
+    finally:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+        await server.stop(GRACE_S)
+
+
+def announce(ready_file: Path, address: str) -> None:
+    """Write the address whole or not at all: whoever waits for the file reads it at once."""
+    hidden = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+    hidden.write_text(f"{address}\n")
+    hidden.replace(ready_file)
