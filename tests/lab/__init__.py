@@ -1,0 +1,1 @@
+"""The lab: its generator, its files, its figures."""
