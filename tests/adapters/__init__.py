@@ -1,0 +1,1 @@
+"""The adapters: files as switches write them, and what becomes of them."""
