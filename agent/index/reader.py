@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from agent.legs import Leg
 from protos.e164 import E164, to_int
 
 _NOTHING = Coverage(())
+_FEW = 48
+"""Below this many queries, one after the other is faster than columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +114,28 @@ class Index:
             IndexUnusableError: the index can't be read; never an empty list then.
             ValueError: a naive time, or `latest` before `earliest`.
         """
+        self.refresh()
+        return self._find(self._state, called, calling, earliest, latest)
+
+    def find_many(self, queries: Sequence[Query]) -> list[list[Leg]]:
+        """What `find` gives for each query, in their order, at a fraction of the cost, all from one state.
+
+        Raises:
+            IndexUnusableError, ValueError: as `find`, for the whole batch.
+        """
+        self.refresh()
+        state = self._state
+        if len(queries) < _FEW:
+            return [self._find(state, q.called, q.calling, q.earliest, q.latest) for q in queries]
+        return self._find_many(state, queries)
+
+    def _find(
+        self, state: _State, called: E164, calling: E164 | None, earliest: datetime, latest: datetime
+    ) -> list[Leg]:
         # a row has whole milliseconds: it touches the interval when it touches the whole ones within
         from_ms, to_ms = ceil_ms(earliest), floor_ms(latest)
         if latest < earliest:
             raise ValueError("the interval ends before it begins")
-        self.refresh()
-        state = self._state
         number = to_int(called)
         hint = to_int(calling) if calling is not None else 0
         low, high = max(from_ms - state.longest_ms, state.first_ms), min(to_ms, state.last_ms)
@@ -134,58 +153,43 @@ class Index:
                         legs.append(segment.leg(position, at_ms, record, cipher.calling(hint) if hint else 0))
         return _in_order(legs)
 
-    def find_many(self, queries: Sequence[Query]) -> list[list[Leg]]:
-        """What `find` gives for each query, in their order, at a fraction of the cost.
-
-        Raises:
-            IndexUnusableError, ValueError: as `find`, for the whole batch.
-        """
+    def _find_many(self, state: _State, queries: Sequence[Query]) -> list[list[Leg]]:
         from_ms = np.array([ceil_ms(query.earliest) for query in queries], np.int64)
         to_ms = np.array([floor_ms(query.latest) for query in queries], np.int64)
         if any(query.latest < query.earliest for query in queries):
             raise ValueError("the interval of a query ends before it begins")
         called = np.array([to_int(query.called) for query in queries], np.uint64)
         calling = np.array([to_int(query.calling) if query.calling else 0 for query in queries], np.uint64)
-        self.refresh()
-        state = self._state
-        found: list[list[Leg]] = [[] for _ in queries]
         low = np.maximum(from_ms - state.longest_ms, state.first_ms)
         high = np.minimum(to_ms, state.last_ms)
+        # from here on a search is a query on one day
         which, days = _days(low // DAY_MS, high // DAY_MS)
-        for day in np.unique(days).tolist():
-            segments = state.by_day.get(day)
-            if segments is None:
-                continue
-            chosen = which[days == day]
-            cipher = self._keys.day(day)
-            pseudonyms, hints = cipher.called_column(called[chosen]), cipher.calling_column(calling[chosen])
-            begin = np.maximum(low[chosen], day * DAY_MS)
-            end = np.minimum(high[chosen], day * DAY_MS + DAY_MS - 1)
-            for segment in segments:
-                self._collect(segment, day, pseudonyms, hints, begin, end, from_ms[chosen], chosen, found)
+        low, high = np.maximum(low[which], days * DAY_MS), np.minimum(high[which], days * DAY_MS + (DAY_MS - 1))
+        segments = {segment: None for day in np.unique(days).tolist() for segment in state.by_day.get(day, ())}
+        pseudonyms, hints = self._pseudonyms(days, called[which], calling[which])
+        found: list[list[Leg]] = [[] for _ in queries]
+        for segment in segments:
+            first_day, last_day = segment.entry.earliest_ms // DAY_MS, segment.entry.latest_ms // DAY_MS
+            part = slice(*np.searchsorted(days, [first_day, last_day + 1]).tolist())
+            hits = segment.search_many(days[part], pseudonyms[part], low[part], high[part])
+            query, hint = which[part][hits.search], hints[part][hits.search]
+            columns = (query, from_ms[query], hint, hits.position, hits.at_ms, hits.records)
+            for number, touching, pseudonym, position, at_ms, record in zip(
+                *(c.tolist() for c in columns), strict=True
+            ):
+                if at_ms + record[1] >= touching:
+                    found[number].append(segment.leg(position, at_ms, record, pseudonym))
         return [_in_order(legs) for legs in found]
 
-    @staticmethod
-    def _collect(
-        segment: Segment,
-        day: int,
-        pseudonyms: U64,
-        hints: U64,
-        begin: I64,
-        end: I64,
-        from_ms: I64,
-        chosen: I64,
-        found: list[list[Leg]],
-    ) -> None:
-        days = np.full(len(chosen), day, np.int64)
-        which, positions, records = segment.search_many(days, pseudonyms, begin, end)
-        asked = chosen[which].tolist()
-        for query, position, record, touching, hint in zip(
-            asked, positions.tolist(), records, from_ms[which].tolist(), hints[which].tolist(), strict=True
-        ):
-            at_ms = segment.earliest_ms(position)
-            if at_ms + record[1] >= touching:
-                found[query].append(segment.leg(position, at_ms, record, hint))
+    def _pseudonyms(self, days: I64, called: U64, calling: U64) -> tuple[U64, U64]:
+        """Pseudonyms of called and calling numbers on their days, which are in ascending order."""
+        pseudonyms, hints = np.empty(len(days), np.uint64), np.empty(len(days), np.uint64)
+        some_days, begins = np.unique(days, return_index=True)
+        for day, (begin, end) in zip(some_days.tolist(), pairwise([*begins.tolist(), len(days)]), strict=True):
+            cipher = self._keys.day(day)
+            pseudonyms[begin:end] = cipher.called_column(called[begin:end])
+            hints[begin:end] = cipher.calling_column(calling[begin:end])
+        return pseudonyms, hints
 
     def coverage(self) -> Coverage:
         """What the index can answer for, per source.
@@ -277,10 +281,12 @@ def _read_all(descriptor: int) -> bytes:
 
 
 def _days(first: I64, last: I64) -> tuple[I64, I64]:
-    """Every day of every query's range of days: which query, and the day."""
+    """Every day of every query's range of days: which query, and the day; ordered by day."""
     counts = np.maximum(last - first + 1, 0)
     which = np.repeat(np.arange(len(first)), counts)
-    return which, np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + first[which]
+    days = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts) + first[which]
+    order = np.argsort(days, kind="stable")
+    return which[order], days[order]
 
 
 def _in_order(legs: list[Leg]) -> list[Leg]:

@@ -16,14 +16,16 @@ import os
 import sys
 import zlib
 from bisect import bisect_left
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from agent.index.errors import IndexCorruptError
 from agent.index.keys import U64, Keys, SealBrokenError
-from agent.index.layout import DAY_MS, KEYS_PER_PAGE, PAGE, key_base, key_day, key_time, time_of
+from agent.index.layout import DAY_MS, KEYS_PER_PAGE, PAGE, key_base, key_time, time_of
 from agent.index.manifest import SegmentEntry
 from agent.index.rows import DISPOSITION_SHIFT, DISPOSITIONS, FORM_IN, TRANSLATED, Route
 from agent.index.segment_format import decode_footer
@@ -38,6 +40,16 @@ Record = tuple[int, int, int, int, int, int, int, int, int]
 
 I64 = npt.NDArray[np.int64]
 _ROUNDS = [1 << bit for bit in reversed(range(KEYS_PER_PAGE.bit_length() - 1))]
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Rows that a search of many found: which search, where, the earliest seizure time, the packed records."""
+
+    search: I64
+    position: I64
+    at_ms: I64
+    records: npt.NDArray[Any]
 
 
 class Segment:
@@ -168,55 +180,46 @@ class Segment:
         record: Record = self._record.unpack_from(self._view, offset)
         return record
 
-    def search_many(self, days: I64, pseudonyms: U64, low_ms: I64, high_ms: I64) -> tuple[I64, I64, list[Record]]:
-        """What `search` finds for many; columns of equal length.
-
-        Returns:
-            for each row found: which of the searches, its position, its record; ordered by search.
-        """
-        base = (
-            ((days - self._footer.first_day).astype(np.uint64) << np.uint64(59))
-            | ((pseudonyms >> np.uint64(32)) << np.uint64(27))
-        ).astype(np.uint64)
+    def search_many(self, days: I64, pseudonyms: U64, low_ms: I64, high_ms: I64) -> Hits:
+        """What `search` finds for many; columns of equal length, the days within the segment's period."""
+        day_in_segment = (days - self._footer.first_day).astype(np.uint64)
+        base = (day_in_segment << np.uint64(59)) | ((pseudonyms >> np.uint64(32)) << np.uint64(27))
         low = base + (low_ms - days * DAY_MS).astype(np.uint64)
         high = base + (high_ms - days * DAY_MS).astype(np.uint64)
         order = np.argsort(low)
         low, high = low[order], high[order]
-        start = self._before(low, np.maximum(np.searchsorted(self._first_column, low, "left") - 1, 0))
+        start = self._before(low)
         hit = np.flatnonzero(start < self._rows)
         self._check_pages(self._key_page + start[hit] // KEYS_PER_PAGE)
         hit = hit[self._key_column[start[hit]] <= high[hit]]
-        start, order, high = start[hit], order[hit], high[hit]
+        start, order = start[hit], order[hit]
         # the first key greater than `high` is the first one not less than high + 1
-        beyond = high + np.uint64(1)
-        stop = self._before(beyond, np.maximum(np.searchsorted(self._first_column, beyond, "left") - 1, 0))
-        counts = stop - start
+        counts = self._before(high[hit] + np.uint64(1)) - start
         which = np.repeat(order, counts)
-        position = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(start, counts)
+        position = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(start, counts)
         self._check_records(position)
         records = self._rest_column[position]
-        exact = np.flatnonzero(records["tail"] == (pseudonyms[which] & np.uint64(0xFFFFFFFF)))
-        return which[exact], position[exact], records[exact].tolist()
+        exact = records["tail"] == (pseudonyms[which] & np.uint64(0xFFFFFFFF))
+        which, position, records = which[exact], position[exact], records[exact]
+        at_ms = days[which] * DAY_MS + (self._key_column[position] & np.uint64((1 << 27) - 1)).astype(np.int64)
+        return Hits(which, position, at_ms, records)
 
-    def _before(self, key: U64, page: I64) -> I64:
-        """Rows with a lesser key, for each key, when its place is on the given page or at its end."""
+    def _before(self, key: U64) -> I64:
+        """How many rows have a lesser key, for each key."""
+        page = np.maximum(np.searchsorted(self._first_column, key, "left") - 1, 0)
         self._check_pages(self._key_page + page)
         position = page * KEYS_PER_PAGE
         # the last page is filled with greatest keys, so that no probe needs a bound
         for half in _ROUNDS:
             position += half * (self._key_column[position + (half - 1)] < key)
         position += self._key_column[position] < key
-        return np.minimum(position, self._rows)
+        rows: I64 = np.minimum(position, self._rows)
+        return rows
 
     def _check_records(self, position: I64) -> None:
         offset = self._rest_at + position * self._record.size
         self._check_pages(offset // PAGE)
         self._check_pages((offset + self._record.size - 1) // PAGE)
-
-    def earliest_ms(self, position: int) -> int:
-        """The earliest seizure time of a row that a search found."""
-        key = self._key[position]
-        return (self._footer.first_day + key_day(key)) * DAY_MS + key_time(key)
 
     def leg(self, position: int, earliest_ms: int, record: Record, calling: int) -> Leg:
         """The leg in a row that a search found.

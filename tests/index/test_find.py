@@ -33,6 +33,8 @@ from tests.index.calls import (
 
 DAY = 86_400_000
 MS = timedelta(milliseconds=1)
+MANY = 50
+"""So many queries are searched for in columns."""
 
 
 def index_of(directory: Path, *files: list[Call], rows_per_run: int = 1000) -> Index:
@@ -77,11 +79,11 @@ class TestInterval:
         with pytest.raises(ValueError, match="naive"):
             index.find(ALICE, None, naive, at(NOON))
         with pytest.raises(ValueError, match="naive"):
-            index.find_many([Query(ALICE, None, at(NOON), naive)])
+            index.find_many(MANY * [Query(ALICE, None, at(NOON), naive)])
         with pytest.raises(ValueError, match="ends before"):
             index.find(ALICE, None, at(NOON + 1), at(NOON))
         with pytest.raises(ValueError, match="ends before"):
-            index.find_many([Query(ALICE, None, at(NOON + 1), at(NOON))])
+            index.find_many(MANY * [Query(ALICE, None, at(NOON + 1), at(NOON))])
 
 
 class TestForms:
@@ -132,15 +134,17 @@ class TestPopularNumber:
             Query(ALICE, None, at(NOON + 5110), at(NOON + 5130)),
             Query(ALICE, None, at(NOON + 14_990), at(NOON + DAY)),
         ]
-        assert [len(legs) for legs in index.find_many(queries)] == [1500, 3, 1]
-        assert index.find_many(queries) == [index.find(q.called, q.calling, q.earliest, q.latest) for q in queries]
+        assert [len(legs) for legs in index.find_many(MANY * queries)] == MANY * [1500, 3, 1]
+        assert index.find_many(MANY * queries) == MANY * [
+            index.find(q.called, q.calling, q.earliest, q.latest) for q in queries
+        ]
 
 
 class TestNothing:
     def test_an_index_that_is_not_there_yet_has_no_sources(self, tmp_path: Path) -> None:
         index = Index.open(tmp_path / "index", KEYS)
         assert index.find(ALICE, None, at(NOON), at(NOON)) == []
-        assert index.find_many([Query(ALICE, None, at(NOON), at(NOON))]) == [[]]
+        assert index.find_many(MANY * [Query(ALICE, None, at(NOON), at(NOON))]) == MANY * [[]]
         assert index.coverage().sources == ()
 
     def test_an_empty_batch_is_no_search(self, tmp_path: Path) -> None:
@@ -190,3 +194,4 @@ class TestAgainstALinearScan:
             expected = [scan(labelled, q.called, q.calling, q.earliest, q.latest) for q in wanted]
             assert [index.find(q.called, q.calling, q.earliest, q.latest) for q in wanted] == expected
             assert index.find_many(wanted) == expected
+            assert index.find_many(MANY * wanted) == MANY * expected
