@@ -1,0 +1,172 @@
+"""The client of the agents: one gRPC channel a provider, over mutual TLS, kept open.
+
+Whoever answers must prove to be the provider that was asked: the channel pins the provider's name in the certificate
+(`protos.identity`), wherever the endpoint leads, and the answer must carry the digest of the question's exact bytes and
+the provider's id. What comes back is either a checked answer or one of the four errors of `coordinator.ports`; nothing
+that another company's machine sends can raise anything else. Its words are cut, stripped of control characters and of
+anything that could be a telephone number before they reach a terminal or a database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from coordinator.ports import (
+    AgentError,
+    AttemptTimedOutError,
+    BadAnswerError,
+    DeclinedError,
+    Provider,
+    Reply,
+    UnreachableError,
+)
+from hopback.v1 import lookup_pb2 as pb
+from protos.codec import ContractError, check, decode_answer, digest
+from protos.errors import printable, read_fault
+from protos.tls import TlsFiles, channel_credentials, provider_channel_options
+from protos.types import ErrorReason, Question
+
+LOOKUP: Final = "/hopback.v1.CdrLookupService/Lookup"
+
+# After a lost connection gRPC itself waits before it tries again; the machine's own pauses decide here, so be quick.
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.enable_retries", 0),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+# What the agent says about the question; anything else that it says about itself is a failure that may pass.
+_DECLINED: Final = frozenset({ErrorReason.NOT_A_COORDINATOR})
+_NOT_TAKEN: Final = frozenset(
+    {ErrorReason.MALFORMED, ErrorReason.INVALID_FIELD, ErrorReason.WRONG_TARGET, ErrorReason.BATCH_COLUMNS}
+)
+_NUMBER: Final = re.compile(r"\d(?:[\s().-]?\d){6,}")
+_LONGEST_WORDS: Final = 200
+_ADDRESS_REPEATED: Final = re.compile(r"^.*last error: \w+: \S+ (?:Failed to connect to remote host: )?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """An open channel to one provider's agent."""
+
+    endpoint: str
+    channel: grpc.aio.Channel
+    lookup: Callable[..., grpc.aio.UnaryUnaryCall[pb.LookupRequest, bytes]]
+
+
+class GrpcAgents:
+    """Implements `coordinator.ports.AgentClient`. Use as an async context manager; `close` ends all channels."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._credentials = channel_credentials(files)
+        self._lines: dict[str, _Line] = {}
+
+    async def __aenter__(self) -> GrpcAgents:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all channels; questions in flight fail as unreachable."""
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            await line.channel.close(None)
+
+    async def ask(self, provider: Provider, question: Question, exact: bytes, timeout: timedelta) -> Reply:
+        """One attempt at one question.
+
+        Raises:
+            AgentError: UnreachableError, AttemptTimedOutError, BadAnswerError or DeclinedError.
+        """
+        line = await self._line(provider)
+        request = pb.LookupRequest(question=exact)
+        received = await self._call(line.lookup, request, provider, timeout)
+        response = pb.LookupResponse()
+        try:
+            response.ParseFromString(received)
+            check(response)
+            answer = decode_answer(response.answer, question_sha256=digest(exact), expected=question.target)
+        except DecodeError:
+            raise BadAnswerError("not a LookupResponse: the bytes don't parse as protobuf", received) from None
+        except ContractError as error:
+            raise BadAnswerError(printable(str(error)), response.answer or received) from None
+        return Reply(answer, response.answer)
+
+    async def _call(
+        self,
+        method: Callable[..., grpc.aio.UnaryUnaryCall[pb.LookupRequest, bytes]],
+        request: pb.LookupRequest,
+        provider: Provider,
+        timeout: timedelta,
+    ) -> bytes:
+        try:
+            return bytes(await method(request, timeout=timeout.total_seconds()))
+        except grpc.aio.AioRpcError as error:
+            raise failure(error, provider, timeout) from None
+        except grpc.aio.UsageError:  # the channel was closed meanwhile
+            raise UnreachableError("the connection was closed on this side") from None
+
+    async def _line(self, provider: Provider) -> _Line:
+        endpoint = provider.endpoint
+        if endpoint is None:
+            raise UnreachableError(f"{provider.id} has no agent")
+        line = self._lines.get(provider.id)
+        if line is not None and line.endpoint == endpoint:
+            return line
+        channel = grpc.aio.secure_channel(
+            endpoint, self._credentials, options=(*_CHANNEL_OPTIONS, *provider_channel_options(provider.id))
+        )
+        lookup = channel.unary_unary(LOOKUP, pb.LookupRequest.SerializeToString, None)
+        self._lines[provider.id] = _Line(endpoint, channel, lookup)
+        if line is not None:
+            await line.channel.close(None)
+        return self._lines[provider.id]
+
+
+def failure(error: grpc.aio.AioRpcError, provider: Provider, timeout: timedelta) -> AgentError:
+    """What a failed call means for the traceback."""
+    fault = read_fault(error)
+    if fault is not None:
+        message = _harmless(fault.message)
+        if fault.reason in _DECLINED:
+            return DeclinedError(f"the agent doesn't accept this coordinator: {message}")
+        if fault.reason in _NOT_TAKEN:
+            return BadAnswerError(f"the agent could not take the question ({fault.reason.name}): {message}")
+        return UnreachableError(f"the agent can't answer now ({fault.reason.name}): {message}")
+    code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return AttemptTimedOutError(f"no answer from {provider.endpoint} within {timeout.total_seconds():.3g} s")
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return UnreachableError(_no_connection(provider, details))
+    if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
+        return DeclinedError(f"the agent doesn't accept this coordinator: {_harmless(details)}")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return BadAnswerError(f"{provider.endpoint} speaks gRPC, but not hopback.v1: {_harmless(details)}")
+    return UnreachableError(f"the agent failed ({code.name}): {_harmless(details)}")
+
+
+def _harmless(words: str) -> str:
+    """The other side's words, fit for a terminal, a log and a database."""
+    return _NUMBER.sub("(number)", printable(words, _LONGEST_WORDS))
+
+
+def _no_connection(provider: Provider, details: str) -> str:
+    if "Hostname Verification Check failed" in details:
+        return f"whoever listens at {provider.endpoint} shows another party's certificate, not that of {provider.id}"
+    if "CERTIFICATE_VERIFY_FAILED" in details:
+        return f"the certificate shown at {provider.endpoint} is of no root that this coordinator trusts, or expired"
+    if details.endswith("Socket closed"):
+        return f"{provider.endpoint} closed the connection: does the agent trust the root of this coordinator?"
+    reason = _ADDRESS_REPEATED.sub("", details)
+    return f"no connection to {provider.endpoint}: {printable(reason, _LONGEST_WORDS)}"
