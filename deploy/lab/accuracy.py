@@ -18,7 +18,7 @@ import math
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -66,7 +66,7 @@ def main(lab: Path, config: Path | None, out: Path | None, keep: Path | None, as
     if not (lab / "TRUTH.jsonl").is_file():
         raise LabError(f"{lab} has no TRUTH.jsonl: without an answer sheet nothing can be scored")
     with _workplace(keep) as work:
-        configs = build(lab, work, config)
+        configs = build(lab, work, config, console.print)
         fleet = Fleet(configs)
         console.print(f"Indexing the records of {len(configs)} providers …")
         fleet.index("--complete-until", datetime.now(UTC).isoformat(), done=lambda name, _: console.print(f"  {name}"))
@@ -97,7 +97,9 @@ def _workplace(keep: Path | None) -> Iterator[Path]:
 # --- agents and coordinator -------------------------------------------------------------------------------------------
 
 
-def build(lab: Path, work: Path, handwritten: Path | None = None) -> dict[str, Path]:
+def build(
+    lab: Path, work: Path, handwritten: Path | None = None, note: Callable[[str], None] = lambda _: None
+) -> dict[str, Path]:
     """Write every agent's configuration, key and certificates below `work`; the configuration files by provider.
 
     `handwritten` may hold NAME.toml for single providers: their [[sources]], [[trunks]] and [match] are taken from
@@ -114,7 +116,7 @@ def build(lab: Path, work: Path, handwritten: Path | None = None) -> dict[str, P
         home = work / "agents" / name
         home.mkdir(parents=True, exist_ok=True)
         own = handwritten / f"{name}.toml" if handwritten is not None else None
-        tables = _handwritten(own, lab, name) if own and own.is_file() else agent_tables(lab, provider)
+        tables = _handwritten(own, lab, name) if own and own.is_file() else agent_tables(lab, provider, note)
         issued = authority.issue_provider(name, home)
         key = home / ROOT_KEY
         if not key.exists():

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,16 +70,27 @@ def topology(lab: Path) -> list[dict[str, Any]]:
     return list(json.loads(file.read_text())["providers"])
 
 
-def agent_tables(lab: Path, provider: Mapping[str, Any]) -> dict[str, Any]:
+def agent_tables(
+    lab: Path, provider: Mapping[str, Any], note: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
     """The [[sources]] and [[trunks]] of one provider's agent, as data for TOML.
+
+    A table that can't be mapped is left out and `note` hears why; where no table is left, the capture serves.
 
     Raises:
         LabError: neither a store nor a capture can be read.
     """
-    tables = list(_store_tables(lab, provider))
-    sources = [_source(table, provider) for table in tables] or list(_capture_sources(lab, provider))
+    sources = []
+    for table in _store_tables(lab, provider):
+        try:
+            sources.append(_source(table, provider))
+        except LabError as error:
+            note(str(error))
+    sources = sources or list(_capture_sources(lab, provider))
     if not sources:
-        raise LabError(f"{provider['name']}: no store and no capture found in {lab}")
+        raise LabError(
+            f"{provider['name']}: no store that can be mapped and no capture in {lab}; write its configuration"
+        )
     return {"sources": sources, "trunks": [_trunk(t) for t in provider["trunks"]]}
 
 
@@ -223,8 +234,9 @@ def _radius_table(path: Path, text: str) -> Table:
 def _db_text_table(path: Path, text: str) -> Table:
     header, *lines = text.splitlines()
     columns = tuple(re.findall(r"([\w-]+)\(", header))
-    rows = tuple(tuple(re.split(r"(?<!\\):", line)) for line in lines if line)
-    return Table(path.stem, path, "kamailio_dbtext", {}, columns, tuple(row for row in rows if len(row) == len(columns)))
+    split = (tuple(re.split(r"(?<!\\):", line)) for line in lines if line)
+    rows = tuple(row for row in split if len(row) == len(columns))
+    return Table(path.stem, path, "kamailio_dbtext", {}, columns, rows)
 
 
 def _delimited_table(path: Path, text: str, store: Mapping[str, Any]) -> Table:
@@ -235,7 +247,7 @@ def _delimited_table(path: Path, text: str, store: Mapping[str, Any]) -> Table:
     columns = tuple((described or first).split("|" if described else delimiter))
     lines = [first, *rest] if described else rest
     rows = tuple(tuple(cell.strip('"') for cell in line.split(delimiter)) for line in lines)
-    options = {"delimiter": delimiter, **({"columns": list(columns)} if described else {"header": True})}
+    options = {"delimiter": delimiter, **({"names": list(columns), "header": False} if described else {})}
     return Table(path.stem, path, "delimited", options, columns, tuple(r for r in rows if len(r) == len(columns)))
 
 
