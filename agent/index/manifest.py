@@ -22,7 +22,7 @@ from agent.index.layout import time_of
 
 FORMAT: Final = "hopback index"
 VERSION: Final = 1
-_REMEDY = "delete the index directory and index the sources again"
+REMEDY: Final = "delete the index directory and index the sources again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,18 +169,18 @@ def decode(data: bytes, path: Path) -> Manifest:
     except ValueError:
         header = None
     if not isinstance(header, dict) or header.get("format") != FORMAT or not isinstance(header.get("version"), int):
-        raise IndexCorruptError(path, "not a manifest of an index", _REMEDY)
+        raise IndexCorruptError(path, "not a manifest of an index", REMEDY)
     if header["version"] != VERSION:
         raise UnknownVersionError(path, header["version"], VERSION)
     body, checksum = data[:-65], data[-65:]
     if hashlib.sha256(body).hexdigest().encode() + b"\n" != checksum:
-        raise IndexCorruptError(path, "torn or altered: its checksum does not fit", _REMEDY)
+        raise IndexCorruptError(path, "torn or altered: its checksum does not fit", REMEDY)
     try:
         lines = tuple(body.decode().split("\n")[1:-1])
         entries = tuple(_entry(json.loads(line)) for line in lines)
         return Manifest(str(header["key_check"]), int(header["generation"]), entries, lines)
     except (ValueError, TypeError, KeyError) as error:
-        raise IndexCorruptError(path, f"its content is not what version {VERSION} says ({error})", _REMEDY) from None
+        raise IndexCorruptError(path, f"its content is not what version {VERSION} says ({error})", REMEDY) from None
 
 
 def _entry(line: dict[str, Any]) -> SourceEntry:

@@ -217,7 +217,7 @@ class Index:
             raise IndexCorruptError(
                 self._path,
                 "the manifest is missing, though there are segments",
-                "restore it, or delete the index directory and index the sources again",
+                manifests.REMEDY,
             )
 
     def _hold(self, descriptor: int) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from agent.index import manifest as manifests
 from agent.index import segment_format
-from agent.index.errors import IndexBusyError, IndexUnusableError, IndexWriteError
+from agent.index.errors import IndexBusyError, IndexCorruptError, IndexUnusableError, IndexWriteError
 from agent.index.files import Files, OsFiles, publish
 from agent.index.keys import Keys
 from agent.index.layout import HIDDEN, LOCK, MANIFEST, REJECTS, SEGMENTS, hidden, rejects_name, segment_name
@@ -90,6 +90,8 @@ class IndexWriter:
             self.manifest = manifests.decode(path.read_bytes(), path)
             self.manifest.require_key(self.keys, path)
             self._remove_strays()
+        elif any((self.directory / SEGMENTS).glob("*.seg")):
+            raise IndexCorruptError(path, "the manifest is missing, though there are segments", manifests.REMEDY)
         else:
             # an empty one first: from here on, segments without a manifest are a fault and not a beginning
             self._files.fsync_directory(self.directory.parent)
