@@ -55,7 +55,7 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
 
 _PLAIN_FORMATS = ("auto", "10d", "11d", "e164", "00e164", "011e164")
-_PREFIX = re.compile(r"[0-9*#+]{1,32}", re.ASCII)
+_PREFIX = re.compile(r"[0-9*#]{1,32}", re.ASCII)
 
 
 def check_called_format(text: str) -> str:

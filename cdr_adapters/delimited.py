@@ -1,0 +1,335 @@
+"""Delimited text with any delimiter, with or without a header line, compressed or not.
+
+One line is one record, unless `multiline` is set: then quoted values may hold line ends. A line that can't be split,
+or that has another number of values than the others, is rejected with its number; empty lines are no records. Blocks of
+the file go through pyarrow's parser; a block that it can't take, or in which it would join lines, is read again line by
+line.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, model_validator
+
+from cdr_adapters import raw
+from cdr_adapters.records import RAW_LIMIT, RecordBuffer
+from cdr_adapters.schema import Rejected, RejectReason
+from cdr_adapters.stream import MAX_LINE, Encoding, read_text
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+SUMMARY = "Delimited text: any delimiter, with or without header"
+GRADE = raw.Grade.GENERIC
+
+_BLOCK = 8 << 20
+_MAX_COLUMNS = 5000
+
+Character = Annotated[str, Field(pattern=r"^[\x01-\x09\x0b\x0c\x0e-\x7f]$")]
+
+
+class Options(raw.Options):
+    """Options of delimited text.
+
+    `names` names the columns of a file without header, or renames those of one with; without either, columns are
+    called by their position, from "1". `quote` and `escape` may be empty. `skip_lines` stand before header and data.
+    """
+
+    delimiter: Character = ","
+    header: bool = True
+    names: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    quote: Character | Annotated[str, Field(max_length=0)] = '"'
+    escape: Character | Annotated[str, Field(max_length=0)] = ""
+    skip_lines: Annotated[int, Field(ge=0, le=1000)] = 0
+    trim: bool = False
+    multiline: bool = False
+    encoding: Encoding = "utf-8"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if self.names is not None and len(set(self.names)) != len(self.names):
+            raise ValueError("names must differ from each other")
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        if len(set(marks)) != len(marks):
+            raise ValueError("delimiter, quote and escape must differ from each other")
+        return self
+
+    def split(self, line: str) -> list[str] | None:
+        """The values of one line; None when its quotes don't match."""
+        try:
+            return next(_csv_reader([line], self), [])
+        except csv.Error:
+            return None
+
+
+def _csv_reader(lines: Iterable[str], options: Options) -> Reader:
+    return csv.reader(
+        lines,
+        delimiter=options.delimiter,
+        quotechar=options.quote or None,
+        quoting=csv.QUOTE_MINIMAL if options.quote else csv.QUOTE_NONE,
+        escapechar=options.escape or None,
+        doublequote=True,
+        strict=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What the first lines say: the columns, and which of them are wanted."""
+
+    header: tuple[str, ...]
+    wanted: tuple[str, ...]
+
+
+def _layout(options: Options, first: list[str], columns: frozenset[str] | None) -> _Layout:
+    names = options.names or (first if options.header else [str(index) for index in range(1, len(first) + 1)])
+    header: dict[str, None] = {}
+    for index, name in enumerate(names, 1):
+        plain = name.strip() or str(index)
+        header[plain if plain not in header else f"{plain}.{index}"] = None
+    known = tuple(header)
+    # one column at least, or the rows could not be counted
+    wanted = tuple(name for name in known if columns is None or name in columns) or known[:1]
+    return _Layout(known, wanted)
+
+
+def _blocks(path: Path, options: Options) -> Iterator[bytes]:
+    """The file's text in blocks of whole lines; the last may lack its line end.
+
+    An overlong line may have lost its middle; it comes as a block of its own, longer than `MAX_LINE`.
+    """
+    rest = b""
+    for block in read_text(path, options.encoding, _BLOCK):
+        if len(rest) > MAX_LINE and (end := block.find(b"\n") + 1):
+            yield rest + block[:end]
+            rest, block = b"", block[end:]
+        cut = block.rfind(b"\n") + 1
+        if cut:
+            yield rest + block[:cut]
+            rest = block[cut:]
+        else:
+            rest = (rest + block)[: MAX_LINE + 1] if len(rest) <= MAX_LINE else rest
+    if rest.rstrip(b"\r\n"):
+        yield rest
+
+
+def _head(blocks: Iterator[bytes], options: Options) -> tuple[list[str] | None, int, Iterator[bytes]]:
+    """The values of the header or the first record, how many lines stand before the records, the records' blocks."""
+    line_number = 0
+    for block in blocks:
+        position = 0
+        while position < len(block):
+            end = block.find(b"\n", position) + 1 or len(block)
+            line = block[position:end].decode("utf-8", "replace").rstrip("\r\n")
+            line_number += 1
+            if line_number > options.skip_lines and line.strip():
+                if len(line) > MAX_LINE:
+                    raise raw.AdapterError(f"line {line_number} is too long to begin a table")
+                values = options.split(line)
+                if options.header:
+                    return values, line_number, itertools.chain([block[end:]], blocks)
+                return values, line_number - 1, itertools.chain([block[position:]], blocks)
+            position = end
+    return None, line_number, iter(())
+
+
+def _parse_fast(block: bytes, first_row: int, layout: _Layout, options: Options) -> raw.RawBatch | None:
+    """A block through pyarrow's parser; None when the result would not be one record a line."""
+    from pyarrow import csv as arrow_csv
+
+    if block.find(b"\n", 0, MAX_LINE + 1) < 0 and len(block) > MAX_LINE:
+        return None
+    broken: list[tuple[int, int, str]] = []
+
+    def keep_aside(row: arrow_csv.InvalidRow) -> str:
+        broken.append((row.number or 0, row.actual_columns, row.text))
+        return "skip"
+
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(block),
+            read_options=arrow_csv.ReadOptions(
+                column_names=list(layout.header), use_threads=False, block_size=len(block) + 1
+            ),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=options.delimiter,
+                quote_char=options.quote or False,
+                escape_char=options.escape or False,
+                newlines_in_values=False,
+                ignore_empty_lines=False,
+                invalid_row_handler=keep_aside,
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(layout.wanted, pa.string()),
+                include_columns=list(layout.wanted),
+                strings_can_be_null=False,
+            ),
+        )
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        whole = block.decode("utf-8", "replace").encode("utf-8")
+        return None if whole == block else _parse_fast(whole, first_row, layout, options)
+    if options.quote and options.quote.encode() in block:
+        lines = block.count(b"\n") + (not block.endswith(b"\n"))
+        if table.num_rows + len(broken) != lines:
+            return None
+    columns = table.combine_chunks().to_batches()[0] if table.num_rows else _no_rows(layout)
+    if _has_empty_row(columns) or any(not text.strip() for _, _, text in broken):
+        return None
+    if options.trim:
+        columns = pa.RecordBatch.from_arrays(
+            [pc.utf8_trim_whitespace(column) for column in columns.columns], names=columns.schema.names
+        )
+    is_record = np.ones(table.num_rows + len(broken), np.bool_)
+    is_record[[number - 1 for number, _, _ in broken]] = False
+    rejected = tuple(
+        Rejected(
+            first_row + number - 1,
+            RejectReason.MALFORMED_ROW,
+            f"{width} values instead of {len(layout.header)}",
+            text.rstrip("\r\n")[:RAW_LIMIT],
+        )
+        for number, width, text in broken
+    )
+    rows = pa.array(np.flatnonzero(is_record) + first_row)
+    return raw.RawBatch(columns, rows, rejected, header=layout.header)
+
+
+def _no_rows(layout: _Layout) -> pa.RecordBatch:
+    return raw.string_batch({name: [] for name in layout.wanted}, 0)
+
+
+def _has_empty_row(columns: pa.RecordBatch) -> bool:
+    """Whether a row has nothing in any wanted column: it may be an empty line."""
+    empty = None
+    for column in columns.columns:
+        blank = pc.equal(pc.binary_length(column), 0)
+        empty = blank if empty is None else pc.and_(empty, blank)
+        if not empty.true_count:
+            return False
+    return empty is not None
+
+
+def _parse_lines(block: bytes, first_row: int, layout: _Layout, options: Options) -> tuple[raw.RawBatch, int]:
+    """A block line by line: slow, and certain. Also the number of the line after it."""
+    buffer = RecordBuffer(frozenset(layout.wanted), layout.header)
+    lines = block.splitlines()
+    for number, line in enumerate(lines, first_row):
+        if not line.strip():
+            continue
+        text = line[: MAX_LINE + 1].decode("utf-8", "replace")
+        values = options.split(text) if len(line) <= MAX_LINE else None
+        if values is None:
+            buffer.reject(number, "quotes don't match, or the line is too long", text)
+        elif len(values) != len(layout.header):
+            buffer.reject(number, f"{len(values)} values instead of {len(layout.header)}", text)
+        else:
+            if options.trim:
+                values = [value.strip() for value in values]
+            buffer.add(number, dict(zip(layout.header, values, strict=True)))
+    return buffer.take(), first_row + len(lines)
+
+
+def _read_blocks(blocks: Iterator[bytes], first_row: int, layout: _Layout, options: Options) -> Iterator[raw.RawBatch]:
+    """Parse one block ahead of the consumer, which meanwhile works on the block before."""
+
+    def parse_next(row: int) -> tuple[raw.RawBatch, int] | None:
+        block = next(blocks, None)
+        if block is None:
+            return None
+        batch = _parse_fast(block, row, layout, options)
+        if batch is not None:
+            return batch, row + batch.columns.num_rows + len(batch.rejected)
+        return _parse_lines(block, row, layout, options)
+
+    with ThreadPoolExecutor(1, "delimited") as ahead:
+        pending = ahead.submit(parse_next, first_row)
+        while (result := pending.result()) is not None:
+            batch, row = result
+            pending = ahead.submit(parse_next, row)
+            yield batch
+
+
+def _read_multiline(
+    blocks: Iterator[bytes], first_row: int, layout: _Layout, options: Options
+) -> Iterator[raw.RawBatch]:
+    """Records that may span lines, through the csv module; each has the number of its first line."""
+    buffer = RecordBuffer(frozenset(layout.wanted), layout.header)
+    lines = (
+        line[: MAX_LINE + 1].decode("utf-8", "replace") for block in blocks for line in block.splitlines(keepends=True)
+    )
+    reader = _csv_reader(lines, options)
+    while True:
+        number = first_row + reader.line_num
+        try:
+            values = next(reader, None)
+        except csv.Error as error:
+            buffer.reject(number, f"can't be split: {error}", "")
+            continue
+        if values is None:
+            break
+        if not values:
+            continue
+        if len(values) != len(layout.header):
+            buffer.reject(
+                number, f"{len(values)} values instead of {len(layout.header)}", options.delimiter.join(values)
+            )
+        else:
+            if options.trim:
+                values = [value.strip() for value in values]
+            buffer.add(number, dict(zip(layout.header, values, strict=True)))
+        if buffer.full:
+            yield buffer.take()
+    yield buffer.take()
+
+
+_FOREIGN = re.compile(r"[{\[<]|--|/\*|(?:insert|copy|create|pragma) |\w+\(\w+[,)]", re.IGNORECASE | re.ASCII)
+"""How JSON, XML, SQL and db_text begin, which hold delimiters too."""
+_GUESSES = (",", ";", "|", "\t")
+
+
+def identify(head: raw.Head) -> bool:
+    """All lines split into the same number of values by one common delimiter, and none looks like another notation."""
+    lines = head.lines(20)
+    if not lines or "\0" in "".join(lines) or _FOREIGN.match(lines[0]):
+        return False
+    for delimiter in _GUESSES:
+        options = Options(delimiter=delimiter)
+        split = [options.split(line) for line in lines]
+        widths = {0 if values is None else len(values) for values in split}
+        if len(widths) == 1 and widths.pop() > 2:
+            pairs = sum("=" in value for values in split for value in values or ())
+            return pairs * 2 < sum(len(values or ()) for values in split)
+    return False
+
+
+def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterator[raw.RawBatch]:
+    """See `raw.ReaderModule.read`."""
+    try:
+        first, before, blocks = _head(_blocks(path, options), options)
+    except raw.AdapterError as error:
+        raise raw.AdapterError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+    if first is None and before == 0:
+        return
+    if first is None and not options.names:
+        raise raw.AdapterError(
+            f"{path}: the first line can't be split by {options.delimiter!r}; check delimiter and quote"
+        )
+    layout = _layout(options, first or [], columns)
+    if len(layout.header) > _MAX_COLUMNS:
+        raise raw.AdapterError(f"{path}: {len(layout.header)} columns; check the delimiter")
+    if options.multiline:
+        yield from _read_multiline(blocks, before + 1, layout, options)
+    else:
+        yield from _read_blocks(blocks, before + 1, layout, options)

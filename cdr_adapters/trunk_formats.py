@@ -1,0 +1,59 @@
+"""How called numbers are written on each trunk, for columns whose format depends on the row's trunk."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cdr_adapters.numbers import normalise
+
+
+class FormatOf:
+    """The called format of a trunk, by its name, else by the address or the narrowest network that holds it."""
+
+    def __init__(self, formats: Mapping[str, str]) -> None:
+        self._by_name = dict(formats)
+        self._networks: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str]] = []
+        for key, called_format in formats.items():
+            try:
+                self._networks.append((ipaddress.ip_network(key), called_format))
+            except ValueError:
+                continue  # a trunk group's name
+        self._networks.sort(key=lambda entry: -entry[0].prefixlen)
+
+    def find(self, trunk: str | None, address: str | None) -> str:
+        """The format; `auto` for a trunk that nobody described, which still must give a number beyond doubt."""
+        if trunk is not None and trunk in self._by_name:
+            return self._by_name[trunk]
+        if address is not None:
+            there = ipaddress.ip_address(address)
+            for network, called_format in self._networks:
+                if there in network:
+                    return called_format
+        return "auto"
+
+
+def normalise_by_trunk(
+    texts: pa.StringArray, formats: FormatOf, trunks: pa.StringArray, addresses: pa.StringArray
+) -> pa.StringArray:
+    """Numbers, each in the format of its row's trunk."""
+    trunk, address = trunks.dictionary_encode(), addresses.dictionary_encode()
+    trunk_names = [*trunk.dictionary.to_pylist(), None]
+    address_names = [*address.dictionary.to_pylist(), None]
+    width = len(address_names)
+    trunk_at = pc.fill_null(trunk.indices, len(trunk_names) - 1).to_numpy(zero_copy_only=False)
+    address_at = pc.fill_null(address.indices, width - 1).to_numpy(zero_copy_only=False)
+    pair = trunk_at.astype(np.int64) * width + address_at
+    distinct, which = np.unique(pair, return_inverse=True)
+    found = [formats.find(trunk_names[key // width], address_names[key % width]) for key in distinct]
+    numbers = pa.nulls(len(texts), pa.string())
+    for called_format in sorted(set(found)):
+        rows = np.array([name == called_format for name in found])[which]
+        if rows.all():
+            return normalise(texts, called_format)
+        numbers = pc.replace_with_mask(numbers, pa.array(rows), normalise(texts.filter(pa.array(rows)), called_format))
+    return numbers
