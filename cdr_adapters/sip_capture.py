@@ -250,7 +250,7 @@ def _death(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the worker and the tshark below it, and see them gone."""
+    """End the worker and the tshark below it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

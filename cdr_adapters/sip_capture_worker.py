@@ -40,6 +40,7 @@ _PREFERENCES = {
     "sip.desegment_body": "TRUE",
 }
 _QUARANTINED_BYTES = 4096
+_LAST_WORDS = 4096
 
 # tshark's own words (wiretap/wtap.c, ui/failure_message.c), in the C locale
 _BROKEN_OFF = re.compile(r"cut short|damaged or corrupt")
@@ -78,7 +79,7 @@ def _run(job: dict[str, Any]) -> list[str]:
         for record in packet:
             _print(record)
     capture.close()
-    return ending(capture.exit_code, capture.errors)
+    return ending(capture.exit_code, capture.complaints.decode("utf-8", "replace").splitlines())
 
 
 def ending(exit_code: int | None, errors: list[str]) -> list[str]:
@@ -106,7 +107,7 @@ def open_capture(job: dict[str, Any]) -> Any:
         exit_code: int | None = None
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self.errors: list[str] = []
+            self.complaints = b""
             super().__init__(*args, **kwargs)
 
         def _setup_tshark_output_parser(self) -> Parser:
@@ -114,7 +115,7 @@ def open_capture(job: dict[str, Any]) -> Any:
 
         async def _handle_process_stderr_forever(self, stderr: asyncio.StreamReader) -> None:
             while chunk := await stderr.read(65536):
-                self.errors = (self.errors + chunk.decode("utf-8", "replace").splitlines())[-50:]
+                self.complaints = (self.complaints + chunk)[-_LAST_WORDS:]
 
         async def _cleanup_subprocess(self, process: asyncio.subprocess.Process) -> None:
             # pyshark kills a tshark that has just closed its output, and its exit code is lost
@@ -140,7 +141,10 @@ def records(packet: bytes) -> Iterator[list[Any]]:
     from lxml import etree  # type: ignore[import-untyped]  # ships no types
 
     parser = etree.XMLParser(recover=True, huge_tree=True, resolve_entities=False, no_network=True)
-    root = etree.fromstring(packet, parser)
+    try:
+        root = etree.fromstring(packet, parser)
+    except etree.XMLSyntaxError:
+        return
     if root is None:
         return
     frame, time_us, src, dst = 0, 0, "", ""

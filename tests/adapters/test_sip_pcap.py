@@ -1,0 +1,316 @@
+"""SIP captures from bytes to raw columns, through tshark: transports, damage, directories, what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import shutil
+import struct
+import subprocess
+import sys
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cdr_adapters.raw import AdapterError, Head, RawBatch
+from cdr_adapters.registry import adapter
+from cdr_adapters.schema import Rejected, RejectReason
+from cdr_adapters.sip_pcap import COLUMN_NAMES
+from tests.adapters.sip_bytes import (
+    DOWNSTREAM,
+    OWN,
+    T0,
+    UPSTREAM,
+    invite,
+    ip,
+    pcap,
+    pcapng,
+    response,
+    tcp,
+    udp,
+    udp_fragments,
+    write,
+)
+
+needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+SIP = adapter("sip_pcap")
+PADDING = tuple(f"X-Padding-{n}: {'x' * 60}" for n in range(20))
+
+
+def read(path: Path, columns: frozenset[str] | None = None, **options: Any) -> list[RawBatch]:
+    return list(SIP.read(path, {"own_addresses": [OWN], **options}, columns))
+
+
+def rows(path: Path, **options: Any) -> list[dict[str, Any]]:
+    return [
+        {"row": row, **values}
+        for batch in read(path, **options)
+        for row, values in zip(batch.rows.to_pylist(), batch.columns.to_pylist(), strict=True)
+    ]
+
+
+def row(path: Path, **options: Any) -> dict[str, Any]:
+    (only,) = rows(path, **options)
+    return only
+
+
+def rejected(path: Path, **options: Any) -> list[Rejected]:
+    return [reject for batch in read(path, **options) for reject in batch.rejected]
+
+
+def answered_call(start_us: int = T0, **kwargs: Any) -> list[tuple[int, bytes]]:
+    """One call through a proxy, from UPSTREAM to DOWNSTREAM, answered."""
+    ours, theirs = f"{OWN};branch=z9hG4bK-9", "203.0.113.21;branch=z9hG4bK-1"
+    frames = [
+        udp(UPSTREAM, OWN, invite(vias=(theirs,), **kwargs)),
+        udp(OWN, DOWNSTREAM, invite(vias=(ours, theirs), **{**kwargs, "called": "+12025550143"})),
+        udp(DOWNSTREAM, OWN, response(200, vias=(ours, theirs))),
+        udp(OWN, UPSTREAM, response(200, vias=(theirs,))),
+    ]
+    return [(start_us + 1000 * n, frame) for n, frame in enumerate(frames)]
+
+
+ANSWERED = {
+    "row": 1,
+    "called_in": "12025550143",
+    "called_out": "+12025550143",
+    "calling": "+12125550178",
+    "time": "1795321361.847327",
+    "ingress_address": UPSTREAM,
+    "egress_address": DOWNSTREAM,
+    "call_id": "call-1@203.0.113.21",
+    "sip_code": "200",
+    "sip_code_upstream": "200",
+    "attestation": None,
+}
+
+
+@needs_tshark
+class TestFiles:
+    @pytest.mark.parametrize("name", ["a.pcap", "a.pcap.gz"])
+    def test_a_pcap_plain_or_gzipped(self, tmp_path: Path, name: str) -> None:
+        assert row(write(tmp_path / name, answered_call())) == ANSWERED
+
+    def test_a_pcapng_with_nanoseconds(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.pcapng.gz"
+        path.write_bytes(gzip.compress(pcapng(answered_call())))
+        assert row(path) == ANSWERED
+
+    def test_a_name_beginning_with_a_dash_is_no_option(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(tmp_path / "-c0.pcap", answered_call())
+        monkeypatch.chdir(tmp_path)
+        assert row(Path("-c0.pcap")) == ANSWERED
+
+    def test_only_the_columns_asked_for_are_made(self, tmp_path: Path) -> None:
+        (batch,) = read(write(tmp_path / "a.pcap", answered_call()), frozenset({"time", "called_in", "other"}))
+        assert (batch.columns.schema.names, batch.header) == (["called_in", "time"], COLUMN_NAMES)
+
+    def test_a_capture_without_calls_is_empty(self, tmp_path: Path) -> None:
+        assert rows(write(tmp_path / "a.pcap", [(T0, udp(UPSTREAM, OWN, b"\0" * 172))])) == []
+
+    def test_it_is_read_inside_a_running_event_loop(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.pcap", answered_call())
+
+        async def inside() -> dict[str, Any]:
+            return row(path)
+
+        assert asyncio.run(inside()) == ANSWERED
+
+
+@needs_tshark
+class TestTransports:
+    def test_a_tcp_message_in_segments_out_of_order(self, tmp_path: Path) -> None:
+        message = invite(transport="TCP", extra=PADDING)
+        parts = [(1, message[:500]), (1001, message[1000:]), (501, message[500:1000])]
+        frames = [(T0 + n, tcp(UPSTREAM, OWN, seq, part)) for n, (seq, part) in enumerate(parts)]
+        seen = row(write(tmp_path / "a.pcap", frames))
+        assert (seen["called_in"], seen["ingress_address"], seen["row"]) == ("12025550143", UPSTREAM, 3)
+
+    def test_several_messages_in_one_tcp_segment_are_told_apart(self, tmp_path: Path) -> None:
+        segment = (
+            invite(call_id="c1", to_tag="b2")
+            + invite(call_id="c2", called="12025550144")
+            + response(200, call_id="c9")
+            + invite(call_id="c3", called="12025550145", vias=("203.0.113.22;branch=z9hG4bK-3",))
+        )
+        seen = rows(write(tmp_path / "a.pcap", [(T0, tcp(UPSTREAM, OWN, 1, segment))]))
+        assert [(r["call_id"], r["called_in"]) for r in seen] == [("c2", "12025550144"), ("c3", "12025550145")]
+
+    @pytest.mark.parametrize(("src", "own"), [(UPSTREAM, OWN), ("2001:db8:b::50", "2001:db8:c::60")])
+    def test_a_fragmented_datagram(self, tmp_path: Path, src: str, own: str) -> None:
+        fragments = udp_fragments(src, own, invite(extra=PADDING))
+        assert len(fragments) > 2
+        frames = [(T0 + n, fragment) for n, fragment in enumerate(fragments)]
+        seen = row(write(tmp_path / "a.pcap", frames), own_addresses=[own])
+        assert (seen["called_in"], seen["ingress_address"]) == ("12025550143", src)
+
+    def test_ipv6(self, tmp_path: Path) -> None:
+        frame = udp("2001:db8:b::50", "2001:db8:c::60", invite())
+        assert row(write(tmp_path / "a.pcap", [(T0, frame)]), own_addresses=["2001:db8:c::/64"])["ingress_address"] == (
+            "2001:db8:b::50"
+        )
+
+    def test_in_a_tunnel_the_inner_addresses_count(self, tmp_path: Path) -> None:
+        inner = udp(UPSTREAM, OWN, invite())[14:]
+        frame = ip("192.0.2.1", "192.0.2.2", 4, inner)
+        assert row(write(tmp_path / "a.pcap", [(T0, frame)]))["ingress_address"] == UPSTREAM
+
+    def test_another_port_than_5060_has_to_be_named(self, tmp_path: Path) -> None:
+        over_udp = udp(UPSTREAM, OWN, invite(call_id="c1"), ports=(7060, 7060))
+        over_tcp = tcp(UPSTREAM, OWN, 1, invite(call_id="c2", called="12025550144"), ports=(40000, 7060))
+        path = write(tmp_path / "a.pcap", [(T0, over_udp), (T0, over_tcp)])
+        assert [r["call_id"] for r in rows(path, sip_ports=[7060])] == ["c1", "c2"]
+
+    def test_own_machines_may_be_told_by_port(self, tmp_path: Path) -> None:
+        frame = udp("127.0.0.1", "127.0.0.1", invite(), ports=(5070, 5060))
+        path = write(tmp_path / "a.pcap", [(T0, frame)])
+        assert row(path, own_addresses=["127.0.0.1:5060"])["ingress_address"] == "127.0.0.1"
+        assert rows(path, own_addresses=["127.0.0.1"]) == []
+
+
+@needs_tshark
+class TestWhatIsNoCall:
+    def test_sip_quoted_in_an_icmp_error(self, tmp_path: Path) -> None:
+        quoted = udp(OWN, DOWNSTREAM, invite())[14:]
+        error = ip(DOWNSTREAM, OWN, 1, struct.pack(">BBHI", 3, 3, 0, 0) + quoted)
+        assert rows(write(tmp_path / "a.pcap", [(T0, error)])) == []
+
+    def test_a_re_invite_a_bye_and_a_provisional_response(self, tmp_path: Path) -> None:
+        frames = [invite(to_tag="b2"), invite(to_tag="b2").replace(b"INVITE", b"BYE"), response(180)]
+        assert rows(write(tmp_path / "a.pcap", [(T0, udp(UPSTREAM, OWN, frame)) for frame in frames])) == []
+
+
+@needs_tshark
+class TestDamage:
+    def test_a_capture_cut_short_gives_what_was_read_and_one_reject(self, tmp_path: Path) -> None:
+        path = tmp_path / "cut.pcap"
+        path.write_bytes(pcap(answered_call() + answered_call(T0 + 10**6))[:-100])
+        assert row(path)["sip_code"] == "200"
+        (reject,) = rejected(path)
+        assert reject.reason is RejectReason.MALFORMED_ROW
+        assert "cut.pcap breaks off after frame 7: appears to have been cut short" in reject.detail
+
+    def test_so_does_a_gzip_stream_cut_short(self, tmp_path: Path) -> None:
+        path = tmp_path / "cut.pcap.gz"
+        frames = [
+            f
+            for n in range(40)
+            for f in answered_call(T0 + n * 10**6, extra=(f"X-Salt: {sha256(bytes([n])).hexdigest()}",))
+        ]
+        path.write_bytes(gzip.compress(pcap(frames))[:-300])
+        assert rows(path)
+        assert "breaks off" in rejected(path)[0].detail
+
+    def test_an_empty_file_is_one_reject(self, tmp_path: Path) -> None:
+        (tmp_path / "a.pcap").touch()
+        assert "the file is empty" in rejected(tmp_path / "a.pcap")[0].detail
+
+    def test_an_invite_that_cannot_be_read_is_set_aside_with_its_frame(self, tmp_path: Path) -> None:
+        bad = invite().replace(b"Call-ID:", b"X-Gone:")
+        path = write(tmp_path / "a.pcap", [*answered_call(), (T0 + 5000, udp(UPSTREAM, OWN, bad))])
+        (reject,) = rejected(path)
+        assert (reject.row, reject.reason, reject.detail) == (5, RejectReason.MALFORMED_ROW, "INVITE without call-id")
+        assert reject.raw.startswith("INVITE sip:12025550143@")
+        assert len(rows(path)) == 1
+
+    def test_a_file_that_is_no_capture_is_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / "a.pcap").write_text("INVITE sip:12025550143@198.51.100.60 SIP/2.0\n")
+        with pytest.raises(AdapterError, match=r"a\.pcap can't be read as a capture"):
+            read(tmp_path / "a.pcap")
+
+    def test_a_time_limit_is_kept(self, tmp_path: Path) -> None:
+        with pytest.raises(AdapterError, match="not read within 0 s"):
+            read(write(tmp_path / "a.pcap", answered_call()), time_limit="0s")
+
+    @pytest.mark.slow
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=12),
+        st.integers(0, 10**6),
+        st.sampled_from([pcap, pcapng]),
+    )
+    def test_any_damage_ends_as_rows_or_as_the_one_error(
+        self, tmp_path: Path, flips: list[tuple[int, int]], length: int, make: Any
+    ) -> None:
+        frames = [*answered_call(), *[(T0, tcp(UPSTREAM, OWN, 1, invite(call_id="c2")))]]
+        data = bytearray(make(frames * 3))
+        for at, value in flips:
+            data[at % len(data)] ^= value
+        path = tmp_path / "damaged.pcap"
+        path.write_bytes(data if length % 3 else data[: length % len(data)])
+        with suppress(AdapterError):
+            read(path)
+
+
+@needs_tshark
+class TestDirectory:
+    def test_a_call_that_goes_on_in_the_next_file_is_one_call(self, tmp_path: Path) -> None:
+        frames = answered_call()
+        write(tmp_path / "b.pcap", frames[:1])
+        write(tmp_path / "a.pcap.gz", frames[1:])
+        (tmp_path / "README").write_text("captures of today")
+        assert row(tmp_path) == ANSWERED
+        assert read(tmp_path)[-1].skipped == 1
+
+    def test_rows_of_later_files_are_numbered_by_file_and_frame(self, tmp_path: Path) -> None:
+        write(tmp_path / "a.pcap", answered_call())
+        write(tmp_path / "b.pcap", answered_call(T0 + 10**6, call_id="c2"))
+        assert [r["row"] for r in rows(tmp_path)] == [1, 1_000_000_001]
+
+    def test_interfaces_captured_side_by_side_are_merged(self, tmp_path: Path) -> None:
+        frames = answered_call()
+        write(tmp_path / "access.pcap", [frames[0], frames[3]])
+        write(tmp_path / "core.pcap", frames[1:3])
+        assert row(tmp_path) == ANSWERED
+
+
+class TestOptions:
+    def refusal(self, **options: Any) -> str:
+        with pytest.raises(AdapterError) as refused:
+            SIP.check_options(options)
+        return str(refused.value)
+
+    def test_without_own_addresses_nothing_is_inferred(self) -> None:
+        assert "write own_addresses = ['198.51.100.60']" in self.refusal()
+        assert "write own_addresses = ['198.51.100.60']" in self.refusal(own_addresses=[])
+
+    def test_each_wrong_value_is_named(self) -> None:
+        assert "'sbc.example.net' is no IP address" in self.refusal(own_addresses=["sbc.example.net"])
+        assert "sip_ports" in self.refusal(own_addresses=[OWN], sip_ports=[70000])
+        assert "time_limit" in self.refusal(own_addresses=[OWN], time_limit=5)
+        assert "memory_mb" in self.refusal(own_addresses=[OWN], memory_mb=1)
+
+    def test_an_unknown_option_is_refused(self) -> None:
+        assert "own_address: unknown key" in self.refusal(own_addresses=[OWN], own_address=OWN)
+
+    def test_without_tshark_it_says_what_to_install(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(AdapterError, match="apt-get install tshark"):
+            read(write(tmp_path / "a.pcap", answered_call()))
+
+    @needs_tshark
+    def test_own_addresses_that_fit_nothing_are_doubted(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.pcap", answered_call())
+        (reject,) = rejected(path, own_addresses=["192.0.2.99"])
+        assert "none of the 2 INVITEs in a.pcap was to or from own_addresses (192.0.2.99)" in reject.detail
+
+
+class TestIdentify:
+    def head(self, data: bytes) -> Head:
+        return Head(Path("x"), data, complete=True)
+
+    def test_captures_are_claimed_and_nothing_else(self) -> None:
+        assert SIP.identify(self.head(pcap([])))
+        assert SIP.identify(self.head(pcapng([])))
+        assert not SIP.identify(self.head(b""))
+        assert not SIP.identify(self.head(invite()))
+
+
+def test_nothing_heavy_is_imported_to_offer_the_format() -> None:
+    code = "import sys, cdr_adapters.sip_pcap; sys.exit(bool({'pyshark', 'lxml', 'pandas'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
