@@ -68,9 +68,7 @@ def read_tls(config: AgentConfig, now: datetime) -> TlsFiles:
         raise ConfigError("configuration", [Mistake("listen", problem) for problem in error.problems]) from None
     uri, name = provider_uri(config.me), provider_tls_name(config.me)
     mistakes = [
-        Mistake(
-            "listen.certificate", f"does not carry the {kind} {due}, but {', '.join(there) or 'none'}: get one issued"
-        )
+        Mistake("listen.certificate", f"must carry the {kind} {due}, but has {', '.join(there) or 'none'}")
         for kind, due, there in (("URI", uri, files.uris), ("DNS name", name, files.dns_names))
         if due not in there
     ]

@@ -1,0 +1,58 @@
+"""The provider's guide and the service units tell what is: their configuration loads, their commands exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from configparser import ConfigParser
+from pathlib import Path
+
+import click
+import pytest
+
+from agent.cli import main
+from agent.config import load
+from agent.trunks import Party, PartyKind
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs/provider-guide.md").read_text("utf-8")
+UNITS = sorted((ROOT / "deploy/systemd").glob("*.*"))
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+
+
+def test_the_configuration_in_the_guide_loads(tmp_path: Path) -> None:
+    (text,) = blocks("toml")
+    (tmp_path / "agent.toml").write_text(text)
+    config = load(tmp_path / "agent.toml")
+    known = {entry.party for entry in config.trunk_map().entries}
+    assert Party(PartyKind.FOREIGN, "abroad-tel") in known
+
+
+LINES = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+COMMANDS = [line for line in LINES if line.startswith("hopback-agent ")]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_in_the_guide_is_one_that_the_agent_takes(line: str) -> None:
+    _, name, *args = shlex.split(line)
+    command = main.commands[name]
+    command.make_context(name, args)
+
+
+def test_there_are_commands_in_the_guide() -> None:
+    assert {shlex.split(line)[1] for line in COMMANDS} == set(main.commands)
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_every_unit_is_well_formed_and_starts_a_command_that_exists(path: Path) -> None:
+    unit = ConfigParser(interpolation=None, strict=False)
+    unit.read(path)
+    assert unit["Unit"]["Description"]
+    if path.suffix == ".service":
+        program, name, *args = shlex.split(unit["Service"]["ExecStart"])
+        assert program.endswith("/hopback-agent")
+        assert isinstance(main.commands[name].make_context(name, args), click.Context)
+        assert unit["Service"]["User"] == "hopback"
