@@ -68,9 +68,11 @@ def generate(industry: Industry, calls: int) -> Traffic:
 class _Recipe:
     """A call's path before its trunks: the providers, the number each of them receives, who claims to call.
 
-    `numbers[i]` is what provider i receives; `rewriting` is the position that replaces the calling number, -1 none.
+    `entry` is the trunk of the customer or foreign carrier; `numbers[i]` is what provider i receives; `rewriting` is
+    the position that replaces the calling number, -1 none.
     """
 
+    entry: Trunk
     chain: tuple[Provider, ...]
     numbers: tuple[E164, ...]
     called: E164
@@ -132,7 +134,8 @@ class Planner:
             called = self.rng.choice(own or self.numbers)
             chain = (provider,) if own else (provider, self.home[called])
             calling = claimed(self.rng, called, foreign=False)
-            recipe = _Recipe(chain, (called,) * len(chain), called, calling, -1, None, None, frozenset())
+            entry = self._entry(chain[0], None)
+            recipe = _Recipe(entry, chain, (called,) * len(chain), called, calling, -1, None, None, frozenset())
             yield self._plan(start, recipe, Line(_seconds(self.rng, 2, 15), ANSWERED, _seconds(self.rng, 5, 60)))
 
     def _single(self, plot: Ingredient | None) -> Iterator[Plan]:
@@ -145,7 +148,7 @@ class Planner:
             again = start + line.rings + _seconds(self.rng, 4, 30)
             if self.rng.random() < 0.5 and recipe.plot is None and not recipe.side:
                 other = self._recipe(None, again, recipe.called, first=recipe.chain[0])
-                recipe = replace(other, calling=recipe.calling, rewriting=-1)
+                recipe = replace(other, entry=recipe.entry, calling=recipe.calling, rewriting=-1)
             yield self._plan(again, recipe, self._line())
 
     def _pair(self, plot: Ingredient) -> Iterator[Plan]:
@@ -204,7 +207,8 @@ class Planner:
             calling = None
         if len(chain) == 1:
             side -= {Ingredient.CALLING_REWRITTEN, Ingredient.ROUTE_ADVANCE}
-        return _Recipe(chain, numbers, called, calling, rewriting, rewritten, plot, frozenset(side))
+        entry = self._entry(chain[0], plot)
+        return _Recipe(entry, chain, numbers, called, calling, rewriting, rewritten, plot, frozenset(side))
 
     def _chain(
         self,
@@ -234,11 +238,12 @@ class Planner:
                 blocks.append((rng.choice([p for p in named.values() if p.late]),))
             case Ingredient.NO_AGENT:
                 blocks.append((rng.choice([p for p in named.values() if not p.has_agent]),))
-        if first is None:
-            first = self._first(home)
-        if length == 1 and not blocks and second is None and first.role is not Role.GATEWAY:
+        on_net = first is None and second is None and not blocks and length == 1
+        if on_net or first is home:
             side -= {Ingredient.TOLL_FREE, Ingredient.FORWARDING, Ingredient.LOOP}
             return (home,), (called,)
+        if first is None:
+            first = self._first(home)
         taken = {p.id for p in (first, second, home, *itertools.chain(*blocks)) if p is not None}
         free = [p for p in self.transits if p.id not in taken and not (p.late and start > self.times.rotated)]
         rng.shuffle(free)
@@ -322,7 +327,7 @@ class Planner:
         """Choose trunks and failed attempts, from the far end backwards."""
         rng, chain = self.rng, recipe.chain
         trunks = [self._trunk(recipe, position) for position in range(len(chain) - 1)]
-        entry = self._entry(recipe)
+        entry = recipe.entry
         advancing = rng.randrange(len(chain) - 1) if Ingredient.ROUTE_ADVANCE in recipe.side else -1
         ahead: Visit | None = None
         for position in range(len(chain) - 1, -1, -1):
@@ -354,10 +359,9 @@ class Planner:
             ingredients.add(Ingredient.UNANSWERED)
         return Plan(start, entry, recipe.numbers[0], recipe.calling, ahead, frozenset(ingredients))
 
-    def _entry(self, recipe: _Recipe) -> Trunk:
-        """The trunk on which the caller, or a foreign carrier, hands the call to the first provider."""
-        first = recipe.chain[0]
-        if recipe.plot is Ingredient.FOREIGN_GATEWAY and self.industry.foreign:
+    def _entry(self, first: Provider, plot: Ingredient | None) -> Trunk:
+        """The trunk on which a customer, or a foreign carrier, hands the call to the first provider."""
+        if plot is Ingredient.FOREIGN_GATEWAY and self.industry.foreign:
             return self.rng.choice(self.industry.trunks_between(self.rng.choice(self.industry.foreign), first.id))
         return self.rng.choice(self.industry.customers(first.id))
 

@@ -14,7 +14,8 @@ back from the terminating provider, the first of these decides, and nothing else
 Beside that, two calls may be alike in everything that a provider's records hold. Then `ambiguous` at that provider is
 right too (and a guess is not). `indistinct` decides it from what that kind of store records at all, and from nothing
 that a matcher does: the other call has the same called number there, another upstream, went to the same downstream
-(where that is recorded), fits the calling number no worse, and lies within `ALIKE` in time as the records tell time.
+(where that is recorded; for a call that crossed two switches of the network, over the same internal trunk), fits the
+calling number no worse, and lies within `ALIKE` in time as the records tell time.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ class _Register:
         knows = _evidence(self._industry, asked.provider)
         return any(
             other.answerable != asked.answerable
-            and _leads_there(other, downstream, number, knows)
+            and (_leads_there(other, downstream, number, knows) or _same_inside(asked, other))
             and not _calling_tells(asked, other, calling)
             and _alike_in_time(self._industry, asked, other, knows)
             for other in self._found[asked.provider, number]
@@ -228,6 +229,12 @@ def _leads_there(other: Crossing, downstream: str | None, number: E164, knows: E
     if downstream is None:
         return any(a.trunk.receiver.kind is PartyKind.SUBSCRIBERS for a in tries)
     return any(a.trunk.receiver.name == downstream for a in tries)
+
+
+def _same_inside(asked: Crossing, other: Crossing) -> bool:
+    """Whether both crossed the network over the same internal trunk: only time tells which came in from whom."""
+    crossed = asked.exit.ingress
+    return crossed.internal and any(attempt.trunk == crossed for attempt in other.entry.attempts)
 
 
 def _calling_tells(asked: Crossing, other: Crossing, calling: E164 | None) -> bool:

@@ -407,7 +407,7 @@ def flatstore(log: Log, directory: Path) -> list[Source]:
         for worker, lines in workers.items():
             (directory / f"{log.prefix}{table.name}_{worker}.log").write_text("".join(lines), encoding="utf-8")
         columns = list(table.rows[0][1]) if table.rows else ["callid"]
-        options = {"delimiter": "|", "columns": columns}
+        options = {"delimiter": "|", "header": False, "names": columns}
         pattern = f"{log.prefix}{table.name}_[0-9]*.log"
         made.append(_source(log, table, pattern, "delimited", sides, _EPOCH, options, out=False))
     return made
@@ -608,8 +608,8 @@ def json_syslog(log: Log, directory: Path) -> list[Source]:
         Source(
             name=f"{log.prefix}acc",
             path=daily(log, directory, "gateway", ".log", lines),
-            format="jsonl",
-            where={"method": "INVITE"},
+            format="kamailio_syslog",
+            where={"kind": "json", "method": "INVITE"},
             clock_offset=log.clock_offset,
             columns={
                 "called_in": {"column": "to_user", "format": "trunk"},
