@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,9 @@ from agent.explain import disclosed, explanation, in_words
 from agent.index.coverage import Coverage, CoverageState
 from agent.index.errors import IndexUnusableError
 from agent.journal import Journal
+from agent.legs import Leg
 from agent.service import expected_coverage
+from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.types import Answer, Handover, Outcome, Question, RefusalReason
 from tests.agent.provider import (
@@ -109,6 +111,16 @@ class TestWhatAnAbsenceMeans:
         retired = replace(COVERED, source="retired", watermark=NOW - timedelta(days=50))
         left = expected_coverage(Coverage((COVERED, retired)), frozenset({"acc"}))
         assert left.state(CALL_TIME, CALL_TIME, NOW, timedelta(days=548)) is CoverageState.COVERED
+
+    def test_records_that_arrive_during_the_search_do_not_make_it_an_absence(self) -> None:
+        class Arriving(FakeRecords):
+            def find(self, called: E164, calling: E164 | None, earliest: datetime, latest: datetime) -> list[Leg]:
+                found = super().find(called, calling, earliest, latest)
+                self.covers = COVERAGE
+                return found
+
+        answer = desk(Arriving({}, Coverage(()))).consult(question()).answer
+        assert answer.outcome is not Outcome.NOT_FOUND
 
     def test_without_configured_sources_whatever_is_indexed_counts(self) -> None:
         assert expected_coverage(COVERAGE, frozenset()) == COVERAGE
