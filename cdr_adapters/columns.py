@@ -342,7 +342,7 @@ class _Condition:
         )
 
     def fits(self, values: pa.StringArray) -> Mask:
-        texts = pc.fill_null(values, "")
+        texts = pc.fill_null(values, "") if values.null_count else values
         fits: Mask = np.ones(len(values), np.bool_)
         if len(self.any_of):
             fits &= _is_in(texts, self.any_of)

@@ -100,10 +100,13 @@ def _record(line: str, columns: frozenset[str] | None) -> dict[str, str | None] 
     return kind | fields
 
 
+_CERTAIN = re.compile(r"\bACC: [a-z ]{1,40}: (?:timestamp=[0-9]+;)?method=[A-Z]+[;,]")
+
+
 def identify(head: raw.Head) -> bool:
     """At least one accounting line, or JSON after a syslog header."""
     for line in head.lines(200):
-        if _ACC.search(line) or _CDR.search(line):
+        if _CERTAIN.search(line) or _CDR.search(line):
             return True
         if _SYSLOG_HEADER.match(line) and line.endswith("}") and "{" in line:
             try:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -141,27 +141,54 @@ def number_of(text: str, called_format: str) -> E164 | None:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """A shape that vector operations settle: texts like `shape`, less their first `cut` bytes, behind `prefix`."""
+    """A shape that vector operations settle: `length` characters, digits but for a leading `+`, beginning with `start`.
 
-    shape: str
+    The number is `prefix` and the text without its first `cut` characters. Digits compare like the numbers that they
+    are, so that "begins with 2 to 9" is "not below 2".
+    """
+
+    length: int
+    at_least: str
+    below: str
     cut: int
     prefix: str
 
 
-_PLUS = _Form(r"^\+1\d{10}$", 0, "")
+_PLUS = _Form(12, "+1", "+2", 0, "")
+_TEN = _Form(10, "", ":", 0, "+1")
+_ELEVEN = _Form(11, "1", "2", 0, "+")
 _FORMS = {
-    "auto": (_Form(r"^[2-9]\d{9}$", 0, "+1"), _Form(r"^1[2-9]\d{9}$", 0, "+"), _PLUS),
-    "10d": (_Form(r"^\d{10}$", 0, "+1"), _PLUS),
-    "11d": (_Form(r"^1\d{10}$", 0, "+"), _PLUS),
-    "e164": (_PLUS, _Form(r"^1\d{10}$", 0, "+")),
-    "00e164": (_Form(r"^001\d{10}$", 2, "+"), _PLUS),
-    "011e164": (_Form(r"^0111\d{10}$", 3, "+"), _PLUS),
+    "auto": (_Form(10, "2", ":", 0, "+1"), _Form(11, "12", "2", 0, "+"), _PLUS),
+    "10d": (_TEN, _PLUS),
+    "11d": (_ELEVEN, _PLUS),
+    "e164": (_PLUS, _ELEVEN),
+    "00e164": (_Form(13, "001", "002", 2, "+"), _PLUS),
+    "011e164": (_Form(14, "0111", "0112", 3, "+"), _PLUS),
 }
 _SIMPLE_URI = r"^(?:(?:sips?|tel):(\+?[0-9]+)(?:@[^<>]*)?|<(?:sips?|tel):(\+?[0-9]+)(?:@[^<>]*)?>)$"
 _WORTHWHILE = 64
 """From this many texts on, cutting simple URIs by vector operations pays."""
 
 _NULL = pa.scalar(None, pa.string())
+
+
+def _all(*masks: pa.BooleanArray) -> pa.BooleanArray:
+    return reduce(pc.and_, masks)
+
+
+def _shaped(values: pa.StringArray, form: _Form) -> pa.BooleanArray:
+    """Which values have the form; null for null."""
+    of_length = pc.equal(pc.binary_length(values), form.length)
+    if not of_length.true_count:
+        return of_length
+    digits = pc.utf8_slice_codeunits(values, start=1) if form.at_least.startswith("+") else values
+    return _all(
+        of_length,
+        pc.utf8_is_decimal(digits),
+        pc.string_is_ascii(digits),  # other scripts have decimal digits too
+        pc.greater_equal(values, form.at_least),
+        pc.less(values, form.below),
+    )
 
 
 def _settle(values: pa.StringArray, called_format: str) -> pa.StringArray:
@@ -175,7 +202,7 @@ def _settle(values: pa.StringArray, called_format: str) -> pa.StringArray:
     for form in _FORMS[inner]:
         if left == 0:
             break
-        fits = pc.match_substring_regex(values, form.shape)
+        fits = _shaped(values, form)
         count = fits.true_count
         if count == 0:
             continue

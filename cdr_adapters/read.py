@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from cdr_adapters import registry
@@ -11,6 +13,9 @@ from cdr_adapters.columns import ColumnMapper
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.raw import AdapterError
 from cdr_adapters.schema import Batch
+
+_MAPPERS = 2
+"""Batches that are mapped at a time; with those read ahead, memory holds a few batches whatever the file's size."""
 
 
 def check_source(mapping: SourceMapping, formats: TrunkFormats) -> None:
@@ -31,8 +36,15 @@ def read_source(path: Path, mapping: SourceMapping, formats: TrunkFormats) -> It
         AdapterError: the file can't be read as the mapping says. Batches that came before it are right, but not all.
     """
     mapper = ColumnMapper(mapping, registry.columns_of(mapping), formats)
-    for raw in registry.adapter(mapping.format).read(path, mapping.options, mapper.used):
-        yield mapper.apply(raw)
+    pending: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(_MAPPERS, "map-columns") as pool:
+        # the columns' work is done outside the interpreter's lock, beside the reader's and the consumer's
+        for raw in registry.adapter(mapping.format).read(path, mapping.options, mapper.used):
+            pending.append(pool.submit(mapper.apply, raw))
+            if len(pending) > _MAPPERS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def source_files(pattern: str, directory: Path) -> list[Path]:

@@ -262,7 +262,8 @@ def _empty(rows: int) -> Times:
     return Times(np.full(rows, Status.WRONG_FORMAT, np.uint8), zeros, zeros.copy(), zeros.copy())
 
 
-_ISO_LAYOUTS = frozenset(f"%Y-%m-%d{between}%H:%M:%S{part}" for between in " T" for part in ("", ".%f"))
+_PLAIN_LAYOUTS = frozenset(("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"))
+_ISO_LAYOUTS = _PLAIN_LAYOUTS | {layout + ".%f" for layout in _PLAIN_LAYOUTS}
 _TO_ISO = {"Y": r"(\d{4})", "m": r"(\d\d)", "d": r"(\d\d)", "H": r"(\d\d)", "M": r"(\d\d)", "S": r"(\d\d)"}
 
 
@@ -289,15 +290,27 @@ def _iso_rewrite(pattern: str) -> tuple[str, str] | None:
     return f"^{shape}$", layout
 
 
-def _cast_ms(texts: pa.StringArray, zone: str | None) -> Milliseconds | None:
-    """Texts in ISO layout as ms; None when one of them is no time after all (30 February)."""
+def _cast_ms(texts: pa.StringArray, unit: str, zone: str | None) -> Milliseconds | None:
+    """Texts in ISO layout as ms, `unit` "s" or "us"; None when one of them is no time after all (30 February)."""
     try:
-        # microseconds first: a cast to milliseconds refuses a longer fraction
-        us = pc.cast(texts, pa.timestamp("us", zone))
+        # microseconds, not milliseconds: a cast refuses a fraction longer than its unit
+        ticks = pc.cast(texts, pa.timestamp(unit, zone))
     except pa.ArrowInvalid:
         return None
-    result: Milliseconds = pc.cast(us, pa.int64()).to_numpy(zero_copy_only=False) // 1000
-    return result
+    count: Milliseconds = pc.cast(ticks, pa.int64()).to_numpy(zero_copy_only=False)
+    return count * 1000 if unit == "s" else count // 1000
+
+
+_PLAIN_LENGTH = len("2026-11-21 23:23:27")
+
+
+def _is_plain(texts: pa.StringArray, between: str) -> bool:
+    """Whether all texts are as long as a plain ISO time, with `between` after the date; a cast checks the rest."""
+    of_length = pc.equal(pc.binary_length(texts), _PLAIN_LENGTH)
+    if of_length.true_count < len(texts):
+        return False
+    separator = pc.binary_slice(pc.cast(texts, pa.binary()), 10, 11)
+    return bool(pc.equal(separator, between.encode()).true_count == len(texts))
 
 
 def _vector_pattern(texts: pa.StringArray, spec: TimeColumn, zone: ZoneInfo | None, times: Times) -> None:
@@ -305,18 +318,24 @@ def _vector_pattern(texts: pa.StringArray, spec: TimeColumn, zone: ZoneInfo | No
     if rewrite is None or zone is None:
         return
     shape, layout = rewrite
-    fits = pc.match_substring_regex(texts, shape).to_numpy(zero_copy_only=False)
-    if not fits.any():
-        return
-    chosen = texts if fits.all() else texts.filter(pa.array(fits))
-    if spec.format not in _ISO_LAYOUTS:
-        chosen = pc.replace_substring_regex(chosen, shape, layout)
-    ms = _cast_ms(chosen, None)
+    fits: npt.NDArray[np.bool_] = np.ones(len(texts), np.bool_)
+    chosen = texts
+    if spec.format not in _PLAIN_LAYOUTS or not _is_plain(texts, spec.format[8]):
+        fits = pc.match_substring_regex(texts, shape).to_numpy(zero_copy_only=False)
+        if not fits.any():
+            return
+        chosen = texts if fits.all() else texts.filter(pa.array(fits))
+        if spec.format not in _ISO_LAYOUTS:
+            chosen = pc.replace_substring_regex(chosen, shape, layout)
+    ms = _cast_ms(chosen, "us" if "%f" in spec.format else "s", None)
     if ms is None:
         return
-    local = np.zeros(len(texts), np.int64)
-    local[fits] = ms
     times.step[fits] = _step_of(spec.format)
+    if len(ms) == len(texts):
+        local = ms
+    else:
+        local = np.zeros(len(texts), np.int64)
+        local[fits] = ms
     _localise(local, fits, zone, times)
 
 
@@ -330,7 +349,7 @@ def _vector_iso(texts: pa.StringArray, zone: ZoneInfo | None, times: Times) -> N
         if not fits.any() or (target is None and zone is None):
             continue
         chosen = texts.filter(pa.array(fits))
-        ms = _cast_ms(chosen, target)
+        ms = _cast_ms(chosen, "us", target)
         if ms is None:
             continue
         times.step[fits] = np.where(pc.match_substring(chosen, ".").to_numpy(zero_copy_only=False), 1, 1000)
@@ -388,7 +407,7 @@ def read_times(
 ) -> Times:
     """A column of times as UTC, with fraction and shift applied, before the source's clock offset."""
     times = _empty(len(values))
-    texts = pc.fill_null(values, "")
+    texts = pc.fill_null(values, "") if values.null_count else values
     if spec.format == "iso8601":
         _vector_iso(texts, zone, times)
     elif spec.format in (*_PER_SECOND, "julian"):
