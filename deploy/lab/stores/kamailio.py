@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,7 +34,41 @@ from deploy.lab.stores.records import (
 from deploy.lab.stores.source import Log, Source
 
 Row = dict[str, Any]
-Columns = Callable[[Log, Record], Row]
+Columns = Mapping[str, Callable[[Log, Record], Any]]
+"""An operator's extra columns: their names, and how they are filled."""
+
+
+def _calling(log: Log, record: Record) -> str:
+    return calling_text(log, record.passage.calling)
+
+
+def _called(_log: Log, record: Record) -> str:
+    return record.passage.called
+
+
+def _called_11d(_log: Log, record: Record) -> str:
+    return record.passage.called[1:]
+
+
+def _received(_log: Log, record: Record) -> str:
+    return record.received
+
+
+def _sent(_log: Log, record: Record) -> str:
+    return record.sent
+
+
+def _in_address(_log: Log, record: Record) -> str:
+    return record.in_address
+
+
+def _in_trunk(_log: Log, record: Record) -> str:
+    return record.in_trunk
+
+
+def _out_trunk(_log: Log, record: Record) -> str:
+    return record.out_trunk
+
 
 _ISO = "%Y-%m-%d %H:%M:%S"
 _JULIAN = {"format": "julian", "shift": "0.5s", "resolution": "1s"}
@@ -47,6 +81,7 @@ class Table:
     """One table as a proxy fills it: (true time of writing, row) in that order, and what a right reading gives."""
 
     name: str
+    columns: tuple[str, ...]
     rows: tuple[tuple[datetime, Row], ...]
     setups: tuple[Record, ...]
     skipped: int
@@ -63,7 +98,13 @@ def acc(log: Log, extras: Columns, time: Callable[[datetime], Any], call_id: str
     rows = [(r.written, _transaction(log, r, "INVITE", r.code, extras, time, call_id)) for r in setups]
     byes = [r for r in a_call(log) if r.released] if log.several_rows else []
     rows += [(r.written, _bye(log, r, extras, time, call_id)) for r in byes]
-    return Table("acc", tuple(sorted(rows, key=lambda row: row[0])), tuple(setups), len(byes))
+    return Table(
+        "acc",
+        _transaction_columns(extras, call_id),
+        tuple(sorted(rows, key=lambda row: row[0])),
+        tuple(setups),
+        len(byes),
+    )
 
 
 def _transaction(
@@ -76,8 +117,16 @@ def _transaction(
         "sip_code": str(code),
         "sip_reason": REASONS[code],
         "time": time(log.switch.reads(record.written)),
-        **extras(log, record),
+        **_filled(extras, log, record),
     }
+
+
+def _filled(extras: Columns, log: Log, record: Record) -> Row:
+    return {name: fill(log, record) for name, fill in extras.items()}
+
+
+def _transaction_columns(extras: Columns, call_id: str) -> tuple[str, ...]:
+    return ("method", "from_tag", "to_tag", call_id, "sip_code", "sip_reason", "time", *extras)
 
 
 def _bye(log: Log, record: Record, extras: Columns, time: Callable[[datetime], Any], call_id: str) -> Row:
@@ -93,7 +142,7 @@ def missed(log: Log, extras: Columns, time: Callable[[datetime], Any]) -> Table:
     """The table of missed calls: every failed branch, and every call that nobody took."""
     setups = sorted([*failed_attempts(log), *(r for r in replies(log) if not r.answered)], key=lambda r: r.written)
     rows = [(r.written, _transaction(log, r, "INVITE", r.code, extras, time, "callid")) for r in setups]
-    return Table("missed_calls", tuple(rows), tuple(setups), 0)
+    return Table("missed_calls", _transaction_columns(extras, "callid"), tuple(rows), tuple(setups), 0)
 
 
 def dialogs(log: Log, extras: Columns, time: Callable[[datetime], Any], *, from_setup: bool) -> Table:
@@ -110,11 +159,12 @@ def dialogs(log: Log, extras: Columns, time: Callable[[datetime], Any], *, from_
                     "end_time": time(log.switch.reads(r.ended)),
                     "duration": round((r.ended - begin).total_seconds(), 3),
                     "callid": r.passage.record_id,
-                    **extras(log, r),
+                    **_filled(extras, log, r),
                 },
             )
         )
-    return Table("acc_cdrs", tuple(rows), tuple(setups), 0)
+    columns = ("start_time", "end_time", "duration", "callid", *extras)
+    return Table("acc_cdrs", columns, tuple(rows), tuple(setups), 0)
 
 
 # --- SQLite ---------------------------------------------------------------------------------------------------------
@@ -123,15 +173,14 @@ def dialogs(log: Log, extras: Columns, time: Callable[[datetime], Any], *, from_
 def sqlite_acc(log: Log, directory: Path) -> list[Source]:
     """An originating proxy: acc, missed_calls and acc_cdrs in one SQLite file, Julian days."""
 
-    def extras(log: Log, r: Record) -> Row:
-        return {
-            "src_user": calling_text(log, r.passage.calling),
-            "src_ip": r.in_address,
-            "dst_ouser": r.received,
-            "dst_user": r.sent,
-            "src_trunk": r.in_trunk,
-            "dst_trunk": r.out_trunk,
-        }
+    extras: Columns = {
+        "src_user": _calling,
+        "src_ip": _in_address,
+        "dst_ouser": _received,
+        "dst_user": _sent,
+        "src_trunk": _in_trunk,
+        "dst_trunk": _out_trunk,
+    }
 
     tables = [acc(log, extras, julian)]
     if log.several_rows:
@@ -152,17 +201,15 @@ def sqlite_acc(log: Log, directory: Path) -> list[Source]:
 def sqlite_subscribers(log: Log, directory: Path) -> list[Source]:
     """A terminating proxy: acc alone, with the reply's time in seconds and microseconds beside the Julian day."""
 
-    def extras(log: Log, r: Record) -> Row:
-        reading = log.switch.reads(r.written)
-        return {
-            "time_sec": epoch_s(reading),
-            "time_usec": reading.microsecond,
-            "caller": calling_text(log, r.passage.calling),
-            "called": r.passage.called,
-            "peer_ip": r.in_address,
-            "in_trunk": r.in_trunk,
-            "out_trunk": r.out_trunk,
-        }
+    extras: Columns = {
+        "time_sec": lambda log, r: epoch_s(log.switch.reads(r.written)),
+        "time_usec": lambda log, r: log.switch.reads(r.written).microsecond,
+        "caller": _calling,
+        "called": _called,
+        "peer_ip": _in_address,
+        "in_trunk": _in_trunk,
+        "out_trunk": _out_trunk,
+    }
 
     table = acc(log, extras, julian)
     file = _into_sqlite(directory / f"{log.prefix}proxy.db", [table])
@@ -187,20 +234,20 @@ def sqlite_subscribers(log: Log, directory: Path) -> list[Source]:
 def sqlite_cdrs(log: Log, directory: Path) -> list[Source]:
     """A proxy that translates toll-free numbers: one table of dialogs, with the number before and after."""
 
-    def extras(log: Log, r: Record) -> Row:
-        return {
-            "orig_called": r.received,
-            "xlated_called": r.sent,
-            "calling": calling_text(log, r.passage.calling),
-            "orig_trunk": r.in_trunk,
-            "term_trunk": r.out_trunk,
-            "orig_addr": r.in_address,
-        }
+    extras: Columns = {
+        "orig_called": _received,
+        "xlated_called": _sent,
+        "calling": _calling,
+        "orig_trunk": _in_trunk,
+        "term_trunk": _out_trunk,
+        "orig_addr": _in_address,
+    }
 
     table = dialogs(log, extras, julian, from_setup=True)
     names = {"start_time": "start_local", "end_time": "end_local", "duration": "secs"}
     renamed = tuple((written, {names.get(k, k): v for k, v in row.items()}) for written, row in table.rows)
-    table = Table("cdrs", renamed, table.setups, table.skipped)
+    columns_now = tuple(names.get(name, name) for name in table.columns)
+    table = Table("cdrs", columns_now, renamed, table.setups, table.skipped)
     file = _into_sqlite(directory / f"{log.prefix}cdrs.db", [table])
     columns = {
         "called_in": {"column": "orig_called", "format": "trunk"},
@@ -232,8 +279,8 @@ def _into_sqlite(path: Path, tables: Sequence[Table]) -> Path:
         db.execute("CREATE TABLE version (id INTEGER PRIMARY KEY, table_name VARCHAR(32), table_version INTEGER)")
         for number, table in enumerate(tables, start=1):
             db.execute("INSERT INTO version VALUES (?, ?, 5)", (number, table.name))
-            names = list(table.rows[0][1]) if table.rows else ["callid"]
-            columns = ", ".join(f"{name} {_sqlite_type(table, name)}" for name in names)
+            names = list(table.columns)
+            columns = ", ".join(f"{name} {_sqlite_type(name)}" for name in names)
             db.execute(f"CREATE TABLE {table.name} (id INTEGER PRIMARY KEY NOT NULL, {columns})")
             marks = ", ".join("?" for _ in names)
             statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - own names
@@ -241,11 +288,12 @@ def _into_sqlite(path: Path, tables: Sequence[Table]) -> Path:
     return path
 
 
-def _sqlite_type(table: Table, name: str) -> str:
-    sample = table.rows[0][1][name] if table.rows else ""
-    if isinstance(sample, float):
-        return "TIMESTAMP WITHOUT TIME ZONE" if "time" in name else "REAL"
-    return "INTEGER" if isinstance(sample, int) else "VARCHAR(128) DEFAULT ''"
+def _sqlite_type(name: str) -> str:
+    if name in ("time_sec", "time_usec"):
+        return "INTEGER"
+    if name in ("time", "start_time", "end_time"):
+        return "TIMESTAMP WITHOUT TIME ZONE"
+    return "REAL" if name in ("duration", "secs") else "VARCHAR(128) DEFAULT ''"
 
 
 def _source(
@@ -309,21 +357,20 @@ def postgres_dump(log: Log, directory: Path) -> list[Source]:
     def time(reading: datetime) -> str:
         return local(reading, log.switch.zone, _ISO)
 
-    def extras(log: Log, r: Record) -> Row:
-        return {
-            "ani": calling_text(log, r.passage.calling),
-            "dnis": r.passage.called[1:],
-            "remote_ip": r.in_address,
-            "in_tg": r.in_trunk,
-            "out_tg": r.out_trunk,
-        }
+    extras: Columns = {
+        "ani": _calling,
+        "dnis": _called_11d,
+        "remote_ip": _in_address,
+        "in_tg": _in_trunk,
+        "out_tg": _out_trunk,
+    }
 
     tables = [acc(log, extras, time)]
     if log.several_rows:
         tables.append(dialogs(log, extras, time, from_setup=False))
     text = [_DUMP_HEAD]
     for table in tables:
-        names = ["id", *(table.rows[0][1] if table.rows else ())]
+        names = ["id", *table.columns]
         kinds = ",\n".join(f"    {_quoted(n)} {'integer NOT NULL' if n == 'id' else _dump_type(n)}" for n in names)
         text.append(
             f"CREATE TABLE public.{table.name} (\n{kinds}\n);\n\n\nALTER TABLE public.{table.name} OWNER TO sip;\n\n"
@@ -379,14 +426,13 @@ def _copied(value: object) -> str:
 def flatstore(log: Log, directory: Path) -> list[Source]:
     """A transit proxy: db_flatstore, a pipe between fields, no header, a file a worker process; called as received."""
 
-    def extras(log: Log, r: Record) -> Row:
-        return {
-            "src_user": calling_text(log, r.passage.calling),
-            "dst_ouser": r.received,
-            "src_ip": r.in_address,
-            "src_trunk": r.in_trunk,
-            "dst_trunk": r.out_trunk,
-        }
+    extras: Columns = {
+        "src_user": _calling,
+        "dst_ouser": _received,
+        "src_ip": _in_address,
+        "src_trunk": _in_trunk,
+        "dst_trunk": _out_trunk,
+    }
 
     tables = [acc(log, extras, epoch_s)]
     if log.several_rows:
@@ -406,8 +452,7 @@ def flatstore(log: Log, directory: Path) -> list[Source]:
             workers[129 + number % 3].append("|".join(map(str, row.values())) + "\n")
         for worker, lines in workers.items():
             (directory / f"{log.prefix}{table.name}_{worker}.log").write_text("".join(lines), encoding="utf-8")
-        columns = list(table.rows[0][1]) if table.rows else ["callid"]
-        options = {"delimiter": "|", "header": False, "names": columns}
+        options = {"delimiter": "|", "header": False, "names": list(table.columns)}
         pattern = f"{log.prefix}{table.name}_[0-9]*.log"
         made.append(_source(log, table, pattern, "delimited", sides, _EPOCH, options, out=False))
     return made
@@ -416,15 +461,14 @@ def flatstore(log: Log, directory: Path) -> list[Source]:
 def db_text(log: Log, directory: Path) -> list[Source]:
     """A transit proxy: db_text, a typed header, colons between fields, backslashes before colons inside them."""
 
-    def extras(log: Log, r: Record) -> Row:
-        return {
-            "src_user": calling_text(log, r.passage.calling),
-            "src_ip": r.in_address,
-            "dst_ouser": r.received,
-            "dst_user": r.sent,
-            "src_trunk": r.in_trunk,
-            "dst_trunk": r.out_trunk,
-        }
+    extras: Columns = {
+        "src_user": _calling,
+        "src_ip": _in_address,
+        "dst_ouser": _received,
+        "dst_user": _sent,
+        "src_trunk": _in_trunk,
+        "dst_trunk": _out_trunk,
+    }
 
     tables = [acc(log, extras, epoch_s)]
     if log.several_rows:
@@ -440,8 +484,7 @@ def db_text(log: Log, directory: Path) -> list[Source]:
     }
     made = []
     for table in tables:
-        names = list(table.rows[0][1]) if table.rows else ["callid"]
-        head = " ".join(["id(int,auto)", *(f"{n}({'int' if n == 'time' else 'string'})" for n in names)])
+        head = " ".join(["id(int,auto)", *(f"{n}({'int' if n == 'time' else 'string'})" for n in table.columns)])
         lines = [
             ":".join([str(number), *(_escaped(str(value)) for value in row.values())])
             for number, (_, row) in enumerate(table.rows, start=1)
@@ -466,15 +509,14 @@ def syslog(log: Log, directory: Path) -> list[Source]:
         host = f"[{address}]" if ":" in address else address
         return f"sip:{number}@{host}:5060" if number else ""
 
-    def extras(log: Log, r: Record) -> Row:
-        return {
-            "src_user": calling_text(log, r.passage.calling),
-            "src_ip": r.in_address,
-            "ruri_in": uri(r.received, log.provider.address),
-            "ruri_out": uri(r.sent, r.out_address),
-            "itrunk": r.in_trunk,
-            "etrunk": r.out_trunk,
-        }
+    extras: Columns = {
+        "src_user": _calling,
+        "src_ip": _in_address,
+        "ruri_in": lambda log, r: uri(r.received, log.provider.address),
+        "ruri_out": lambda _log, r: uri(r.sent, r.out_address),
+        "itrunk": _in_trunk,
+        "etrunk": _out_trunk,
+    }
 
     table, cdrs = acc(log, extras, epoch_s, call_id="call_id"), a_call(log)
     path = daily(log, directory, "proxy", ".log", sorted(_acc_lines(log, table) + _cdr_lines(log, cdrs, trunks=True)))
@@ -589,15 +631,14 @@ def _cdr_lines(log: Log, records: Iterable[Record], *, trunks: bool) -> list[tup
 def json_syslog(log: Log, directory: Path) -> list[Source]:
     """A gateway: acc_json's objects in syslog, one a transaction, with the time of the final reply alone."""
 
-    def extras(log: Log, r: Record) -> Row:
-        return {
-            "from_user": calling_text(log, r.passage.calling),
-            "to_user": r.received,
-            "sent_user": r.sent,
-            "peer": r.in_address,
-            "tg_in": r.in_trunk,
-            "tg_out": r.out_trunk,
-        }
+    extras: Columns = {
+        "from_user": _calling,
+        "to_user": _received,
+        "sent_user": _sent,
+        "peer": _in_address,
+        "tg_in": _in_trunk,
+        "tg_out": _out_trunk,
+    }
 
     table = acc(log, extras, lambda reading: str(epoch_s(reading)))
     lines = (
