@@ -39,6 +39,7 @@ from coordinator.traceback import (
     Event,
     NoAgent,
     Patience,
+    Reopened,
     RetryDue,
     Started,
     TimedOut,
@@ -89,9 +90,13 @@ class Driver:
         self._limits = limits or Limits()
         self._places = asyncio.Semaphore(self._limits.concurrent)
 
-    async def drive(self, kept: Kept) -> Traceback:
-        """Carry one traceback on, new or taken up again; return it closed, waiting, or as another process took it."""
-        event: Event = Started(self._clock.now())
+    async def drive(self, kept: Kept, *, reopen: bool = False) -> Traceback:
+        """Carry one traceback on, new or taken up again; return it closed, waiting, or as another process took it.
+
+        With `reopen` the last provider of a closed one is asked again, where that can help.
+        """
+        now = self._clock.now()
+        event: Event = Reopened(now) if reopen else Started(now)
         while True:
             try:
                 async with self._places:
@@ -104,13 +109,13 @@ class Driver:
             await self._clock.sleep_until(due)
             event = RetryDue(self._clock.now())
 
-    async def drive_all(self, many: Iterable[Kept]) -> AsyncIterator[Traceback]:
+    async def drive_all(self, many: Iterable[Kept], *, reopen: bool = False) -> AsyncIterator[Traceback]:
         """Carry many on together; yields each as it comes to rest, in no particular order.
 
         Raises:
             Exception: whatever the store raises; the others are cancelled then, and can be taken up again.
         """
-        tasks = [asyncio.create_task(self.drive(kept)) for kept in many]
+        tasks = [asyncio.create_task(self.drive(kept, reopen=reopen)) for kept in many]
         try:
             for finished in asyncio.as_completed(tasks):
                 yield await finished

@@ -1,0 +1,202 @@
+"""The coordinator's configuration: one TOML file, every key known or refused, every path relative to the file.
+
+`load` says everything that is wrong at once, each with its key. `TEMPLATE` is what `init` writes: the same keys with
+their defaults, commented; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
+from coordinator.driver import Limits
+from coordinator.intake import parse_duration
+from coordinator.traceback import Patience
+from protos.identity import parse_provider_id
+from protos.types import WINDOW_CAP
+
+FILE_NAME = "coordinator.toml"
+
+TEMPLATE = """\
+# hopback coordinator. Paths are relative to this file. Durations: "500ms", "10s", "15m", "24h".
+
+[coordinator]
+# Agents know this coordinator as hopback://coordinator/{name}; its certificate says so.
+name = "{name}"
+
+[store]
+# Where tracebacks and the registry are kept. SQLite is flushed to disk at every step.
+url = "sqlite:///coordinator.db"
+
+[tls]
+# Mutual TLS towards the agents. These came from the lab authority in ca/, which is for trying out only:
+# name the files of your own authority here before anything real is traced.
+certificate = "coordinator-{name}.crt"
+key = "coordinator-{name}.key"            # must not be readable by others
+roots = "ca.crt"
+
+[trace]
+window = "60s"                         # how far from the stated time a record may lie, either side; 300s at most
+hop_limit = 15                         # a chain longer than this is closed
+
+[limits]
+concurrent = 64                        # tracebacks that ask or write at the same time
+attempt_timeout = "10s"                # one attempt at a question
+attempts = 3                           # attempts without an answer before a provider is non-responsive
+backoff = "500ms"                      # pause after the first failed attempt, doubled after each further one
+backoff_cap = "30s"                    # the longest such pause
+question_lifetime = "60s"              # after this an answer is of no use, and the question is asked anew
+not_yet_pause = "15m"                  # pause when records are not in yet and the provider names no time
+not_yet_cap = "24h"                    # the longest pause that a provider may name
+longest_nap = "30s"                    # shorter waits are slept through, longer ones left for `resume`
+"""
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; `problems` says of every key what is wrong."""
+
+    def __init__(self, path: Path, problems: list[str]) -> None:
+        super().__init__(f"{path}: " + "; ".join(problems))
+        self.path = path
+        self.problems = tuple(problems)
+
+
+def _duration(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError('write a duration as text, such as "60s"')  # noqa: TRY004
+    return parse_duration(value)
+
+
+def _name(value: str) -> str:
+    return str(parse_provider_id(value))
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class CoordinatorTable(_Table):
+    """Who this coordinator is."""
+
+    name: Annotated[str, BeforeValidator(_name)]
+
+
+class StoreTable(_Table):
+    """Where it keeps what it knows."""
+
+    url: str = "sqlite:///coordinator.db"
+
+
+class TlsTable(_Table):
+    """What it shows to agents, and whom it trusts."""
+
+    certificate: str
+    key: str
+    roots: str
+
+
+class TraceTable(_Table):
+    """Defaults of a traceback."""
+
+    window: Annotated[Duration, Field(le=WINDOW_CAP)] = DEFAULT_WINDOW
+    hop_limit: int = Field(default=DEFAULT_HOP_LIMIT, ge=1, le=50)
+
+
+class LimitsTable(_Table):
+    """Bounds of the driver; see `coordinator.driver.Limits` and `coordinator.traceback.Patience`."""
+
+    concurrent: int = Field(default=Limits().concurrent, ge=1, le=10_000)
+    attempt_timeout: Duration = Limits().attempt_timeout
+    attempts: int = Field(default=Patience().attempts, ge=1, le=100)
+    backoff: Duration = Patience().backoff
+    backoff_cap: Duration = Patience().backoff_cap
+    question_lifetime: Duration = Patience().question_lifetime
+    not_yet_pause: Duration = Patience().not_yet_pause
+    not_yet_cap: Duration = Patience().not_yet_cap
+    longest_nap: Duration = Limits().longest_nap
+
+    @property
+    def driver(self) -> Limits:
+        """As the driver takes them."""
+        return Limits(
+            concurrent=self.concurrent,
+            attempt_timeout=self.attempt_timeout,
+            longest_nap=self.longest_nap,
+            patience=Patience(
+                attempts=self.attempts,
+                backoff=self.backoff,
+                backoff_cap=self.backoff_cap,
+                question_lifetime=self.question_lifetime,
+                not_yet_pause=self.not_yet_pause,
+                not_yet_cap=self.not_yet_cap,
+            ),
+        )
+
+
+class Config(_Table):
+    """The whole file."""
+
+    coordinator: CoordinatorTable
+    store: StoreTable = StoreTable()
+    tls: TlsTable
+    trace: TraceTable = TraceTable()
+    limits: LimitsTable = LimitsTable()
+
+
+class LoadedConfig:
+    """A configuration together with the file that it came from, whose directory its paths are relative to."""
+
+    def __init__(self, config: Config, file: Path) -> None:
+        self.config = config
+        self.file = file
+        self.directory = file.parent
+
+    def path(self, text: str) -> Path:
+        """A path of the configuration."""
+        return self.directory / text
+
+    @property
+    def store_url(self) -> str:
+        """The database URL; a relative SQLite path is made absolute."""
+        scheme, separator, rest = self.config.store.url.partition(":///")
+        if not scheme.startswith("sqlite") or not separator or rest.startswith(("/", ":memory:")) or not rest:
+            return self.config.store.url
+        return f"{scheme}:///{(self.directory / rest).resolve()}"
+
+
+def load(path: Path) -> LoadedConfig:
+    """Read and check the file at `path`.
+
+    Raises:
+        ConfigError: it is missing, no TOML, or says something that can't be; all problems at once.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problem = (
+            f"can't be read ({error.strerror}): name it with --config, or make one with `hopback-coordinator init`"
+        )
+        raise ConfigError(path, [problem]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(path, [f"is no TOML: {error}"]) from None
+    try:
+        return LoadedConfig(Config.model_validate(data), path.resolve())
+    except ValidationError as error:
+        raise ConfigError(path, [_problem(item) for item in error.errors(include_url=False)]) from None
+
+
+def _problem(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"{key}: no such key"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    return f"{key}: {str(item['msg']).removeprefix('Value error, ')}"

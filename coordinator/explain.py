@@ -1,0 +1,258 @@
+"""Where a traceback stands, in plain words: what it means, and what to do next.
+
+Pure, and free of telephone numbers. One entry for every status; the next step names a provider or a command wherever
+there is one. "Not found" is never said of a provider that was named: that is a dispute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from coordinator.chain import Hop, Problem, Status, Traceback
+from protos.types import RefusalReason
+
+TITLES: Mapping[Status, str] = {
+    Status.SUBMITTED: "submitted",
+    Status.ASKING: "asking",
+    Status.RETRYING: "trying again",
+    Status.NOT_YET_AVAILABLE: "records not in yet",
+    Status.ORIGIN_FOUND: "origin found",
+    Status.GATEWAY_FOUND: "gateway found",
+    Status.NOT_FOUND: "not found",
+    Status.RECORDS_EXPIRED: "records expired",
+    Status.AMBIGUOUS: "ambiguous",
+    Status.UNMAPPED: "unmapped",
+    Status.DISPUTED: "disputed",
+    Status.NO_AGENT: "no agent",
+    Status.NEEDS_HUMAN: "needs a person",
+    Status.REFUSED: "refused",
+    Status.LOOP: "loop",
+    Status.HOP_LIMIT: "hop limit",
+    Status.NON_RESPONSIVE: "non-responsive",
+    Status.BAD_ANSWER: "bad answer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One sentence on what the status means, one on what to do next."""
+
+    title: str
+    means: str
+    next: str
+
+
+def explain(traceback: Traceback) -> Explanation:
+    """The status of `traceback` in words."""
+    means, following = _WORDS[traceback.status](traceback)
+    return Explanation(TITLES[traceback.status], means, following)
+
+
+_Words = tuple[str, str]
+
+
+def _last(traceback: Traceback) -> Hop:
+    return traceback.hops[-1]
+
+
+def _command(traceback: Traceback, name: str) -> str:
+    return f"`hopback-coordinator {name} {str(traceback.id)[:8]}`"
+
+
+def _submitted(traceback: Traceback) -> _Words:
+    return "Nobody has been asked yet.", f"Start it with {_command(traceback, 'resume')}."
+
+
+def _asking(traceback: Traceback) -> _Words:
+    return (
+        f"{_last(traceback).provider} is being asked.",
+        f"Wait; if the coordinator was stopped, go on with {_command(traceback, 'resume')}.",
+    )
+
+
+def _retrying(traceback: Traceback) -> _Words:
+    hop = _last(traceback)
+    return (
+        f"{hop.provider} did not answer ({hop.detail or _how(hop)}); it will be asked again.",
+        f"Wait; if the coordinator was stopped, go on with {_command(traceback, 'resume')}.",
+    )
+
+
+def _not_yet_available(traceback: Traceback) -> _Words:
+    due = f" from {traceback.due:%Y-%m-%d %H:%M:%S} UTC on" if traceback.due else ""
+    return (
+        f"{_last(traceback).provider} does not have its records of that time yet.",
+        f"Go on with {_command(traceback, 'resume')}{due}.",
+    )
+
+
+def _origin_found(traceback: Traceback) -> _Words:
+    provider = _last(traceback).provider
+    return (
+        f"A customer of {provider} placed the call: {provider} is the originating provider.",
+        f"Ask {provider} who the customer is; the identity never travels in a traceback.",
+    )
+
+
+def _gateway_found(traceback: Traceback) -> _Words:
+    hop = _last(traceback)
+    foreign = hop.answer.upstream if hop.answer else None
+    return (
+        f"The call entered the country at {hop.provider}, the gateway provider, from the foreign carrier {foreign}.",
+        f"Hold {hop.provider} to its duties as gateway; tracing abroad takes an agreement with {foreign}.",
+    )
+
+
+def _not_found(traceback: Traceback) -> _Words:
+    provider = _last(traceback).provider
+    return (
+        f"{provider} has complete records of that time, and this call is not in them.",
+        f"Check called number, date, time and zone, and that {provider} really delivered the call; then trace it anew.",
+    )
+
+
+def _records_expired(traceback: Traceback) -> _Words:
+    provider = _last(traceback).provider
+    return (
+        f"The call is older than {provider} keeps its records.",
+        "Nothing brings these back: trace a younger call of the same campaign.",
+    )
+
+
+def _ambiguous(traceback: Traceback) -> _Words:
+    provider = _last(traceback).provider
+    return (
+        f"Several calls in the records of {provider} fit and came from different providers; it named none of them.",
+        "Trace it anew with a more exact time or the calling number, or trace another call of the same campaign.",
+    )
+
+
+def _unmapped(traceback: Traceback) -> _Words:
+    provider = _last(traceback).provider
+    return (
+        f"{provider} has the call, but its records don't say from which provider: the trunk is not in its map.",
+        f"Ask {provider} to complete its trunk map, then {_command(traceback, 'retry')}.",
+    )
+
+
+def _disputed(traceback: Traceback) -> _Words:
+    hop = _last(traceback)
+    return (
+        f"{hop.question.named_by} says that the call came from {hop.provider}; {hop.provider} says that it did not "
+        "hand it over. One of them is wrong, and nobody is accused: both answers are kept.",
+        f"Ask {hop.question.named_by} and {hop.provider} to check their records, trunk maps and clocks.",
+    )
+
+
+def _no_agent(traceback: Traceback) -> _Words:
+    hop = _last(traceback)
+    if hop.problem is Problem.UNREGISTERED:
+        return (
+            f"{hop.provider} was named, but the registry does not know it.",
+            f"Find out who {hop.provider} is, add it with `hopback-coordinator registry import FILE`, then "
+            f"{_command(traceback, 'retry')}; or ask it in person.",
+        )
+    return (
+        f"{hop.provider} is next, and has no agent that could answer.",
+        f"A person must ask {hop.provider}; once it has an agent, import its endpoint and "
+        f"{_command(traceback, 'retry')}.",
+    )
+
+
+def _needs_human(traceback: Traceback) -> _Words:
+    provider = _last(traceback).provider
+    return (
+        f"{provider} holds its answer until a person there approves it.",
+        f"Remind {provider}; when it is approved, {_command(traceback, 'retry')}.",
+    )
+
+
+_REFUSALS: Mapping[RefusalReason, _Words] = {
+    RefusalReason.UNSPECIFIED: ("gives no reason", "Ask {provider} why."),
+    RefusalReason.WINDOW_TOO_WIDE: ("takes no window this wide", "Trace it anew with a smaller --window."),
+    RefusalReason.TIME_IN_FUTURE: ("says that the call's time lies in the future", "Compare both clocks with UTC."),
+    RefusalReason.RECORDS_GAP: (
+        "has a gap in its records at that time",
+        "Ask {provider} to bring in the missing records, then {retry}.",
+    ),
+    RefusalReason.UNKNOWN_PROVIDER: (
+        "says that {named_by}, which named it, is no neighbour of it",
+        "Ask {named_by} and {provider} to compare their trunk maps, then {retry}.",
+    ),
+    RefusalReason.DEADLINE_PASSED: ("got the question too late", "Compare both clocks with UTC, then {retry}."),
+    RefusalReason.POLICY: ("refuses by its own rules", "Ask {provider} in person."),
+}
+
+
+def _refused(traceback: Traceback) -> _Words:
+    hop = _last(traceback)
+    retry = _command(traceback, "retry")
+    if hop.problem is Problem.DECLINED:
+        return (
+            f"{hop.provider} does not accept this coordinator ({hop.detail}).",
+            f"Ask {hop.provider} to list this coordinator in its configuration, then {retry}.",
+        )
+    why, following = _REFUSALS[hop.answer.refusal if hop.answer else RefusalReason.UNSPECIFIED]
+    names = {"provider": hop.provider, "named_by": hop.question.named_by, "retry": retry}
+    return f"{hop.provider} refuses to answer: it {why.format(**names)}.", following.format(**names)
+
+
+def _loop(traceback: Traceback) -> _Words:
+    hop = _last(traceback)
+    upstream = hop.answer.upstream if hop.answer else None
+    return (
+        f"The answers go in a circle: {hop.provider} names {upstream}, which was already asked the same question.",
+        f"Ask {hop.provider} and {upstream} to look at this call by hand; one of them misreads its records.",
+    )
+
+
+def _hop_limit(traceback: Traceback) -> _Words:
+    hop = _last(traceback)
+    upstream = hop.answer.upstream if hop.answer else None
+    return (
+        f"The chain has reached its limit of {traceback.call.hop_limit} hops; {upstream} would be next.",
+        f"Look at the chain; if it is plausible, trace it anew with a higher --hop-limit, or ask {upstream} in person.",
+    )
+
+
+def _non_responsive(traceback: Traceback) -> _Words:
+    hop = _last(traceback)
+    return (
+        f"{hop.provider} did not answer after {hop.failures} attempts ({hop.detail or _how(hop)}).",
+        f"Tell {hop.provider} that its agent is not answering; later, {_command(traceback, 'retry')}.",
+    )
+
+
+def _bad_answer(traceback: Traceback) -> _Words:
+    hop = _last(traceback)
+    return (
+        f"What {hop.provider} sent is no valid answer ({hop.detail}).",
+        f"Send {hop.provider} this message and compare versions; once it is mended, {_command(traceback, 'retry')}.",
+    )
+
+
+def _how(hop: Hop) -> str:
+    return "no answer in time" if hop.problem is Problem.TIMED_OUT else "not reachable"
+
+
+_WORDS: Mapping[Status, Callable[[Traceback], _Words]] = {
+    Status.SUBMITTED: _submitted,
+    Status.ASKING: _asking,
+    Status.RETRYING: _retrying,
+    Status.NOT_YET_AVAILABLE: _not_yet_available,
+    Status.ORIGIN_FOUND: _origin_found,
+    Status.GATEWAY_FOUND: _gateway_found,
+    Status.NOT_FOUND: _not_found,
+    Status.RECORDS_EXPIRED: _records_expired,
+    Status.AMBIGUOUS: _ambiguous,
+    Status.UNMAPPED: _unmapped,
+    Status.DISPUTED: _disputed,
+    Status.NO_AGENT: _no_agent,
+    Status.NEEDS_HUMAN: _needs_human,
+    Status.REFUSED: _refused,
+    Status.LOOP: _loop,
+    Status.HOP_LIMIT: _hop_limit,
+    Status.NON_RESPONSIVE: _non_responsive,
+    Status.BAD_ANSWER: _bad_answer,
+}

@@ -1,0 +1,120 @@
+"""Driving tracebacks in the foreground of a command: one with its chain growing before one's eyes, or many with a bar.
+
+Everything is stored before it is shown, so that an interruption (Ctrl-C) loses nothing: `resume` goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import click
+
+from coordinator.chain import Phase, Status, Traceback
+from coordinator.config import LoadedConfig
+from coordinator.live import ChainLines, GrowingChain, Silent, console, progress_bar
+from coordinator.ports import Kept, Registry, Watcher
+from coordinator.present import heading, status_lines, summary_table, traceback_json, whole
+from coordinator.runtime import carry_on
+from coordinator.store.sql_store import SqlStore
+from protos.tls import TlsFiles
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """Everything that tracebacks are driven with."""
+
+    loaded: LoadedConfig
+    store: SqlStore
+    registry: Registry
+    files: TlsFiles
+
+    def trace_one(self, kept: Kept, *, as_json: bool, show_numbers: bool, reopen: bool = False) -> None:
+        """Drive one traceback, show its chain growing, and end with its table and status, or with its JSON."""
+        screen = console()
+        growing: AbstractContextManager[Watcher]
+        if as_json:
+            growing = nullcontext(Silent())
+        elif screen.is_terminal:
+            growing = GrowingChain(screen, show_numbers=show_numbers)
+        else:
+            click.echo(heading(kept.traceback, show_numbers=show_numbers).plain)
+            growing = nullcontext(ChainLines())
+        with growing as watcher:
+            [done] = self._run([kept], watcher, reopen=reopen)
+        if as_json:
+            click.echo(json.dumps(traceback_json(done), ensure_ascii=False, indent=2))
+        elif screen.is_terminal:
+            screen.print(whole(done, show_numbers=show_numbers))
+        else:
+            click.echo("\n  ".join(status_lines(done)))
+
+    def trace_many(
+        self, many: Sequence[Kept], *, as_json: bool, lines: Mapping[uuid.UUID, int] | None = None, rejected: int = 0
+    ) -> None:
+        """Drive many tracebacks; end with a summary, or write each as one line of JSON as it comes to rest.
+
+        `lines` says which line of a file each came from; `rejected` is how many lines never became one.
+        """
+        with progress_bar(console(stderr=True)) as bar:
+            task = bar.add_task("Tracing", total=len(many))
+
+            def came_to_rest(traceback: Traceback) -> None:
+                bar.advance(task)
+                if as_json:
+                    line = {"line": lines[traceback.id]} if lines else {}
+                    click.echo(json.dumps(line | traceback_json(traceback), ensure_ascii=False))
+
+            done = self._run(many, Silent(), each=came_to_rest)
+        if not as_json:
+            _summarise(done, rejected)
+
+    def _run(
+        self,
+        many: Sequence[Kept],
+        watcher: Watcher,
+        *,
+        reopen: bool = False,
+        each: Callable[[Traceback], None] | None = None,
+    ) -> list[Traceback]:
+        async def run() -> list[Traceback]:
+            done = []
+            resting = carry_on(
+                many,
+                loaded=self.loaded,
+                files=self.files,
+                store=self.store,
+                registry=self.registry,
+                watcher=watcher,
+                reopen=reopen,
+            )
+            async for traceback in resting:
+                if each is not None:
+                    each(traceback)
+                done.append(traceback)
+            return done
+
+        try:
+            return asyncio.run(run())
+        except KeyboardInterrupt:
+            click.echo("Stopped. Nothing is lost: go on with `hopback-coordinator resume`.", err=True)
+            raise SystemExit(INTERRUPTED) from None
+
+
+def _summarise(done: Sequence[Traceback], rejected: int) -> None:
+    counts = Counter(traceback.status for traceback in done)
+    if counts:
+        console().print(summary_table(counts))
+    click.echo(f"{len(done):,} calls traced" + (f", {rejected:,} rows rejected." if rejected else "."))
+    waiting = sum(count for status, count in counts.items() if status.phase is not Phase.CLOSED)
+    if waiting:
+        click.echo(f"{waiting:,} are still open: go on with `hopback-coordinator resume` later.")
+    if counts[Status.NO_AGENT] or counts[Status.NEEDS_HUMAN]:
+        click.echo("Those without an agent, or held for approval, need a person: `hopback-coordinator list`.")

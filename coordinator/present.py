@@ -1,0 +1,282 @@
+"""A traceback as people and programs see it: a table of hops, a status in plain words, JSON.
+
+For people numbers are masked unless asked for, and every text from a file or another company is shown as text, never as
+markup. JSON holds the requester's own order in full: keys are stable, times are ISO 8601 in UTC with milliseconds, an
+absent value is null.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Group, JustifyMethod, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from coordinator.chain import Hop, Phase, Problem, Status, Traceback, role
+from coordinator.explain import TITLES, explain
+from coordinator.ports import Provider
+from protos.e164 import masked
+from protos.types import Handover, Outcome
+
+if TYPE_CHECKING:
+    from coordinator.store.sql_store import Summary
+
+_GOOD = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
+_ALARMING = frozenset({Status.DISPUTED, Status.LOOP, Status.BAD_ANSWER})
+
+
+def traceback_json(traceback: Traceback) -> dict[str, Any]:
+    """The JSON object of one traceback, with everything in it."""
+    call, words = traceback.call, explain(traceback)
+    return {
+        "id": str(traceback.id),
+        "called": call.called,
+        "at": _iso(call.at),
+        "calling": call.calling,
+        "terminating": call.terminating,
+        "window_ms": call.window // timedelta(milliseconds=1),
+        "hop_limit": call.hop_limit,
+        "status": traceback.status.value,
+        "means": words.means,
+        "next": words.next,
+        "origin": traceback.origin,
+        "gateway": traceback.gateway,
+        "due": _iso(traceback.due) if traceback.due else None,
+        "hops": [_hop_json(traceback, position) for position in range(len(traceback.hops))],
+    }
+
+
+def summary_json(summary: Summary) -> dict[str, Any]:
+    """The JSON object of one line of a list."""
+    return {
+        "id": str(summary.id),
+        "called": summary.called,
+        "at": _iso(summary.at),
+        "terminating": summary.terminating,
+        "status": summary.status.value,
+        "origin": summary.found if summary.status is Status.ORIGIN_FOUND else None,
+        "gateway": summary.found if summary.status is Status.GATEWAY_FOUND else None,
+        "due": _iso(summary.due) if summary.due else None,
+        "hops": summary.hop_count,
+        "submitted_at": _iso(summary.submitted_at),
+    }
+
+
+def _hop_json(traceback: Traceback, position: int) -> dict[str, Any]:
+    hop = traceback.hops[position]
+    question, answer = hop.question, hop.answer
+    return {
+        "provider": hop.provider,
+        "role": role(traceback, position).value,
+        "named_by": question.named_by,
+        "outcome": answer.outcome.name if answer else None,
+        "upstream": answer.upstream if answer else None,
+        "handover": answer.handover.name if answer and question.named_by else None,
+        "refusal": answer.refusal.name if answer and answer.outcome is Outcome.REFUSED else None,
+        "problem": hop.problem.value if hop.problem else None,
+        "detail": hop.detail or None,
+        "asked_called": question.called,
+        "at": _iso(question.at),
+        "ask_called": answer.ask_called if answer else None,
+        "time_correction_s": answer.time_correction // timedelta(seconds=1) if answer else 0,
+        "question_id": str(question.question_id),
+        "round": hop.round,
+        "took_ms": round(hop.took / timedelta(milliseconds=1), 3) if hop.took is not None else None,
+    }
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def number(text: str | None, *, show: bool) -> str:
+    """A telephone number for people: masked unless `show`."""
+    if text is None:
+        return ""
+    return text if show else masked(text)
+
+
+def took(hop: Hop) -> str:
+    """How long a hop took, for people; empty while it is open, and where nobody could be asked."""
+    duration = hop.took
+    if duration is None or hop.problem in (Problem.NO_AGENT, Problem.UNREGISTERED):
+        return ""
+    ms = duration / timedelta(milliseconds=1)
+    if ms < 100:
+        return f"{ms:.1f} ms"
+    if ms < 10_000:
+        return f"{ms:,.0f} ms"
+    return f"{duration.total_seconds():,.0f} s"
+
+
+def outcome_words(hop: Hop) -> str:
+    """What came of one hop, in a few words."""
+    answer = hop.answer
+    if hop.problem is not None:
+        return {
+            Problem.UNREACHABLE: "not reachable",
+            Problem.TIMED_OUT: "no answer in time",
+            Problem.BAD_ANSWER: "no valid answer",
+            Problem.DECLINED: "doesn't accept this coordinator",
+            Problem.NO_AGENT: "has no agent",
+            Problem.UNREGISTERED: "not in the registry",
+        }[hop.problem]
+    if answer is None:
+        return "asking ..."
+    words = {
+        Outcome.UPSTREAM: f"came from {answer.upstream}",
+        Outcome.ORIGINATED_HERE: "placed by a customer of this provider",
+        Outcome.FOREIGN_UPSTREAM: f"came from abroad, from {answer.upstream}",
+        Outcome.NOT_FOUND: "not in complete records",
+        Outcome.RECORDS_EXPIRED: "records no longer kept",
+        Outcome.NOT_YET_AVAILABLE: "records not in yet",
+        Outcome.AMBIGUOUS: "several calls fit, names none",
+        Outcome.UNMAPPED: "trunk is not in its map",
+        Outcome.NEEDS_HUMAN: "held for approval by a person",
+        Outcome.REFUSED: f"refused ({answer.refusal.name.lower().replace('_', ' ')})",
+    }[answer.outcome]
+    notes = []
+    if answer.ask_called is not None:
+        notes.append("called number changed here")
+    if answer.time_correction:
+        notes.append(f"clock differs by {answer.time_correction // timedelta(seconds=1):+d} s")
+    return "; ".join([words, *notes])
+
+
+def _handover_words(hop: Hop) -> str:
+    """Whether this provider agrees with the one that named it."""
+    if hop.answer is None or hop.question.named_by is None:
+        return ""
+    return {Handover.CONFIRMED: "confirmed", Handover.NOT_MINE: "denied", Handover.UNSPECIFIED: "-"}[
+        hop.answer.handover
+    ]
+
+
+def hop_line(traceback: Traceback, position: int) -> str:
+    """One hop as one line, for output that is no terminal."""
+    hop = traceback.hops[position]
+    agreed = _handover_words(hop)
+    parts = [f"{position + 1:>3}  {role(traceback, position).value:<12}  {hop.provider:<20}  {outcome_words(hop)}"]
+    if agreed in ("confirmed", "denied"):
+        parts.append(f"handover {agreed}")
+    if took(hop):
+        parts.append(took(hop))
+    return "  ".join(parts)
+
+
+def hops_table(traceback: Traceback, *, show_numbers: bool = False) -> Table:
+    """The table of hops, terminating provider first."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    table.add_column("Hop", justify="right")
+    table.add_column("Role", no_wrap=True)
+    table.add_column("Provider", no_wrap=True, overflow="ellipsis", max_width=24)
+    if show_numbers:
+        table.add_column("Asked for", no_wrap=True)
+    table.add_column("Outcome", overflow="fold")
+    table.add_column("Handover", no_wrap=True)
+    table.add_column("Took", justify="right", no_wrap=True)
+    for position, hop in enumerate(traceback.hops):
+        cells = [str(position + 1), role(traceback, position).value, hop.provider]
+        if show_numbers:
+            cells.append(hop.question.called)
+        cells += [outcome_words(hop), _handover_words(hop), took(hop)]
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def status_style(status: Status) -> str:
+    """The colour of a status."""
+    if status in _GOOD:
+        return "bold green"
+    if status in _ALARMING:
+        return "bold red"
+    return "bold yellow" if status.phase is Phase.CLOSED else "bold cyan"
+
+
+def status_words(traceback: Traceback) -> RenderableType:
+    """The status, what it means and what to do next."""
+    title, means, following = status_lines(traceback)
+    return Group(
+        Text(title, style=status_style(traceback.status)),
+        Padding(Text(means), (0, 0, 0, 2)),
+        Padding(Text(following), (0, 0, 0, 2)),
+    )
+
+
+def status_lines(traceback: Traceback) -> tuple[str, str, str]:
+    """The same as three lines of plain text."""
+    words = explain(traceback)
+    return words.title.capitalize(), words.means, f"Next: {words.next}"
+
+
+def heading(traceback: Traceback, *, show_numbers: bool = False) -> Text:
+    """Which call this is."""
+    call = traceback.call
+    text = Text.assemble(
+        ("Traceback ", "bold"),
+        (str(traceback.id)[:8], "bold"),
+        f"   called {number(call.called, show=show_numbers)}   at {call.at:%Y-%m-%d %H:%M:%S} UTC",
+    )
+    if show_numbers and call.calling:
+        text.append(f"   calling {call.calling}")
+    return text
+
+
+def whole(traceback: Traceback, *, show_numbers: bool = False) -> RenderableType:
+    """Everything about one traceback."""
+    return Group(
+        heading(traceback, show_numbers=show_numbers),
+        hops_table(traceback, show_numbers=show_numbers),
+        status_words(traceback),
+    )
+
+
+def summary_table(counts: Counter[Status]) -> Table:
+    """How many tracebacks ended how, most frequent first."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Status")
+    table.add_column("Calls", justify="right")
+    table.add_column("Share", justify="right")
+    total = sum(counts.values())
+    for status, count in counts.most_common():
+        table.add_row(Text(TITLES[status], style=status_style(status)), f"{count:,}", f"{100 * count / total:.1f} %")
+    return table
+
+
+def list_table(summaries: Iterable[Summary], *, show_numbers: bool = False) -> Table:
+    """One line a traceback."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    fixed = {"Id": 8, "Called": 16, "At (UTC)": 19, "Hops": 4, "Status": 18}
+    for name in ("Id", "Called", "At (UTC)", "Terminating", "Hops", "Status", "Found"):
+        justify: JustifyMethod = "right" if name == "Hops" else "left"
+        table.add_column(name, no_wrap=True, overflow="ellipsis", justify=justify, width=fixed.get(name))
+    for summary in summaries:
+        table.add_row(
+            str(summary.id)[:8],
+            number(summary.called, show=show_numbers),
+            f"{summary.at:%Y-%m-%d %H:%M:%S}",
+            Text(summary.terminating),
+            str(summary.hop_count),
+            Text(TITLES[summary.status], style=status_style(summary.status)),
+            Text(summary.found or ""),
+        )
+    return table
+
+
+def registry_table(providers: Iterable[Provider]) -> Table:
+    """One line a provider."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("Id", "Name", "Agent", "Country", "Role"):
+        table.add_column(name, overflow="fold")
+    for provider in providers:
+        agent = Text(provider.endpoint) if provider.endpoint else Text("none: ask a person", style="yellow")
+        table.add_row(
+            Text(provider.id), Text(provider.name), agent, Text(provider.country or ""), Text(provider.role or "")
+        )
+    return table

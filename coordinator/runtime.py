@@ -1,0 +1,100 @@
+"""Putting a coordinator together from its configuration: database, registry, certificates, clock, driver.
+
+The only place where the driver's ports meet what really stands behind them. Commands that only show
+things never import gRPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from coordinator.chain import Traceback
+from coordinator.config import ConfigError, LoadedConfig
+from coordinator.ports import Kept, Registry, Watcher
+from coordinator.store.engine import StoreError, open_engine, require_current
+from coordinator.store.sql_store import SqlStore, opened
+from protos.identity import coordinator_uri
+
+if TYPE_CHECKING:
+    from protos.tls import TlsFiles
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The present time, aware UTC."""
+        return datetime.now(UTC)
+
+    async def sleep_until(self, time: datetime) -> None:
+        """Sleep, by the wall clock as it was at the start."""
+        await asyncio.sleep(max((time - self.now()).total_seconds(), 0.0))
+
+
+@contextmanager
+def open_store(loaded: LoadedConfig) -> Iterator[SqlStore]:
+    """The store of this configuration, its tables checked.
+
+    Raises:
+        ConfigError: there is no such database, or its tables are not this version's.
+    """
+    try:
+        engine = open_engine(loaded.store_url)
+        require_current(engine)
+    except StoreError as error:
+        raise ConfigError(loaded.file, [f"store.url: {error}"]) from None
+    with opened(engine) as store:
+        yield store
+
+
+def tls_files(loaded: LoadedConfig, now: datetime) -> TlsFiles:
+    """Certificate, key and roots of this configuration, checked at `now`.
+
+    Raises:
+        ConfigError: a file can't be used, or the certificate is not this coordinator's.
+    """
+    from protos.tls import TlsFilesError, read_tls_files
+
+    table, config_file = loaded.config.tls, loaded.file
+    try:
+        files = read_tls_files(loaded.path(table.certificate), loaded.path(table.key), loaded.path(table.roots), now)
+    except TlsFilesError as error:
+        raise ConfigError(config_file, [f"tls: {problem}" for problem in error.problems]) from None
+    expected = coordinator_uri(loaded.config.coordinator.name)
+    if expected not in files.uris:
+        named = ", ".join(files.uris) or "nobody"
+        raise ConfigError(
+            config_file, [f"tls.certificate: it names {named}, not {expected}, which coordinator.name asks for"]
+        )
+    return files
+
+
+async def carry_on(
+    many: Iterable[Kept],
+    *,
+    loaded: LoadedConfig,
+    files: TlsFiles,
+    store: SqlStore,
+    registry: Registry,
+    watcher: Watcher,
+    reopen: bool = False,
+) -> AsyncIterator[Traceback]:
+    """Drive these tracebacks; yields each as it comes to rest. `reopen` asks the last provider of closed ones again."""
+    from coordinator.agents import GrpcAgents
+    from coordinator.driver import Driver
+
+    async with GrpcAgents(files) as agents:
+        driver = Driver(
+            store=store,
+            registry=registry,
+            agents=agents,
+            clock=SystemClock(),
+            watcher=watcher,
+            limits=loaded.config.limits.driver,
+        )
+        async for traceback in driver.drive_all(many, reopen=reopen):
+            yield traceback
