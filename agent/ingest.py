@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -237,8 +236,9 @@ def _silent(path: Path, calls: int) -> None:
 
 
 def _read_source() -> Read:
-    read: Read = import_module("cdr_adapters.read").read_source
-    return read
+    from cdr_adapters.read import read_source
+
+    return read_source
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,10 @@ import numpy as np
 from agent.index import manifest as manifests
 from agent.index.coverage import Coverage
 from agent.index.errors import IndexCorruptError
-from agent.index.keys import U64, Keys
+from agent.index.keys import I64, U64, Keys
 from agent.index.layout import DAY_MS, MANIFEST, SEGMENTS, ceil_ms, floor_ms
 from agent.index.manifest import Manifest, SegmentEntry
-from agent.index.segment import I64, Segment
+from agent.index.segment import Segment
 from agent.legs import Leg
 from protos.e164 import E164, to_int
 

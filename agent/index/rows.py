@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from agent.index.keys import U64, Keys
+from agent.index.keys import I64, U8, U64, Keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 Route = tuple[str | None, str | None]
 """A trunk name and a peer address, as the record has them."""
 
-I64 = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
-U8 = npt.NDArray[np.uint8]
 
 FORM_IN, TRANSLATED = 1, 2
 DISPOSITION_SHIFT = 2
@@ -120,6 +118,17 @@ def _digits(column: pa.Array, name: str) -> U64:
     return numbers
 
 
+def _call_refs(column: pa.Array, keys: Keys) -> U64:
+    """Pseudonyms of the call ids, null as 0, without a Python object per row."""
+    _, offsets, data = column.buffers()
+    if column.null_count == len(column) or offsets is None:
+        return np.zeros(len(column), np.uint64)
+    ends = np.frombuffer(offsets, np.int32, len(column) + 1, 4 * column.offset).astype(np.int64)
+    refs = keys.call_ref_column(np.frombuffer(data or b"", np.uint8), ends)
+    refs[column.is_null().to_numpy(zero_copy_only=False)] = 0
+    return refs
+
+
 def _milliseconds(column: pa.Array) -> I64:
     import pyarrow as pa
 
@@ -153,8 +162,6 @@ def rows_of(calls: pa.RecordBatch, keys: Keys, routes: Routes) -> Rows:
     if not set(texts) <= set(DISPOSITIONS):
         raise AdapterContractError("an unknown disposition")
     disposition = np.array([DISPOSITIONS.index(text) for text in texts], dtype=np.uint8)[at]
-    call_ids, call_id_at = _distinct(column["call_id"])
-    call_refs = np.concatenate([np.zeros(1, np.uint64), keys.call_refs(text for text in call_ids if text is not None)])
     translated = (received != 0) & (received != out)
     plain = Rows(
         called=out,
@@ -162,7 +169,7 @@ def rows_of(calls: pa.RecordBatch, keys: Keys, routes: Routes) -> Rows:
         earliest=earliest,
         latest=latest,
         calling=_digits(column["calling"], "calling"),
-        call_ref=call_refs[call_id_at],
+        call_ref=_call_refs(column["call_id"], keys),
         ingress=routes.codes(column["ingress_trunk"], column["ingress_address"]),
         egress=routes.codes(column["egress_trunk"], column["egress_address"]),
         flags=(disposition << DISPOSITION_SHIFT) | (translated.astype(np.uint8) * TRANSLATED),

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.index.errors import IndexCorruptError
-from agent.index.keys import U64, Keys, SealBrokenError
+from agent.index.keys import I64, U64, Keys, SealBrokenError
 from agent.index.layout import DAY_MS, KEYS_PER_PAGE, PAGE, key_base, key_time, time_of
 from agent.index.manifest import SegmentEntry
 from agent.index.rows import DISPOSITION_SHIFT, DISPOSITIONS, FORM_IN, TRANSLATED, Route
@@ -38,7 +38,6 @@ if sys.byteorder != "little":  # pragma: no cover
 Record = tuple[int, int, int, int, int, int, int, int, int]
 """One packed record, in the order of `segment_format.REST_FIELDS`."""
 
-I64 = npt.NDArray[np.int64]
 _ROUNDS = [1 << bit for bit in reversed(range(KEYS_PER_PAGE.bit_length() - 1))]
 
 

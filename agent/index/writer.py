@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from cdr_adapters.schema import Rejected
 
-ROWS_PER_RUN = 4_000_000
-"""Rows held in memory before they become segments: about 90 bytes each while held, twice that while sorted."""
+ROWS_PER_RUN = 2_000_000
+"""Rows held in memory before they become segments, at about 300 bytes each at the worst moment."""
 
 
 class IndexWriter:

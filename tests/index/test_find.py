@@ -6,13 +6,14 @@ import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.index import Index, Query
 from agent.ingest import ingest
-from protos.e164 import E164
+from protos.e164 import E164, parse_e164
 from tests.index.calls import (
     ALICE,
     BOB,
@@ -138,6 +139,20 @@ class TestPopularNumber:
         assert index.find_many(MANY * queries) == MANY * [
             index.find(q.called, q.calling, q.earliest, q.latest) for q in queries
         ]
+
+
+class TestPseudonymsThatAgreeInPart:
+    def test_are_told_apart_by_the_rest(self, tmp_path: Path) -> None:
+        numbers = np.arange(12025550000, 12025550000 + 400_000, dtype=np.uint64)
+        upper = KEYS.day(NOON // DAY).called_column(numbers) >> np.uint64(32)
+        order = np.argsort(upper)
+        (at_pair, *_) = np.flatnonzero(np.diff(upper[order]) == 0).tolist()
+        one, other = (parse_e164(f"+{numbers[order[at_pair + step]]}") for step in (0, 1))
+        index = index_of(tmp_path, [Call(called_in=one), Call(called_in=other)])
+        assert find(index, one, NOON, NOON) == [("acc:f0.txt", 1)]
+        assert find(index, other, NOON, NOON) == [("acc:f0.txt", 2)]
+        both = [Query(one, None, at(NOON), at(NOON)), Query(other, None, at(NOON), at(NOON))]
+        assert [[leg.row for leg in legs] for legs in index.find_many(MANY * both)] == MANY * [[1], [2]]
 
 
 class TestNothing:

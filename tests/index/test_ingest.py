@@ -321,6 +321,21 @@ class TestProgress:
         assert told == [("acc.txt", 1), ("acc.txt", 2)]
 
 
+def test_call_ids_are_the_same_wherever_a_batch_begins(provider: Provider, acc: Path) -> None:
+    ids = [None, "a", None, 40 * "b", "", "a", None]
+    calls = [Call(earliest=NOON + number, call_id=call_id) for number, call_id in enumerate(ids)]
+
+    def sliced(path: Path, by: SourceMapping, formats: TrunkFormats) -> Iterator[Batch]:
+        whole = batch_of(list(enumerate(calls, 1)))
+        yield Batch(whole.slice(0, 2))
+        yield Batch(whole.slice(2, 0))
+        yield Batch(whole.slice(2))
+
+    provider.ingest(acc, read=sliced)
+    legs = Index.open(provider.index, KEYS).find(ALICE, None, at(NOON), at(NOON + 9))
+    assert [leg.call_ref for leg in legs] == [None if i is None else int(KEYS.call_refs([i])[0]) for i in ids]
+
+
 def test_call_ids_are_the_same_however_the_file_came(provider: Provider, acc: Path) -> None:
     write(acc, [Call(calling=BOB, call_id="x@example.test")])
     provider.ingest(acc)

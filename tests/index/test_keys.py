@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from agent.index.keys import (
     ROOT_KEY_VARIABLE,
@@ -54,6 +57,20 @@ class TestPseudonyms:
         refs = keys.call_refs(["a@192.0.2.1", "b@192.0.2.1", "a@192.0.2.1"])
         assert refs[0] == refs[2] != refs[1]
         assert Keys.from_root(OTHER).call_refs(["a@192.0.2.1"])[0] != refs[0]
+
+    def test_call_ids_of_any_length_differ_from_each_other_and_from_their_beginnings(self, keys: Keys) -> None:
+        texts = [length * "a" for length in (0, 1, 15, 16, 17, 31, 32, 33, 200)] + ["a\0", "\0", 15 * "a" + "b", "é"]
+        refs = keys.call_refs(texts).tolist()
+        assert len(set(refs)) == len(texts)
+        assert refs == [int(keys.call_refs([text])[0]) for text in texts]
+        assert keys.call_refs([]).tolist() == []
+
+    def test_a_call_id_is_authenticated_as_the_record_of_the_format_says(self, keys: Keys) -> None:
+        key = HKDF(SHA256(), 32, b"hopback index v1", b"call id").derive(ROOT)
+        text = b"3c26-70b8@198.51.100.7"
+        padded = len(text).to_bytes(16, "little") + text.ljust(32, b"\0")
+        mac = Cipher(algorithms.AES(key), modes.CBC(bytes(16))).encryptor().update(padded)[-16:]
+        assert keys.call_refs([text.decode()]).tolist() == [int.from_bytes(mac[:8], "little")]
 
     def test_threads_share_the_keys(self, keys: Keys) -> None:
         expected = keys.day(DAY).called(NUMBER)

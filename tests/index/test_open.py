@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from agent.index import Index, Query
+from agent.index.manifest import Manifest
+from agent.index.reader import _State
 from agent.ingest import ingest
 from tests.index.calls import ALICE, CAROL, FORMATS, KEYS, NOON, NOW, TOLL_FREE, Call, at, mapping, reader, write
 
@@ -68,6 +70,21 @@ class TestServing:
 
 
 class TestReadingWhileIndexing:
+    def test_a_manifest_whose_segments_go_before_they_are_opened_is_read_again(self, tmp_path: Path) -> None:
+        class Overtaken(Index):
+            """Between its reading of the manifest and of the segments, the file grows and is indexed again."""
+
+            overtaken = False
+
+            def _open_segments(self, manifest: Manifest) -> _State:
+                if not self.overtaken:
+                    self.overtaken = True
+                    put(tmp_path, "a.txt", [Call(), Call(earliest=NOON + 1)])
+                return super()._open_segments(manifest)
+
+        put(tmp_path, "a.txt", [Call()])
+        assert rows(Overtaken.open(tmp_path / "index", KEYS)) == [1, 2]
+
     def test_every_answer_is_a_whole_state_and_none_older_than_the_last(self, tmp_path: Path) -> None:
         put(tmp_path, "a.txt", [Call()])
         index = Index.open(tmp_path / "index", KEYS)

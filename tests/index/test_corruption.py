@@ -102,6 +102,18 @@ class TestSegment:
         finally:
             sound.segment.write_bytes(before)
 
+    def test_every_byte_after_the_sections_is_vouched_for(self, sound: Lab) -> None:
+        content = sound.segment.read_bytes()
+        begin = len(content) - len(content) % PAGE
+        assert begin < content.index(b"sums_sha256") < len(content)
+        for position in range(begin, len(content)):
+            before = altered(sound, sound.segment, position, 0x01)
+            try:
+                with pytest.raises(IndexUnusableError, match=sound.segment.name):
+                    Index.open(sound.index, KEYS)
+            finally:
+                sound.segment.write_bytes(before)
+
     def test_every_page_is_vouched_for(self, sound: Lab) -> None:
         size = sound.segment.stat().st_size
         for position in [*range(17, size, PAGE), size - 1]:
