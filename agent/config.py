@@ -68,7 +68,7 @@ def _at_most_cap(value: timedelta) -> timedelta:
 
 def _endpoint(text: str) -> str:
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise ValueError("write host:port, such as 127.0.0.1:7443 or [::1]:7443; port 0 takes a free one")
     return text
 

@@ -101,6 +101,18 @@ def came_from(instance: Instance) -> str:
     return f"{party}: {where}" if where else str(party)
 
 
+def unmapped(consultation: Consultation) -> list[dict[str, Any]]:
+    """Where calls came in that the trunk map can't place, when that is why nobody could be named."""
+    decision = consultation.decision
+    if consultation.answer.outcome is not Outcome.UNMAPPED or decision is None:
+        return []
+    return [
+        {"trunk": leg.ingress_trunk, "address": leg.ingress_address, "source": leg.source, "row": leg.row}
+        for instance in decision.instances
+        for leg in instance.rows[:1]
+    ]
+
+
 def _considered(item: Considered) -> dict[str, Any]:
     instance = item.instance
     return {

@@ -21,6 +21,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from agent.explain import unmapped
 from agent.index.errors import IndexUnusableError
 from agent.journal import Journal
 from agent.service import Consultation, Desk
@@ -165,6 +166,9 @@ class AgentServer:
         consultations = self._desk.consult_many(questions)
         if self._journal is not None:
             self._keep(self._journal, consultations)
+        for consultation in consultations:
+            for gap in unmapped(consultation):
+                log.warning("trunk_not_mapped", **gap)
         return [consultation.answer for consultation in consultations]
 
     def _keep(self, journal: Journal, consultations: Sequence[Consultation]) -> None:

@@ -487,6 +487,23 @@ class TestRun:
         (file,) = (indexed.parent / "explanations").iterdir()
         assert json.loads(file.read_text())["disclosed"]["upstream"] == ALDER
 
+    def test_leaves_no_number_in_logs_explanations_or_index(self, indexed: Path, authority: LabAuthority) -> None:
+        replaced(indexed, "[[sources]]", '[explain]\nkeep = true\n[log]\nlevel = "debug"\nformat = "json"\n[[sources]]')
+        replaced(indexed, 'name = "IN-ALDER"', 'name = "IN-OTHER"')  # so that there is something to log
+        with Process(indexed) as process:
+            assert ask(process.address(), authority, indexed.parent).outcome is Outcome.UNMAPPED
+            process.process.send_signal(signal.SIGTERM)
+            output, log = process.process.communicate()
+        assert "trunk_not_mapped" in log
+        written = [path for path in indexed.parent.rglob("*") if path.is_file() and path.suffix != ".csv"]
+        kept = {path: path.read_bytes() for path in written if "reject" not in str(path.relative_to(indexed.parent))}
+        assert len(kept) > 5
+        digits = int(CALLED[1:])
+        forms = b"202555", digits.to_bytes(8, "little"), digits.to_bytes(8, "big"), digits.to_bytes(5, "big")
+        found = [str(path) for path, data in kept.items() if any(form in data for form in forms)]
+        assert found == []
+        assert "202555" not in output + log
+
     def test_says_when_its_address_is_taken(self, indexed: Path) -> None:
         with Process(indexed) as first:
             replaced(indexed, "127.0.0.1:0", first.address())

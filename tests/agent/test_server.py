@@ -17,6 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from agent.journal import Journal
 from agent.server import SERVICE, SLICE, AgentServer, CannotListenError, Listening
@@ -33,6 +34,7 @@ from tests.agent.provider import (
     BIRCH,
     CALLED,
     CEDAR,
+    LEG,
     OTHER,
     UNREADABLE,
     FakeRecords,
@@ -330,6 +332,16 @@ async def test_an_explanation_of_every_answer_is_kept_when_the_operator_wants_it
         await ask_many(opened, [question(), question(called=OTHER)])
     (file,) = (tmp_path / "kept").iterdir()
     assert [json.loads(line)["verdict"] for line in file.read_text().splitlines()] == ["found"] * 3
+
+
+async def test_a_trunk_that_is_not_mapped_is_told_to_the_operator_and_to_nobody_else(parties: Parties) -> None:
+    records = FakeRecords({CALLED: [replace(LEG, ingress_trunk="IN-NEW")]})
+    async with serving(parties, records) as address, channel(address, parties.lab) as opened:
+        with capture_logs() as logs:
+            answer = await ask(opened, question())
+    assert answer == Answer(BIRCH, Outcome.UNMAPPED)
+    (told,) = [entry for entry in logs if entry["event"] == "trunk_not_mapped"]
+    assert (told["trunk"], told["source"], told["row"]) == ("IN-NEW", "acc", 7)
 
 
 async def check(opened: grpc.aio.Channel, service: str) -> int:
