@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from coordinator.chain import Hop, Problem, Status, Traceback
-from protos.types import RefusalReason
+from protos.types import Handover, RefusalReason
 
 TITLES: Mapping[Status, str] = {
     Status.SUBMITTED: "submitted",
@@ -138,10 +138,13 @@ def _unmapped(traceback: Traceback) -> _Words:
 
 def _disputed(traceback: Traceback) -> _Words:
     hop = _last(traceback)
+    named_by, provider = hop.question.named_by, hop.provider
+    denies = hop.answer is not None and hop.answer.handover is Handover.NOT_MINE
+    says = f"denies having handed it to {named_by}" if denies else "finds no such call in its complete records"
     return (
-        f"{hop.question.named_by} says that the call came from {hop.provider}; {hop.provider} says that it did not "
-        "hand it over. One of them is wrong, and nobody is accused: both answers are kept.",
-        f"Ask {hop.question.named_by} and {hop.provider} to check their records, trunk maps and clocks.",
+        f"{named_by} says that the call came from {provider}; {provider} {says}. One of them is wrong, and nobody is "
+        "accused: both answers are kept.",
+        f"Ask {named_by} and {provider} to check their records, trunk maps and clocks.",
     )
 
 

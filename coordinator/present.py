@@ -142,6 +142,9 @@ def outcome_words(hop: Hop) -> str:
         Outcome.REFUSED: f"refused ({answer.refusal.name.lower().replace('_', ' ')})",
     }[answer.outcome]
     notes = []
+    if hop.question.named_by is not None and answer.handover is not Handover.UNSPECIFIED:
+        agrees = answer.handover is Handover.CONFIRMED
+        notes.append(f"{'confirms' if agrees else 'denies'} the handover to {hop.question.named_by}")
     if answer.ask_called is not None:
         notes.append("called number changed here")
     if answer.time_correction:
@@ -149,43 +152,32 @@ def outcome_words(hop: Hop) -> str:
     return "; ".join([words, *notes])
 
 
-def _handover_words(hop: Hop) -> str:
-    """Whether this provider agrees with the one that named it."""
-    if hop.answer is None or hop.question.named_by is None:
-        return ""
-    return {Handover.CONFIRMED: "confirmed", Handover.NOT_MINE: "denied", Handover.UNSPECIFIED: "-"}[
-        hop.answer.handover
-    ]
-
-
 def hop_line(traceback: Traceback, position: int) -> str:
     """One hop as one line, for output that is no terminal."""
     hop = traceback.hops[position]
-    agreed = _handover_words(hop)
-    parts = [f"{position + 1:>3}  {role(traceback, position).value:<12}  {hop.provider:<20}  {outcome_words(hop)}"]
-    if agreed in ("confirmed", "denied"):
-        parts.append(f"handover {agreed}")
-    if took(hop):
-        parts.append(took(hop))
-    return "  ".join(parts)
+    parts = (f"{position + 1:>3}", f"{role(traceback, position).value:<12}", f"{hop.provider:<20}", outcome_words(hop))
+    return "  ".join((*parts, took(hop))).rstrip()
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def hops_table(traceback: Traceback, *, show_numbers: bool = False) -> Table:
     """The table of hops, terminating provider first."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    table = _table()
     table.add_column("Hop", justify="right")
     table.add_column("Role", no_wrap=True)
-    table.add_column("Provider", no_wrap=True, overflow="ellipsis", max_width=24)
+    table.add_column("Provider", overflow="fold", max_width=28)
     if show_numbers:
         table.add_column("Asked for", no_wrap=True)
     table.add_column("Outcome", overflow="fold")
-    table.add_column("Handover", no_wrap=True)
     table.add_column("Took", justify="right", no_wrap=True)
     for position, hop in enumerate(traceback.hops):
         cells = [str(position + 1), role(traceback, position).value, hop.provider]
         if show_numbers:
             cells.append(hop.question.called)
-        cells += [outcome_words(hop), _handover_words(hop), took(hop)]
+        cells += [outcome_words(hop), took(hop)]
         table.add_row(*(Text(cell) for cell in cells))
     return table
 
@@ -239,7 +231,7 @@ def whole(traceback: Traceback, *, show_numbers: bool = False) -> RenderableType
 
 def summary_table(counts: Counter[Status]) -> Table:
     """How many tracebacks ended how, most frequent first."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = _table()
     table.add_column("Status")
     table.add_column("Calls", justify="right")
     table.add_column("Share", justify="right")
@@ -251,11 +243,11 @@ def summary_table(counts: Counter[Status]) -> Table:
 
 def list_table(summaries: Iterable[Summary], *, show_numbers: bool = False) -> Table:
     """One line a traceback."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = _table()
     fixed = {"Id": 8, "Called": 16, "At (UTC)": 19, "Hops": 4, "Status": 18}
     for name in ("Id", "Called", "At (UTC)", "Terminating", "Hops", "Status", "Found"):
         justify: JustifyMethod = "right" if name == "Hops" else "left"
-        table.add_column(name, no_wrap=True, overflow="ellipsis", justify=justify, width=fixed.get(name))
+        table.add_column(name, no_wrap=name in fixed, overflow="fold", justify=justify, min_width=fixed.get(name))
     for summary in summaries:
         table.add_row(
             str(summary.id)[:8],
@@ -271,7 +263,7 @@ def list_table(summaries: Iterable[Summary], *, show_numbers: bool = False) -> T
 
 def registry_table(providers: Iterable[Provider]) -> Table:
     """One line a provider."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = _table()
     for name in ("Id", "Name", "Agent", "Country", "Role"):
         table.add_column(name, overflow="fold")
     for provider in providers:

@@ -109,7 +109,9 @@ class TestTrace:
         assert result.exit_code == 0
         lines = result.stdout.splitlines()
         assert re.search(r"terminating +ginkgo +came from birch; called number changed here", lines[1])
-        assert re.search(r"intermediate +birch +came from alder; clock differs by -3 s +handover confirmed", lines[2])
+        assert re.search(
+            r"intermediate +birch +came from alder; confirms the handover to ginkgo; clock differs by -3 s", lines[2]
+        )
         assert re.search(r"originating +alder +placed by a customer of this provider", lines[3])
         assert lines[4] == "Origin found"
         assert "Ask alder who the customer is" in result.stdout
