@@ -1,0 +1,220 @@
+"""What a called or calling number means on each kind of trunk, and what is refused rather than guessed."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdr_adapters.numbers import dialled_digits, normalise, number_of
+
+FORMATS = ("auto", "10d", "11d", "e164", "00e164", "011e164", "tech:77501:11d", "tech:0155#:11d", "tech:1234#:e164")
+
+
+class TestADeclaredFormat:
+    @pytest.mark.parametrize(
+        ("text", "called_format"),
+        [
+            ("2025550143", "10d"),
+            ("12025550143", "11d"),
+            ("12025550143", "e164"),
+            ("0012025550143", "00e164"),
+            ("01112025550143", "011e164"),
+            ("7750112025550143", "tech:77501:11d"),
+            ("0155#12025550143", "tech:0155#:11d"),
+            ("0155%2312025550143", "tech:0155#:11d"),
+            ("1234#2025550143", "tech:1234#:10d"),
+        ],
+    )
+    def test_gives_the_number(self, text: str, called_format: str) -> None:
+        assert number_of(text, called_format) == "+12025550143"
+
+    @pytest.mark.parametrize(
+        ("text", "called_format"),
+        [
+            ("12025550143", "10d"),
+            ("2025550143", "11d"),
+            ("22025550143", "11d"),
+            ("202555014", "10d"),
+            ("8015550143", "e164"),  # there is no country code 801
+            ("12025550143", "00e164"),
+            ("0012025550143", "011e164"),
+            ("12025550143", "tech:77501:11d"),
+            ("77501", "tech:77501:11d"),
+        ],
+    )
+    def test_refuses_what_does_not_fit_it(self, text: str, called_format: str) -> None:
+        assert number_of(text, called_format) is None
+
+    def test_counts_for_more_than_what_is_usual(self) -> None:
+        assert number_of("2025550143", "e164") == "+2025550143", "declared as E.164, this is a number in Egypt"
+
+    @pytest.mark.parametrize("called_format", FORMATS)
+    def test_gives_way_to_a_plus(self, called_format: str) -> None:
+        assert number_of("+12025550143", called_format) == "+12025550143"
+        assert number_of("+442079460123", called_format) == "+442079460123"
+
+    def test_a_plus_may_stand_behind_the_tech_prefix(self) -> None:
+        assert number_of("0155#+12025550143", "tech:0155#:11d") == "+12025550143"
+
+    def test_a_plus_number_of_the_wrong_length_is_none(self) -> None:
+        assert number_of("+1202555014", "e164") is None
+        assert number_of("+120255501433", "e164") is None
+
+
+class TestTheAutomaticFormat:
+    @pytest.mark.parametrize(
+        ("text", "number"),
+        [
+            ("2025550143", "+12025550143"),
+            ("12025550143", "+12025550143"),
+            ("011442079460123", "+442079460123"),
+            ("00442079460123", "+442079460123"),
+            ("01112025550143", "+12025550143"),
+        ],
+    )
+    def test_reads_numbers_as_dialled_in_the_united_states(self, text: str, number: str) -> None:
+        assert number_of(text, "auto") == number
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "442079460123",
+            "1025550143",
+            "0125550143",
+            "11025550143",
+            "5550143",
+            "911",
+            "7750112025550143",
+            "0",
+            "00",
+            "+",
+        ],
+    )
+    def test_refuses_what_has_two_readings_or_none(self, text: str) -> None:
+        assert number_of(text, "auto") is None
+
+
+class TestUris:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "sip:+12025550143@198.51.100.10:5060",
+            "sips:12025550143@example.net",
+            "SIP:2025550143@example.net;user=phone",
+            "tel:+1-202-555-0143",
+            "tel:2025550143;phone-context=+1",
+            '"Example, Inc." <sip:+12025550143@198.51.100.10>;tag=a',
+            "<tel:+1(202)555-0143;ext=22>",
+            "2025550143@198.51.100.10",
+            "sip:%2B12025550143@example.net",
+            "sip:2025550143:secret@example.net",
+            "202.555.0143",
+            " (202) 555-0143 ",
+        ],
+    )
+    def test_hold_the_dialled_number(self, text: str) -> None:
+        assert number_of(text, "auto") == "+12025550143"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "sip:+12025550143;npdi;rn=+15715550199@198.51.100.10",
+            "tel:+12025550143;npdi;rn=+15715550199",
+            "+12025550143;npdi;rn=+15715550199",
+            "2025550143;rn=5715550199;npdi",
+        ],
+    )
+    def test_a_routing_number_is_never_the_dialled_one(self, text: str) -> None:
+        assert number_of(text, "auto") == "+12025550143"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "sip:203.0.113.201:5060",
+            "sip:203.0.113.201",
+            "203.0.113.201",
+            "198.51.100.110",
+            "sip:alice@example.net",
+            "anonymous",
+            "sip:anonymous@anonymous.invalid",
+            "tel:2025550143;phone-context=+44",
+            "<sip:+12025550143@example.net",
+            "٢٠٢٥٥٥٠١٤٣",
+            "2025550143x",
+            "12025550143 12025550144",
+            "1" * 5000,
+        ],
+    )
+    def test_addresses_names_and_broken_texts_are_no_numbers(self, text: str) -> None:
+        assert number_of(text, "auto") is None
+        assert number_of(text, "10d") is None
+
+    def test_the_national_zero_of_a_foreign_number_goes(self) -> None:
+        assert number_of("+44 (0)20 7946 0123", "auto") == "+442079460123"
+
+    def test_a_country_code_that_does_not_exist_is_refused(self) -> None:
+        assert number_of("+99912345678", "e164") is None
+
+
+class TestColumns:
+    def test_absent_and_unreadable_numbers_are_null(self) -> None:
+        values = pa.array(["2025550143", None, "", "anonymous", "+442079460123"], pa.string())
+        assert normalise(values, "auto").to_pylist() == ["+12025550143", None, None, None, "+442079460123"]
+
+    def test_no_rows_give_no_rows(self) -> None:
+        assert normalise(pa.array([], pa.string()), "auto").to_pylist() == []
+
+    def test_each_distinct_number_is_looked_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[str] = []
+
+        def counting(text: str, called_format: str) -> str | None:
+            seen.append(text)
+            return number_of(text, called_format)
+
+        monkeypatch.setattr("cdr_adapters.numbers.number_of", counting)
+        normalise(pa.array(["+44 20 7946 0123", "2025550143"] * 500), "auto")
+        assert seen == ["+44 20 7946 0123"]
+
+
+_DIGITS = st.text("0123456789", max_size=16)
+_LIKE_NUMBERS = st.builds(
+    lambda before, digits, after: before + digits + after,
+    st.sampled_from(
+        ["", "+", "+1", "1", "00", "011", "77501", "0155#", "1234#", "sip:", "sip:+", "<sip:", "tel:", "٢"]
+    ),
+    _DIGITS,
+    st.sampled_from(
+        ["", "@example.net", "@example.net>", ";npdi;rn=5715550199", ">", " ", ";phone-context=+44", "%23"]
+    ),
+)
+_ANY = st.one_of(
+    _LIKE_NUMBERS, _LIKE_NUMBERS, st.text(max_size=40), st.text("0123456789+*#@:;<>.()- siptel%", max_size=30)
+)
+
+
+class TestVectorOperations:
+    @given(st.lists(st.one_of(st.none(), _ANY), max_size=12), st.sampled_from(FORMATS), st.booleans())
+    @settings(max_examples=200, deadline=None)
+    def test_say_the_same_as_one_number_at_a_time(
+        self, texts: list[str | None], called_format: str, many: bool
+    ) -> None:
+        texts = texts * 60 if many else texts  # long columns take a shorter way through URIs
+        expected = [None if text is None else number_of(text, called_format) for text in texts]
+        assert normalise(pa.array(texts, pa.string()), called_format).to_pylist() == expected
+
+    @given(st.integers(2_000_000_000, 9_999_999_999).map(str), st.sampled_from(FORMATS))
+    @settings(max_examples=50, deadline=None)
+    def test_settle_every_domestic_number_in_its_trunks_form(self, national: str, called_format: str) -> None:
+        prefix = called_format.split(":")[1] if called_format.startswith("tech:") else ""
+        inner = called_format.split(":")[-1]
+        written = {"00e164": "001", "011e164": "0111", "10d": ""}.get(inner, "1") + national
+        assert normalise(pa.array([prefix + written]), called_format).to_pylist() == ["+1" + national]
+
+    @given(st.text(max_size=60))
+    @settings(max_examples=100, deadline=None)
+    def test_no_text_breaks_them(self, text: str) -> None:
+        dialled_digits(text)
+        for called_format in FORMATS:
+            number_of(text, called_format)

@@ -1,0 +1,263 @@
+"""What a time in a call record means in UTC, and what is no time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdr_adapters.mapping import TimeColumn
+from cdr_adapters.times import Reading, Status, read_times, time_of
+
+NEW_YORK = ZoneInfo("America/New_York")
+DENVER = ZoneInfo("America/Denver")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def spec(time_format: str, **more: object) -> TimeColumn:
+    return TimeColumn.model_validate({"column": "t", "format": time_format, **more})
+
+
+def utc(text: str) -> int:
+    return (datetime.fromisoformat(text).replace(tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
+
+
+def both_ways(text: str, column: TimeColumn, zone: ZoneInfo | None) -> Reading:
+    """The reading of one text, after checking that the column way gives the same."""
+    one = time_of(text, column, zone)
+    many = read_times(pa.array([text]), column, zone)
+    assert many.status.tolist() == [one.status]
+    if one.status in (Status.OK, Status.REPEATED):
+        assert (many.first.tolist(), many.second.tolist(), many.step.tolist()) == (
+            [one.first],
+            [one.second],
+            [one.step],
+        )
+    return one
+
+
+class TestCountsFromAnEpoch:
+    @pytest.mark.parametrize(
+        ("text", "unit", "expected", "step"),
+        [
+            ("1795321360", "epoch_s", "2026-11-22 04:22:40", 1000),
+            ("1795321360.779388", "epoch_s", "2026-11-22 04:22:40.779", 1),
+            ("1795321361.867", "epoch_s", "2026-11-22 04:22:41.867", 1),
+            ("1795321360779", "epoch_ms", "2026-11-22 04:22:40.779", 1),
+            ("1795321360779388", "epoch_us", "2026-11-22 04:22:40.779", 1),
+            ("2461366.68240162", "julian", "2026-11-22 04:22:39.500", 1000),
+            ("2440587.5", "julian", "1970-01-01 00:00:00", 0),
+        ],
+    )
+    def test_are_utc(self, text: str, unit: str, expected: str, step: int) -> None:
+        reading = both_ways(text, spec(unit), None)
+        if expected.startswith("1970"):
+            assert reading.status is Status.OUT_OF_RANGE
+        else:
+            assert (reading.status, reading.first, reading.step) == (Status.OK, utc(expected), step)
+
+    def test_a_julian_day_of_a_database_that_loses_half_a_second_is_shifted_back(self) -> None:
+        column = spec("julian", shift="0.5s", resolution="1s")
+        times = read_times(pa.array(["2461366.6824016203"]), column, None)
+        assert (times.first[0], times.step[0]) == (utc("2026-11-22 04:22:40"), 1000)
+
+    @pytest.mark.parametrize(("text", "unit"), [("1795321360779", "epoch_s"), ("1795321360", "epoch_ms")])
+    def test_in_the_wrong_unit_are_out_of_range(self, text: str, unit: str) -> None:
+        assert both_ways(text, spec(unit), None).status is Status.OUT_OF_RANGE
+
+    @pytest.mark.parametrize("text", ["", "0", "0.0", "  "])
+    def test_of_nothing_are_absent(self, text: str) -> None:
+        assert both_ways(text, spec("epoch_s"), None).status is Status.ABSENT
+
+    @pytest.mark.parametrize("text", ["x", "1.5e9", "-1795321360", "1795321360s", "nan", "inf", "1_795_321_360", "٣"])
+    def test_of_something_else_are_refused(self, text: str) -> None:
+        assert both_ways(text, spec("epoch_s"), None).status is Status.WRONG_FORMAT
+
+    def test_the_fraction_may_stand_in_a_column_of_its_own(self) -> None:
+        column = spec("epoch_s", fraction_column="us", fraction_unit="us")
+        times = read_times(pa.array(["1795321360", "1795321360"]), column, None, pa.array(["779388", None]))
+        assert times.first.tolist() == [utc("2026-11-22 04:22:40.779"), utc("2026-11-22 04:22:40")]
+        assert times.step.tolist() == [1, 1000]
+
+    def test_a_fraction_that_is_none_is_refused(self) -> None:
+        column = spec("epoch_s", fraction_column="us", fraction_unit="ms")
+        times = read_times(pa.array(["1795321360"]), column, None, pa.array(["1000"]))
+        assert times.status.tolist() == [Status.WRONG_FORMAT]
+
+
+class TestLocalTimes:
+    @pytest.mark.parametrize(
+        ("text", "pattern"),
+        [
+            ("2026-11-21 23:23:27", "%Y-%m-%d %H:%M:%S"),
+            ("2026-11-21T23:23:27", "%Y-%m-%dT%H:%M:%S"),
+            ("11/21/2026 23:23:27", "%m/%d/%Y %H:%M:%S"),
+            ("20261121232327", "%Y%m%d%H%M%S"),
+            ("21.11.26 23:23:27", "%d.%m.%y %H:%M:%S"),
+            ("Sat Nov 21 23:23:27 2026", "%a %b %d %H:%M:%S %Y"),
+            ("11/21/2026 11:23:27 PM", "%m/%d/%Y %I:%M:%S %p"),
+            ("2026-11-21 23:23:27.000", "%Y-%m-%d %H:%M:%S.%f"),
+            ("2026-11-21 21:23:27 -0700", "%Y-%m-%d %H:%M:%S %z"),
+        ],
+    )
+    def test_take_the_zone_of_their_source(self, text: str, pattern: str) -> None:
+        reading = both_ways(text, spec(pattern), NEW_YORK)
+        assert (reading.status, reading.first) == (Status.OK, utc("2026-11-22 04:23:27"))
+
+    @pytest.mark.parametrize(
+        "text", ["2026-02-30 12:00:00", "2026-11-21 24:00:00", "2026-11-21T23:23:27", "21.11.26", "x"]
+    )
+    def test_that_do_not_fit_their_pattern_are_refused(self, text: str) -> None:
+        assert both_ways(text, spec("%Y-%m-%d %H:%M:%S"), NEW_YORK).status is Status.WRONG_FORMAT
+
+    def test_one_bad_value_does_not_spoil_the_others(self) -> None:
+        values = pa.array(["2026-11-21 23:23:27", "2026-02-30 12:00:00", None, "2026-11-21 23:23:28"])
+        times = read_times(values, spec("%Y-%m-%d %H:%M:%S"), NEW_YORK)
+        assert times.status.tolist() == [Status.OK, Status.WRONG_FORMAT, Status.ABSENT, Status.OK]
+
+    @pytest.mark.parametrize("pattern", ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"])
+    def test_a_zero_date_is_absent(self, pattern: str) -> None:
+        assert both_ways("0000-00-00 00:00:00", spec(pattern), NEW_YORK).status is Status.ABSENT
+
+    @pytest.mark.parametrize("text", ["9999-12-31 23:59:59", "0001-01-01 00:00:00", "1899-12-31 00:00:00"])
+    def test_far_off_are_out_of_range(self, text: str) -> None:
+        assert both_ways(text, spec("%Y-%m-%d %H:%M:%S"), ZoneInfo("Asia/Tokyo")).status is Status.OUT_OF_RANGE
+
+
+class TestTheChangeOfClocks:
+    def test_an_hour_that_comes_twice_has_two_readings(self) -> None:
+        reading = both_ways("2026-11-01 01:30:00", spec("%Y-%m-%d %H:%M:%S"), NEW_YORK)
+        assert reading.status is Status.REPEATED
+        assert (reading.first, reading.second) == (utc("2026-11-01 05:30:00"), utc("2026-11-01 06:30:00"))
+
+    def test_an_hour_that_is_skipped_is_no_time(self) -> None:
+        assert both_ways("2026-03-08 02:30:00", spec("%Y-%m-%d %H:%M:%S"), NEW_YORK).status is Status.SKIPPED
+
+    def test_the_seconds_around_both_changes_have_one_reading(self) -> None:
+        column = spec("%Y-%m-%d %H:%M:%S")
+        for text, expected in [
+            ("2026-03-08 01:59:59", "2026-03-08 06:59:59"),
+            ("2026-03-08 03:00:00", "2026-03-08 07:00:00"),
+            ("2026-11-01 00:59:59", "2026-11-01 04:59:59"),
+            ("2026-11-01 02:00:00", "2026-11-01 07:00:00"),
+        ]:
+            reading = both_ways(text, column, NEW_YORK)
+            assert (reading.status, reading.first) == (Status.OK, utc(expected))
+
+    def test_an_abbreviation_tells_the_two_hours_apart(self) -> None:
+        column = spec("%b %d %Y %H:%M:%S %Z")
+        assert both_ways("Nov 1 2026 01:30:00 MDT", column, DENVER).first == utc("2026-11-01 07:30:00")
+        assert both_ways("Nov 1 2026 01:30:00 MST", column, DENVER).first == utc("2026-11-01 08:30:00")
+        assert both_ways("Mar 8 2026 02:30:00 MST", column, DENVER).status is Status.SKIPPED
+
+    @given(
+        st.sampled_from(
+            ["America/New_York", "Europe/London", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kathmandu", "UTC"]
+        ),
+        st.integers(0, 20 * 365 * 24 * 3600),
+    )
+    @settings(max_examples=100, deadline=None)
+    def test_a_clock_on_the_wall_is_always_read_back(self, name: str, second: int) -> None:
+        zone = ZoneInfo(name)
+        instant = datetime(2015, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
+        text = instant.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+        reading = both_ways(text, spec("%Y-%m-%d %H:%M:%S"), zone)
+        # the obvious way: every instant of the two days around that the wall clock shows as this text
+        shown = [
+            candidate
+            for minutes in range(-26 * 60, 26 * 60, 15)
+            if (candidate := instant + timedelta(minutes=minutes)).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+            == text
+        ]
+        assert [EPOCH + timedelta(milliseconds=ms) for ms in sorted({reading.first, reading.second})] == shown
+
+    @given(
+        st.sampled_from(["America/New_York", "Australia/Lord_Howe"]), st.integers(2000, 2035), st.integers(0, 366 * 96)
+    )
+    @settings(max_examples=100, deadline=None)
+    def test_a_wall_clock_time_that_no_instant_shows_is_skipped_and_no_other(
+        self, name: str, year: int, quarter: int
+    ) -> None:
+        zone = ZoneInfo(name)
+        naive = datetime(year, 1, 1) + timedelta(minutes=15 * quarter)  # noqa: DTZ001 - what the clock on the wall shows
+        first_guess = naive.replace(tzinfo=UTC)
+        exists = any(
+            (first_guess + timedelta(minutes=minutes)).astimezone(zone).replace(tzinfo=None) == naive
+            for minutes in range(-14 * 60, 14 * 60, 15)
+        )
+        reading = both_ways(f"{naive:%Y-%m-%d %H:%M:%S}", spec("%Y-%m-%d %H:%M:%S"), zone)
+        assert (reading.status is not Status.SKIPPED) == exists
+
+
+class TestZoneAbbreviations:
+    def test_of_the_sources_own_zone_are_understood(self) -> None:
+        reading = both_ways("Nov 21 2026 21:22:42 MST", spec("%b %d %Y %H:%M:%S %Z"), DENVER)
+        assert reading.first == utc("2026-11-22 04:22:42")
+
+    def test_that_the_zone_does_not_use_then_are_refused(self) -> None:
+        column = spec("%b %d %Y %H:%M:%S %Z")
+        assert both_ways("Nov 21 2026 21:22:42 MDT", column, DENVER).status is Status.UNKNOWN_ABBREVIATION
+        assert both_ways("Nov 21 2026 21:22:42 CET", column, DENVER).status is Status.UNKNOWN_ABBREVIATION
+
+    def test_may_be_explained_by_the_configuration(self) -> None:
+        column = spec("%H:%M:%S.%f %Z %a %b %d %Y", abbreviations={"EET": "+02:00", "NST": "-03:30"})
+        assert both_ways("14:48:32.000 EET Mon Dec 26 2005", column, None).first == utc("2005-12-26 12:48:32")
+        assert both_ways("14:48:32.000 NST Mon Dec 26 2005", column, None).first == utc("2005-12-26 18:18:32")
+        assert both_ways("14:48:32.000 PST Mon Dec 26 2005", column, None).status is Status.UNKNOWN_ABBREVIATION
+
+
+class TestIso8601:
+    @pytest.mark.parametrize(
+        ("text", "expected", "step"),
+        [
+            ("2026-11-22T04:23:27Z", "2026-11-22 04:23:27", 1000),
+            ("2026-11-22T04:23:27.123Z", "2026-11-22 04:23:27.123", 1),
+            ("2026-11-21 23:23:27-05:00", "2026-11-22 04:23:27", 1000),
+            ("2026-11-21T23:23:27-0500", "2026-11-22 04:23:27", 1000),
+            ("20261122T042327Z", "2026-11-22 04:23:27", 1000),
+            ("2026-11-22T04:23Z", "2026-11-22 04:23:00", 60_000),
+            ("2026-11-21T23:23:27", "2026-11-22 04:23:27", 1000),
+        ],
+    )
+    def test_is_understood(self, text: str, expected: str, step: int) -> None:
+        reading = both_ways(text, spec("iso8601"), NEW_YORK)
+        assert (reading.status, reading.first, reading.step) == (Status.OK, utc(expected), step)
+
+    def test_without_any_zone_is_refused(self) -> None:
+        assert both_ways("2026-11-21T23:23:27", spec("iso8601"), None).status is Status.NO_ZONE
+        assert both_ways("2026-11-21T23:23:27Z", spec("iso8601"), None).status is Status.OK
+
+    @pytest.mark.parametrize(
+        "text", ["2026-11-21", "2026-W47-6", "2026-02-30T00:00:00Z", "2026-11-21T25:00:00Z", "now"]
+    )
+    def test_dates_alone_and_other_texts_are_refused(self, text: str) -> None:
+        assert both_ways(text, spec("iso8601"), NEW_YORK).status is Status.WRONG_FORMAT
+
+
+_FORMATS = ("epoch_s", "epoch_ms", "epoch_us", "julian", "iso8601", "%Y-%m-%d %H:%M:%S", "%m/%d/%Y %H:%M:%S.%f")
+_TEXTS = st.one_of(
+    st.text(max_size=30),
+    st.text("0123456789-:/. TZ+", max_size=30),
+    st.integers(0, 4_200_000_000).map(str),
+    st.decimals(600_000_000, 4_200_000_000, places=6).map(str),
+    st.decimals(2_447_000, 2_489_000, places=8).map(str),
+    st.datetimes(datetime(1985, 1, 1), datetime(2105, 1, 1)).map(str),  # noqa: DTZ001 - texts
+    st.datetimes(datetime(1985, 1, 1), datetime(2105, 1, 1)).map(lambda t: f"{t:%m/%d/%Y %H:%M:%S.%f}"),  # noqa: DTZ001
+)
+
+
+class TestVectorOperations:
+    @given(st.lists(_TEXTS, max_size=8), st.sampled_from(_FORMATS))
+    @settings(max_examples=200, deadline=None)
+    def test_say_the_same_as_one_time_at_a_time(self, texts: list[str], time_format: str) -> None:
+        column = spec(time_format)
+        times = read_times(pa.array(texts, pa.string()), column, NEW_YORK)
+        for index, text in enumerate(texts):
+            one = time_of(text, column, NEW_YORK)
+            assert times.status[index] == one.status
+            if one.status in (Status.OK, Status.REPEATED):
+                assert (times.first[index], times.second[index], times.step[index]) == (one.first, one.second, one.step)
