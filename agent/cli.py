@@ -1,7 +1,8 @@
 """`hopback-agent`: from a provider's call records to answers.
 
-Every command ends with 0, or with 2 (the command line is wrong), 78 (the configuration is), 65 (the records are) or 69
-(the index can't be read or written, or the address can't be listened on), after saying what is wrong and what to do.
+Every command ends with 0, or with 2 (the command line is wrong), 78 (the configuration is), 65 (the records are), 69
+(the index can't be read or written, or the address can't be listened on) or 70 (a defect of the program), after saying
+what is wrong and what to do.
 Results go to standard output, everything else to standard error. What a command needs is imported when it runs.
 """
 
@@ -18,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from protos.e164 import E164, parse_e164
-from protos.identity import ProviderId, parse_provider_id
+from agent.params import Duration, Moment, Number, Provider
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,79 +27,15 @@ if TYPE_CHECKING:
     from agent.config import AgentConfig
     from agent.service import Desk
     from cdr_adapters.mapping import SourceMapping
+    from protos.e164 import E164
+    from protos.identity import ProviderId
 
 EXIT_DATA: Final = 65
 EXIT_UNAVAILABLE: Final = 69
+EXIT_DEFECT: Final = 70
 EXIT_CONFIG: Final = 78
+ENV_TRACEBACK: Final = "HOPBACK_TRACEBACK"
 _FOR_ONE_QUESTION: Final = timedelta(minutes=1)
-
-
-class Number(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4, here from 8.1
-    """A telephone number in E.164 form, nothing else."""
-
-    name = "+E164"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> E164:
-        try:
-            return parse_e164(value)
-        except ValueError as error:
-            self.fail(f"{error}, for example +12025550143.", param, ctx)
-
-
-class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4, here from 8.1
-    """A moment with its zone; `past` refuses the future too."""
-
-    name = "TIME"
-
-    def __init__(self, *, past: bool) -> None:
-        self._past = past
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time: write it as 2026-11-20T15:00:00Z.", param, ctx)
-        if moment.utcoffset() is None:
-            self.fail(
-                f"{value!r} has no zone, so that nobody can tell which moment it is: add Z for UTC, or the offset, as "
-                "in 2026-11-20T10:00:00-05:00.",
-                param,
-                ctx,
-            )
-        if self._past and moment > datetime.now(UTC):
-            self.fail(f"{value!r} lies in the future: no record can exist of it. Check year and zone.", param, ctx)
-        return moment.astimezone(UTC)
-
-
-class Provider(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4, here from 8.1
-    """A provider id."""
-
-    name = "PROVIDER"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ProviderId:
-        try:
-            return parse_provider_id(value)
-        except ValueError as error:
-            self.fail(f"{error}.", param, ctx)
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4, here from 8.1
-    """A duration with its unit."""
-
-    name = "DURATION"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        from cdr_adapters.mapping import parse_duration
-
-        try:
-            duration = parse_duration(value)
-        except ValueError as error:
-            self.fail(f"{error}.", param, ctx)
-        if duration <= timedelta(0):
-            self.fail("must be more than nothing.", param, ctx)
-        return duration
 
 
 CONFIG = click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
@@ -161,8 +97,9 @@ def check_config(config: Path, as_json: bool) -> None:
     """
     with _failures():
         from agent import display
-        from agent.config import ConfigError, load
+        from agent.config import load
         from agent.inspection import inspect
+        from agent.mistakes import ConfigError
 
         loaded = load(config)
         found = inspect(loaded, os.environ, datetime.now(UTC))
@@ -353,7 +290,7 @@ def _desk(config: AgentConfig) -> Desk:
 
 
 def _chosen(config: AgentConfig, names: tuple[str, ...]) -> list[SourceMapping]:
-    from agent.config import ConfigError, Mistake
+    from agent.mistakes import ConfigError, Mistake
 
     known = {source.name: source for source in config.sources}
     if unknown := [name for name in names if name not in known]:
@@ -368,8 +305,9 @@ def _chosen(config: AgentConfig, names: tuple[str, ...]) -> list[SourceMapping]:
 @contextmanager
 def _failures() -> Iterator[None]:
     """Turn the failures that a person can do something about into messages and exit codes."""
-    from agent.config import ConfigError
+    from agent.defects import place_of
     from agent.index.errors import IndexUnusableError
+    from agent.mistakes import ConfigError
 
     try:
         yield
@@ -385,11 +323,21 @@ def _failures() -> Iterator[None]:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        if os.environ.get(ENV_TRACEBACK):
+            raise
+        _fail(
+            f"a defect of hopback-agent: {type(error).__name__} at {place_of(error)}. Please report it. "
+            f"With {ENV_TRACEBACK}=1 the whole trace is shown; it may hold parts of call records.",
+            EXIT_DEFECT,
+        )
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = EXIT_UNAVAILABLE) -> None:
     _console(stderr=True).print(message, style="red", markup=False)
-    sys.exit(EXIT_UNAVAILABLE)
+    sys.exit(code)
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -11,14 +11,12 @@ configuration; `agent.inspection` checks what it points at.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import json
 import os
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import combinations
 from pathlib import Path
@@ -28,6 +26,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from agent.match import MatchSettings
+from agent.mistakes import ConfigError, Mistake, meant, where_is
 from agent.trunks import Direction, InvalidTrunkError, TrunkEntry, TrunkMap, parse_party
 from cdr_adapters.mapping import CalledFormat, PositiveDuration, SourceMapping, TrunkFormats, parse_duration
 from protos.identity import ProviderId, coordinators_among, parse_provider_id
@@ -38,26 +37,6 @@ EXIT_BAD_CONFIGURATION: Final = 78
 
 ENV_PREFIX: Final = "HOPBACK_AGENT__"
 _NESTED: Final = "__"
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """One mistake: the key it lies at, and what is wrong and what to write instead."""
-
-    where: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
-
-
-class ConfigError(Exception):
-    """The configuration can't be used; `mistakes` lists everything that is wrong with it."""
-
-    def __init__(self, source: str, mistakes: Sequence[Mistake]) -> None:
-        self.source = source
-        self.mistakes = tuple(mistakes)
-        super().__init__(f"{source}: " + "; ".join(map(str, self.mistakes)))
 
 
 def _at_most_cap(value: timedelta) -> timedelta:
@@ -303,7 +282,7 @@ def _unknown_variables(environ: Mapping[str, str]) -> list[Mistake]:
     """Variables with our prefix whose table does not exist; keys within tables are checked with the tables."""
     tables = sorted(AgentConfig.model_fields)
     return [
-        Mistake(f"environment variable {name}", f"unknown table {table!r}{_meant(table, tables)}")
+        Mistake(f"environment variable {name}", f"unknown table {table!r}{meant(table, tables)}")
         for name in sorted(environ)
         if name.startswith(ENV_PREFIX)
         for table in [name[len(ENV_PREFIX) :].split(_NESTED)[0].lower()]
@@ -316,7 +295,7 @@ def _mistake(detail: Mapping[str, Any], document: Mapping[str, Any]) -> Mistake:
     kind, key = detail["type"], location[-1]
     field = None
     if kind == "extra_forbidden":
-        what = f"unknown key{_meant(str(key), _keys_at(location[:-1]))}"
+        what = f"unknown key{meant(str(key), _keys_at(location[:-1]))}"
     else:
         parent = _model_at(location[:-1])
         field = parent.model_fields.get(str(key)) if parent else None
@@ -327,23 +306,7 @@ def _mistake(detail: Mapping[str, Any], document: Mapping[str, Any]) -> Mistake:
     variable = ENV_PREFIX + _NESTED.join(str(part) for part in location).upper()
     if variable in os.environ:
         return Mistake(f"environment variable {variable}", what)
-    return Mistake(_where(location, document), what)
-
-
-def _where(location: Iterable[str | int], document: Mapping[str, Any]) -> str:
-    """The path of a key as people find it: tables of a list counted from 1, with their name beside the count."""
-    node: Any = document
-    text = ""
-    for part in location:
-        if isinstance(part, int):
-            node = node[part] if isinstance(node, list) and part < len(node) else None
-            text += f"[{part + 1}]"
-            if isinstance(node, dict) and isinstance(node.get("name"), str):
-                text += f"({node['name']})"
-        else:
-            node = node.get(part) if isinstance(node, dict) else None
-            text += f".{part}" if text else part
-    return text or "file"
+    return Mistake(where_is(location, document), what)
 
 
 def _model_at(location: Sequence[str | int]) -> type[BaseModel] | None:
@@ -367,19 +330,12 @@ def _keys_at(location: Sequence[str | int]) -> list[str]:
     return sorted(model.model_fields) if model else []
 
 
-def _meant(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    if close:
-        return f": did you mean {close[0]!r}?"
-    return f": known are {', '.join(known)}" if known else ""
-
-
 def _twice(sources: object) -> list[Mistake]:
     """Sources of one name: what is covered and where a record lies is told by name."""
     tables = [table for table in sources if isinstance(table, dict)] if isinstance(sources, list) else []
     names = [table.get("name") for table in tables]
     return [
-        Mistake(_where(("sources", number), {"sources": tables}), f"there is another source {name!r}: rename one")
+        Mistake(where_is(("sources", number), {"sources": tables}), f"there is another source {name!r}: rename one")
         for number, name in enumerate(names)
         if name is not None and name in names[:number]
     ]
@@ -390,7 +346,7 @@ def _trunk_mistakes(tables: object) -> list[Mistake]:
     readable: list[tuple[str, TrunkEntry]] = []
     mistakes: list[Mistake] = []
     for number, table in enumerate(tables if isinstance(tables, list) else []):
-        where = _where(("trunks", number), {"trunks": tables})
+        where = where_is(("trunks", number), {"trunks": tables})
         try:
             readable.append((where, TrunkTable.model_validate(table).entry()))
         except ValidationError:

@@ -14,9 +14,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agent.config import AgentConfig, Mistake
+from agent.config import AgentConfig
 from agent.explain import disclosed, explanation, in_words
 from agent.inspection import Inspection
+from agent.mistakes import Mistake
 from agent.service import Consultation
 from protos.types import Outcome
 

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from agent.config import AgentConfig, ConfigError, Mistake, source_files
+from agent.config import AgentConfig, source_files
 from agent.index import Index, IndexUnusableError, Keys, RootKeyError, root_key_from
 from agent.index.coverage import Coverage
+from agent.mistakes import ConfigError, Mistake
 from protos.identity import provider_tls_name, provider_uri
 from protos.tls import TlsFiles, TlsFilesError, read_tls_files
 

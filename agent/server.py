@@ -21,6 +21,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from agent.defects import place_of
 from agent.explain import unmapped
 from agent.index.errors import IndexUnusableError
 from agent.journal import Journal
@@ -199,10 +200,6 @@ def _check_target(question: Question, me: ProviderId) -> None:
 
 async def _abort_unforeseen(error: Exception, context: Context) -> NoReturn:
     """Report a defect of ours: where it happened to the log, nothing but that it did to the caller."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown"
-    log.error("lookup_failed", error=type(error).__name__, place=place)
+    log.error("lookup_failed", error=type(error).__name__, place=place_of(error))
     await context.abort(grpc.StatusCode.INTERNAL, "the agent failed; its operator's log says where")
     raise AssertionError("abort always raises")

@@ -394,6 +394,28 @@ class TestLookup:
         assert "NOT_FOUND" not in result.output
 
 
+class TestADefectOfTheProgram:
+    @pytest.fixture
+    def defect(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise KeyError(CALLED)
+
+        monkeypatch.setattr("agent.ingest.ingest", fail)
+
+    @pytest.mark.usefixtures("defect")
+    def test_is_told_by_its_place_and_without_its_text(self, config: Path) -> None:
+        result = agent("index", config)
+        assert result.exit_code == 70
+        assert "KeyError at" in said(result)
+        assert "test_cli.py:" in said(result)
+        assert "202555" not in result.output
+
+    @pytest.mark.usefixtures("defect")
+    def test_is_shown_whole_when_asked_for(self, config: Path) -> None:
+        result = agent("index", config, env={"HOPBACK_TRACEBACK": "1"})
+        assert isinstance(result.exception, KeyError)
+
+
 @pytest.mark.parametrize("command", ["check-config", "index", "run"])
 def test_every_command_refuses_a_bad_configuration_with_all_its_mistakes(config: Path, command: str) -> None:
     replaced(config, 'id = "birch"', 'id = "Birch"')

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.config import AgentConfig, ConfigError, load, source_files
+from agent.config import AgentConfig, load, source_files
+from agent.mistakes import ConfigError
 from agent.trunks import Party, PartyKind
 
 WHOLE = """
