@@ -314,6 +314,35 @@ class TestCoverage:
         assert (source.records, source.files, source.earliest, source.watermark) == (0, 1, None, None)
 
 
+class TestRealReader:
+    def test_reads_files_as_their_mapping_says(self, provider: Provider, tmp_path: Path) -> None:
+        csv = tmp_path / "switch.csv"
+        csv.write_text(
+            "when,from,to,trunk\n"
+            "2026-11-22 12:00:00,2025550144,2025550143,TGIN1\n"
+            "2026-11-22 25:00:00,2025550144,2025550143,TGIN1\n"
+        )
+        by = mapping(
+            zone="UTC",
+            options={"header": True},
+            columns={
+                "called_in": {"column": "to", "format": "10d"},
+                "calling": {"column": "from", "format": "10d"},
+                "seizure": {"column": "when", "format": "%Y-%m-%d %H:%M:%S"},
+                "ingress_trunk": "trunk",
+            },
+        )
+        report = ingest([csv], by, FORMATS, provider.index, KEYS, NOW)
+        assert (report.calls, report.rejected) == (1, {RejectReason.BAD_TIME: 1})
+        (leg,) = Index.open(provider.index, KEYS).find(ALICE, BOB, at(NOON + 500), at(NOON + 900))
+        assert (leg.ingress_trunk, leg.calling_matches, leg.source, leg.row) == ("TGIN1", True, "acc:switch.csv", 2)
+
+    def test_a_file_that_it_can_not_read_fails_alone(self, provider: Provider, acc: Path) -> None:
+        (report,) = ingest([acc], mapping(format="sqlite"), FORMATS, provider.index, KEYS, NOW).files
+        assert report.status is FileStatus.FAILED
+        assert str(acc) in report.problem
+
+
 class TestProgress:
     def test_is_told_after_every_batch(self, provider: Provider, acc: Path) -> None:
         told: list[tuple[str, int]] = []
