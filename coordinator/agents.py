@@ -10,30 +10,33 @@ anything that could be a telephone number before they reach a terminal or a data
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from coordinator.ports import (
     AgentError,
     AttemptTimedOutError,
     BadAnswerError,
     DeclinedError,
+    Exchange,
     Provider,
     Reply,
     UnreachableError,
 )
 from hopback.v1 import lookup_pb2 as pb
-from protos.codec import ContractError, check, decode_answer, digest
+from protos.codec import ContractError, check, decode_answer, digest, encode_answer
+from protos.codec_batch import decode_answers, encode_questions
 from protos.errors import printable, read_fault
 from protos.tls import TlsFiles, channel_credentials, provider_channel_options
 from protos.types import ErrorReason, Question
 
 LOOKUP: Final = "/hopback.v1.CdrLookupService/Lookup"
+LOOKUP_BATCH: Final = "/hopback.v1.CdrLookupService/LookupBatch"
 
 # After a lost connection gRPC itself waits before it tries again; the machine's own pauses decide here, so be quick.
 _CHANNEL_OPTIONS: Final = (
@@ -55,13 +58,17 @@ _LONGEST_WORDS: Final = 200
 _ADDRESS_REPEATED: Final = re.compile(r"^.*last error: \w+: \S+ (?:Failed to connect to remote host: )?")
 
 
+_Method = Callable[..., Awaitable[bytes]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
     """An open channel to one provider's agent."""
 
     endpoint: str
     channel: grpc.aio.Channel
-    lookup: Callable[..., grpc.aio.UnaryUnaryCall[pb.LookupRequest, bytes]]
+    lookup: _Method
+    lookup_batch: _Method
 
 
 class GrpcAgents:
@@ -103,13 +110,34 @@ class GrpcAgents:
             raise BadAnswerError(printable(str(error)), response.answer or received) from None
         return Reply(answer, response.answer)
 
-    async def _call(
-        self,
-        method: Callable[..., grpc.aio.UnaryUnaryCall[pb.LookupRequest, bytes]],
-        request: pb.LookupRequest,
-        provider: Provider,
-        timeout: timedelta,
-    ) -> bytes:
+    async def ask_many(
+        self, provider: Provider, asked: Sequence[tuple[Question, bytes]], timeout: timedelta
+    ) -> list[Reply]:
+        """One attempt at many questions in one message; the earliest of their deadlines holds for all.
+
+        Raises:
+            AgentError: as `ask`, for all of them.
+        """
+        line = await self._line(provider)
+        deadline = min(question.deadline for question, _ in asked)
+        sent = encode_questions([replace(question, deadline=deadline) for question, _ in asked])
+        received = await self._call(line.lookup_batch, pb.LookupBatchRequest(batch=sent), provider, timeout)
+        response = pb.LookupBatchResponse()
+        try:
+            response.ParseFromString(received)
+            check(response)
+            answers = decode_answers(response.batch, batch_sha256=digest(sent), expected=provider.id, count=len(asked))
+        except DecodeError:
+            raise BadAnswerError("not a LookupBatchResponse: the bytes don't parse as protobuf", received) from None
+        except ContractError as error:
+            raise BadAnswerError(printable(str(error)), response.batch or received) from None
+        batch = Exchange(provider.id, sent, response.batch)
+        return [
+            Reply(answer, encode_answer(answer, digest(exact)), batch)
+            for answer, (_, exact) in zip(answers, asked, strict=True)
+        ]
+
+    async def _call(self, method: _Method, request: Message, provider: Provider, timeout: timedelta) -> bytes:
         try:
             return bytes(await method(request, timeout=timeout.total_seconds()))
         except grpc.aio.AioRpcError as error:
@@ -128,7 +156,8 @@ class GrpcAgents:
             endpoint, self._credentials, options=(*_CHANNEL_OPTIONS, *provider_channel_options(provider.id))
         )
         lookup = channel.unary_unary(LOOKUP, pb.LookupRequest.SerializeToString, None)
-        self._lines[provider.id] = _Line(endpoint, channel, lookup)
+        lookup_batch = channel.unary_unary(LOOKUP_BATCH, pb.LookupBatchRequest.SerializeToString, None)
+        self._lines[provider.id] = _Line(endpoint, channel, lookup, lookup_batch)
         if line is not None:
             await line.channel.close(None)
         return self._lines[provider.id]
@@ -140,7 +169,7 @@ def failure(error: grpc.aio.AioRpcError, provider: Provider, timeout: timedelta)
     if fault is not None:
         message = _harmless(fault.message)
         if fault.reason in _DECLINED:
-            return DeclinedError(f"the agent doesn't accept this coordinator: {message}")
+            return DeclinedError(message)
         if fault.reason in _NOT_TAKEN:
             return BadAnswerError(f"the agent could not take the question ({fault.reason.name}): {message}")
         return UnreachableError(f"the agent can't answer now ({fault.reason.name}): {message}")
@@ -150,7 +179,7 @@ def failure(error: grpc.aio.AioRpcError, provider: Provider, timeout: timedelta)
     if code is grpc.StatusCode.UNAVAILABLE:
         return UnreachableError(_no_connection(provider, details))
     if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
-        return DeclinedError(f"the agent doesn't accept this coordinator: {_harmless(details)}")
+        return DeclinedError(_harmless(details))
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return BadAnswerError(f"{provider.endpoint} speaks gRPC, but not hopback.v1: {_harmless(details)}")
     return UnreachableError(f"the agent failed ({code.name}): {_harmless(details)}")

@@ -45,7 +45,7 @@ window = "60s"                         # how far from the stated time a record m
 hop_limit = 15                         # a chain longer than this is closed
 
 [limits]
-concurrent = 64                        # tracebacks that ask or write at the same time
+concurrent = 256                       # tracebacks that ask or write at the same time
 attempt_timeout = "10s"                # one attempt at a question
 attempts = 3                           # attempts without an answer before a provider is non-responsive
 backoff = "500ms"                      # pause after the first failed attempt, doubled after each further one

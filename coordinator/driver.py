@@ -63,7 +63,7 @@ class Limits:
         longest_nap: waits up to this are slept through; longer ones leave the traceback to a later run.
     """
 
-    concurrent: int = 64
+    concurrent: int = 256
     attempt_timeout: timedelta = timedelta(seconds=10)
     longest_nap: timedelta = timedelta(seconds=30)
     patience: Patience = field(default_factory=Patience)

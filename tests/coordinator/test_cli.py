@@ -320,6 +320,15 @@ class TestImport:
         assert "21 calls traced." in result.stdout
         assert len(await lab.json("list", "--limit", "100")) == 21
 
+    async def test_asks_a_provider_many_questions_at_once(self, industry: Industry) -> None:
+        lab = await industry(**ORIGIN)
+        calls = lab.directory / "calls.csv"
+        calls.write_text("called,at,terminating\n" + "".join(f"+120255501{i:02},{AT},ginkgo\n" for i in range(50)))
+        await lab.run("import", str(calls))
+        for agent in lab.agents.values():
+            assert len(agent.asked) == 50
+            assert agent.calls < 10
+
     async def test_in_json_writes_one_line_a_call_with_the_line_that_it_came_from(self, industry: Industry) -> None:
         lab = await industry(**ORIGIN)
         calls = lab.directory / "calls.csv"
