@@ -15,7 +15,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-import shutil
+import re
+import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,13 +26,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 
 from agent.index.keys import Keys, create_root_key_file, root_key_from
 from cdr_adapters.numbers import number_of
 from coordinator.lab_ca import LabAuthority
-from deploy.lab.fleet import Fleet, command, run
+from deploy.lab.fleet import Fleet, FleetError, command, run
 from deploy.lab.scoring import Scored, SeenHop, Verdict, percentile, score, summary, true_call
 from deploy.lab.siplab import LabError, agent_tables, to_toml, topology
 
@@ -61,8 +63,42 @@ WAYS = (
 )
 
 
-def main(lab: Path, config: Path | None, out: Path | None, keep: Path | None, as_json: bool, console: Console) -> int:
-    """Run all ways, show the table, write `out`. 0 when no hop was wrong, 1 otherwise."""
+_directory = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--lab", type=_directory, required=True, help="TOPOLOGY.json, TRUTH.jsonl, the stores, pcap/.")
+@click.option("--config", type=_directory, help="Hand-written NAME.toml for single providers.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there, as JSON.")
+@click.option(
+    "--keep", type=click.Path(file_okay=False, path_type=Path), help="Leave configurations and indexes there."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON instead of tables.")
+def main(lab: Path, config: Path | None, out: Path | None, keep: Path | None, as_json: bool) -> None:
+    """Trace every call of a lab of real calls, in every way a person might ask, and say how often it was right.
+
+    Ends with 1 when any hop was wrong.
+    """
+    console = Console(stderr=as_json, highlight=False, width=None if sys.stdout.isatty() else 110)
+    try:
+        report = run_all(lab.resolve(), config and config.resolve(), keep, console)
+    except (LabError, FleetError) as error:
+        raise click.ClickException(str(error)) from None
+    if out is not None:
+        out.write_text(json.dumps(report, indent=1) + "\n")
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+    else:
+        _show(report, console)
+    sys.exit(1 if any(figures["wrong_hops"] for figures in report["ways"].values()) else 0)
+
+
+def run_all(lab: Path, config: Path | None, keep: Path | None, console: Console) -> dict[str, Any]:
+    """Set the lab up, ask in all ways, tear it down; the report.
+
+    Raises:
+        LabError, FleetError: the lab can't be set up.
+    """
     if not (lab / "TRUTH.jsonl").is_file():
         raise LabError(f"{lab} has no TRUTH.jsonl: without an answer sheet nothing can be scored")
     with _workplace(keep) as work:
@@ -71,17 +107,10 @@ def main(lab: Path, config: Path | None, out: Path | None, keep: Path | None, as
         console.print(f"Indexing the records of {len(configs)} providers …")
         fleet.index("--complete-until", datetime.now(UTC).isoformat(), done=lambda name, _: console.print(f"  {name}"))
         with fleet:
-            coordinator = _coordinator(work, fleet.addresses)
+            coordinator = _register(work, fleet.addresses)
             truths = [json.loads(line) for line in (lab / "TRUTH.jsonl").read_text().splitlines()]
             results = {way.name: _trace_all(way, truths, coordinator, work) for way in WAYS}
-    report = _report(results)
-    if out is not None:
-        out.write_text(json.dumps(report, indent=1) + "\n")
-    if as_json:
-        print(json.dumps(report, indent=1))
-    else:
-        _show(results, report, console)
-    return 1 if any(figures["wrong_hops"] for figures in report["ways"].values()) else 0
+    return _report(results)
 
 
 @contextmanager
@@ -109,7 +138,7 @@ def build(
     Raises:
         LabError: the lab has no topology, or a store that can't be mapped and no hand-written configuration for it.
     """
-    authority = LabAuthority.create(work / "authority")
+    authority = LabAuthority.open(_coordinator_home(work) / "ca")
     configs: dict[str, Path] = {}
     for provider in topology(lab):
         name = provider["name"]
@@ -149,17 +178,26 @@ def _handwritten(file: Path, lab: Path, name: str) -> dict[str, Any]:
     return tables
 
 
-def _coordinator(work: Path, addresses: Mapping[str, str]) -> Path:
+def _coordinator_home(work: Path) -> Path:
+    """The coordinator's directory, made by its own `init` when it is not there yet."""
     home = work / "coordinator"
-    shutil.rmtree(home, ignore_errors=True)
-    run([*command("hopback-coordinator"), "init", str(home), "--authority", str(work / "authority")])
+    if not home.exists():
+        run([*command("hopback-coordinator"), "init", str(home)])
+        config = home / "coordinator.toml"
+        # One traceback at a time: the time that each takes is a figure of the report.
+        config.write_text(re.sub(r"(?m)^concurrent = \d+", "concurrent = 1", config.read_text()))
+    return home
+
+
+def _register(work: Path, addresses: Mapping[str, str]) -> Path:
+    """Tell the coordinator where the agents are; its configuration file."""
     registry = work / "registry.csv"
     with registry.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "name", "endpoint"])
         writer.writerows([name, name.title(), address] for name, address in addresses.items())
-    config = home / "coordinator.toml"
-    run([*command("hopback-coordinator"), "--config", str(config), "registry", "import", str(registry)])
+    config = _coordinator_home(work) / "coordinator.toml"
+    run([*command("hopback-coordinator"), "registry", "import", str(registry), "--replace", "--config", str(config)])
     return config
 
 
@@ -174,15 +212,15 @@ def _trace_all(
         writer = csv.writer(file)
         writer.writerow(["called", "at", "calling", "terminating"])
         writer.writerows(_as_a_person_has_it(truth, way) for truth in truths)
-    lines = run([*command("hopback-coordinator"), "--config", str(coordinator), "import", str(calls), "--json"])
-    tracebacks = [json.loads(line) for line in lines.splitlines()]
-    if len(tracebacks) != len(truths):
+    printed = run([*command("hopback-coordinator"), "import", str(calls), "--json", "--config", str(coordinator)])
+    tracebacks = sorted(map(json.loads, printed.splitlines()), key=lambda traceback: int(traceback["line"]))
+    if [traceback["line"] for traceback in tracebacks] != list(range(2, len(truths) + 2)):
         raise LabError(f"{len(truths)} calls went in, {len(tracebacks)} tracebacks came out")
     logs = {
         name: DecisionLog(work / "agents" / name) for name in {h["provider"] for t in tracebacks for h in t["hops"]}
     }
     return [
-        (_scored(truth, traceback, logs), float(traceback["took_ms"]))
+        (_scored(truth, traceback, logs), sum(hop["took_ms"] or 0.0 for hop in traceback["hops"]))
         for truth, traceback in zip(truths, tracebacks, strict=True)
     ]
 
@@ -211,7 +249,7 @@ class DecisionLog:
         true_ref = f"{int(self._keys.call_refs([call_id])[0]):016x}"
         return SeenHop(
             provider=hop["provider"],
-            outcome=hop["outcome"],
+            outcome=(hop["outcome"] or "none").lower(),
             upstream=hop["upstream"],
             upstream_party=noted.get("came_from"),
             instances=frozenset(call_id if ref == true_ref else str(ref) for ref in refs),
@@ -242,10 +280,12 @@ def _report(results: Mapping[str, Results]) -> dict[str, Any]:
     return {**next(iter(ways.values())), "ways": ways}
 
 
-def _show(results: Mapping[str, Results], report: Mapping[str, Any], console: Console) -> None:
+def _show(report: Mapping[str, Any], console: Console) -> None:
     table = Table(title="How often was it right?", caption="scored by the call itself, not by the path alone")
     for heading in ("asked", "calls", "right", "", "wrong hops", "incomplete, honestly", "p50", "p99"):
-        table.add_column(heading, justify="left" if heading in ("asked", "incomplete, honestly") else "right")
+        table.add_column(
+            heading, justify="left" if heading in ("asked", "incomplete, honestly") else "right", no_wrap=True
+        )
     for name, figures in report["ways"].items():
         table.add_row(
             name,
@@ -258,7 +298,7 @@ def _show(results: Mapping[str, Results], report: Mapping[str, Any], console: Co
             f"{figures['p99_ms']:.1f} ms",
         )
     console.print(table)
-    special = Table(title=f"Per special case, asked {next(iter(results))}")
+    special = Table(title=f"Per special case, asked {WAYS[0].name}")
     for heading in ("special case", "calls", "right", "wrong", "incomplete"):
         special.add_column(heading, justify="left" if heading == "special case" else "right")
     for name, counts in report["by_special"].items():
@@ -268,3 +308,7 @@ def _show(results: Mapping[str, Results], report: Mapping[str, Any], console: Co
         for miss in figures["misses"]:
             if miss["verdict"] == Verdict.WRONG.value:
                 console.print(f"[red]wrong[/] asked {name}: {miss['call']}: {miss['why']}")
+
+
+if __name__ == "__main__":
+    main()
