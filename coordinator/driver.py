@@ -95,19 +95,18 @@ class Driver:
 
         With `reopen` the last provider of a closed one is asked again, where that can help.
         """
-        now = self._clock.now()
-        event: Event = Reopened(now) if reopen else Started(now)
+        happens: type[Reopened | Started | RetryDue] = Reopened if reopen else Started
         while True:
             try:
-                async with self._places:
-                    kept, due = await self._until_it_rests(kept, event)
+                async with self._places:  # the hop's time counts from here: waiting for a place is not the provider's
+                    kept, due = await self._until_it_rests(kept, happens(self._clock.now()))
             except StaleTracebackError:
                 self._watcher.lost(kept.traceback)
                 return kept.traceback
             if due is None or due - self._clock.now() > self._limits.longest_nap:
                 return kept.traceback
             await self._clock.sleep_until(due)
-            event = RetryDue(self._clock.now())
+            happens = RetryDue
 
     async def drive_all(self, many: Iterable[Kept], *, reopen: bool = False) -> AsyncIterator[Traceback]:
         """Carry many on together; yields each as it comes to rest, in no particular order.
