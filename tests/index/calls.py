@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from agent.index.files import OsFiles
 from agent.index.keys import Keys
 from agent.legs import Leg
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
@@ -31,6 +32,19 @@ MIDNIGHT = NOON - 12 * 3_600_000
 ALICE, BOB, CAROL, TOLL_FREE = (
     parse_e164(text) for text in ("+12025550143", "+12025550144", "+13125550199", "+18005550100")
 )
+
+
+class UnsyncedFiles(OsFiles):
+    """The operating system's files, without waiting for the disk: most tests are about what comes after that."""
+
+    def fsync(self, descriptor: int) -> None:
+        pass
+
+    def fsync_directory(self, directory: Path) -> None:
+        pass
+
+
+UNSYNCED = UnsyncedFiles()
 
 
 def at(ms: int) -> datetime:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import struct
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,6 +26,7 @@ from tests.index.calls import (
     NOW,
     OTHER_KEYS,
     TOLL_FREE,
+    UNSYNCED,
     Call,
     at,
     mapping,
@@ -53,7 +53,7 @@ class Lab:
         self.right = self.answers()
 
     def ingest(self) -> FileStatus:
-        report = ingest([self.source], mapping(), FORMATS, self.index, KEYS, NOW, read=reader(500))
+        report = ingest([self.source], mapping(), FORMATS, self.index, KEYS, NOW, read=reader(500), files=UNSYNCED)
         return report.files[0].status
 
     def answers(self) -> list[list[Leg]]:
@@ -65,8 +65,8 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def sound() -> Lab:
-    return Lab(Path(tempfile.mkdtemp(prefix="hopback-test-")))
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(tmp_path_factory.mktemp("sound"))
 
 
 @pytest.fixture

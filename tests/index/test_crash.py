@@ -17,9 +17,9 @@ import pytest
 
 from agent.index import Index
 from agent.index.errors import IndexWriteError
-from agent.index.files import Files, OsFiles
+from agent.index.files import Files
 from agent.ingest import FileStatus, IngestReport, ingest
-from tests.index.calls import ALICE, CAROL, FORMATS, KEYS, NOON, NOW, Call, at, mapping, reader, write
+from tests.index.calls import ALICE, CAROL, FORMATS, KEYS, NOON, NOW, UNSYNCED, Call, at, mapping, reader, write
 
 OLD = [Call(earliest=NOON + number) for number in range(3)]
 NEW: list[Call | str] = [*OLD, "bad row", Call(CAROL, ALICE, earliest=NOON + 40)]
@@ -31,10 +31,10 @@ class Killed(BaseException):
 
 
 class FaultyFiles:
-    """The operating system's files until step `fatal`; then what `fault` says."""
+    """The operating system's files until step `fatal`; then what `fault` says. Knows what was fsynced."""
 
     def __init__(self, fatal: int, fault: str) -> None:
-        self._os = OsFiles()
+        self._os = UNSYNCED
         self._fatal = fatal
         self._fault = fault
         self.steps: list[str] = []
@@ -126,7 +126,7 @@ class Lab:
         shutil.rmtree(self.index, ignore_errors=True)
         self.other.unlink(missing_ok=True)
         write(self.grown, OLD)
-        self.ingest(OsFiles())
+        self.ingest(UNSYNCED)
         write(self.grown, NEW)
         write(self.other, OTHER)
 
@@ -188,7 +188,7 @@ class TestCrash:
             state = lab.times()
             assert state in STATES, f"after step {len(files.steps)} ({files.steps[-1]})"
             seen.append(STATES.index(state))
-            lab.ingest(OsFiles())
+            lab.ingest(UNSYNCED)
             lab.require_whole()
         # the very last step makes the last state durable: when the power goes before it, that state goes too
         assert sorted(set(seen)) == ([0, 1] if fault == "power" else [0, 1, 2])
@@ -204,7 +204,7 @@ class TestCrash:
                 before = lab.times()
                 assert crash(lab, second, fault).fired
                 assert lab.times() in STATES[STATES.index(before) :]
-                lab.ingest(OsFiles())
+                lab.ingest(UNSYNCED)
                 lab.require_whole()
 
     @pytest.mark.parametrize("fault", ["kill", "torn", "power"])
@@ -216,7 +216,7 @@ class TestCrash:
             assert lab.times() in ([], FIRST)
             if not files.fired:
                 break
-            lab.ingest(OsFiles())
+            lab.ingest(UNSYNCED)
             assert lab.times() == FIRST
 
     def test_what_was_reported_is_never_lost_when_the_power_goes(self, lab: Lab) -> None:
@@ -242,11 +242,11 @@ class TestDiskThatRefuses:
                 assert not files.fired
                 break
             assert lab.times() in STATES
-            lab.ingest(OsFiles())
+            lab.ingest(UNSYNCED)
             lab.require_whole()
 
     def test_it_resumes_by_itself_and_says_what_it_did(self, lab: Lab) -> None:
         lab.begin()
         with pytest.raises(IndexWriteError, match="untouched"):
             lab.ingest(FaultyFiles(8, "ENOSPC"))
-        assert [file.status for file in lab.ingest(OsFiles()).files] == [FileStatus.REPLACED, FileStatus.INDEXED]
+        assert [file.status for file in lab.ingest(UNSYNCED).files] == [FileStatus.REPLACED, FileStatus.INDEXED]

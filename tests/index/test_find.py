@@ -24,6 +24,7 @@ from tests.index.calls import (
     NOON,
     NOW,
     TOLL_FREE,
+    UNSYNCED,
     Call,
     at,
     mapping,
@@ -40,7 +41,17 @@ MANY = 50
 
 def index_of(directory: Path, *files: list[Call], rows_per_run: int = 1000) -> Index:
     paths = [write(directory / f"f{number}.txt", calls) for number, calls in enumerate(files)]
-    ingest(paths, mapping(), FORMATS, directory / "index", KEYS, NOW, read=reader(), rows_per_run=rows_per_run)
+    ingest(
+        paths,
+        mapping(),
+        FORMATS,
+        directory / "index",
+        KEYS,
+        NOW,
+        read=reader(500),
+        files=UNSYNCED,
+        rows_per_run=rows_per_run,
+    )
     return Index.open(directory / "index", KEYS)
 
 
@@ -202,7 +213,17 @@ class TestAgainstALinearScan:
             for number, calls in enumerate(files):
                 write(directory / f"f{number}.txt", [*calls, f"skip {number}"])
             paths = [directory / f"f{number}.txt" for number in range(len(files))]
-            ingest(paths, mapping(), FORMATS, directory / "index", KEYS, NOW, read=reader(), rows_per_run=run)
+            ingest(
+                paths,
+                mapping(),
+                FORMATS,
+                directory / "index",
+                KEYS,
+                NOW,
+                read=reader(),
+                files=UNSYNCED,
+                rows_per_run=run,
+            )
             index = Index.open(directory / "index", KEYS)
             labelled = [(f"acc:f{number}.txt", calls) for number, calls in enumerate(files)]
             wanted = [Query(called, calling, at(first), at(first + span)) for called, calling, first, span in asked]

@@ -11,12 +11,26 @@ from agent.index import Index, Query
 from agent.index.manifest import Manifest
 from agent.index.reader import _State
 from agent.ingest import ingest
-from tests.index.calls import ALICE, CAROL, FORMATS, KEYS, NOON, NOW, TOLL_FREE, Call, at, mapping, reader, write
+from tests.index.calls import (
+    ALICE,
+    CAROL,
+    FORMATS,
+    KEYS,
+    NOON,
+    NOW,
+    TOLL_FREE,
+    UNSYNCED,
+    Call,
+    at,
+    mapping,
+    reader,
+    write,
+)
 
 
 def put(directory: Path, name: str, calls: list[Call | str]) -> None:
     path = write(directory / name, calls)
-    report = ingest([path], mapping(), FORMATS, directory / "index", KEYS, NOW, read=reader(50))
+    report = ingest([path], mapping(), FORMATS, directory / "index", KEYS, NOW, read=reader(50), files=UNSYNCED)
     assert not report.failed
 
 
