@@ -4,8 +4,9 @@
     DIR/truth.jsonl         the answer sheet: for scorers and people, never for an agent or the coordinator
     DIR/calls.csv           the calls as persons have them: called, at (whole seconds, UTC), calling, terminating
     DIR/registry.csv        id, name and endpoint of every provider, for `hopback-coordinator registry import`
-    DIR/authority/          the lab's certificate authority
     DIR/agents/NAME/        agent.toml, records, root.key, certificates; `hopback-agent index|run agent.toml` from there
+
+The certificates come from the lab authority of a coordinator (`hopback-coordinator init`), where there is one.
 
 What goes into agent.toml is what that provider knows of itself: its trunks, its zones, the known error of its clocks.
 """
@@ -61,19 +62,27 @@ class Lab:
         return self.industry.calendar.now - self.industry.providers[provider].retention
 
 
-def write(directory: Path, industry: Industry, traffic: Traffic, *, port: int | None = None) -> Lab:
-    """Write everything below `directory`, which must be empty or new.
+def write(
+    directory: Path,
+    industry: Industry,
+    traffic: Traffic,
+    *,
+    authority: LabAuthority | None = None,
+    port: int | None = None,
+    explain: bool = False,
+) -> Lab:
+    """Write everything below `directory`.
 
-    `port` is the first of the agents' ports; None lets each take a free one.
+    `authority` issues the agents' certificates (None: they get none, and can't serve); `port` is the first of the
+    agents' ports (None: each takes a free one); `explain` lets the agents keep explanations for their own operators.
 
     Raises:
-        ValueError: the directory holds something.
+        ValueError: the directory holds a lab already.
     """
+    if (directory / "agents").exists():
+        raise ValueError(f"{directory} holds a lab already: choose another directory, or remove it")
     directory.mkdir(parents=True, exist_ok=True)
-    if any(directory.iterdir()):
-        raise ValueError(f"{directory} is not empty: a lab gets a directory of its own")
     told = tuple(truths.tell(industry, traffic))
-    authority = LabAuthority.create(directory / "authority")
     sources: dict[str, tuple[Source, ...]] = {}
     endpoints: dict[str, str] = {}
     for provider in industry.providers.values():
@@ -83,10 +92,14 @@ def write(directory: Path, industry: Industry, traffic: Traffic, *, port: int | 
         home = directory / "agents" / provider.id
         home.mkdir(parents=True)
         sources[provider.id] = tuple(write_records(industry, traffic, provider, home))
-        authority.issue_provider(provider.id, home)
+        if authority is not None:
+            authority.issue_provider(provider.id, home)
         address = f"127.0.0.1:{port + len(sources) - 1 if port is not None else 0}"
         endpoints[provider.id] = address if port is not None else ""
-        (home / "agent.toml").write_text(to_toml(agent_tables(industry, provider, sources[provider.id], address)))
+        tables = agent_tables(industry, provider, sources[provider.id], address)
+        if explain:
+            tables["explain"] = {"keep": True, "directory": "explanations"}
+        (home / "agent.toml").write_text(to_toml(tables))
         _root_key(home / "root.key", industry.seed, provider.id)
     truths.write(directory / "truth.jsonl", told)
     _calls(directory / "calls.csv", told)

@@ -41,10 +41,10 @@ class TestDeterminism:
     def test_another_seed_gives_another_industry(self) -> None:
         assert truths_of(1, 50) != truths_of(2, 50)
 
-    def test_a_lab_is_never_mixed_into_what_a_directory_already_holds(self, tmp_path: Path) -> None:
-        (tmp_path / "mine.txt").write_text("precious")
+    def test_a_lab_is_never_written_over_another(self, tmp_path: Path) -> None:
         industry = build_industry(1, NOW)
-        with pytest.raises(ValueError, match="not empty"):
+        build.write(tmp_path, industry, generate(industry, 10))
+        with pytest.raises(ValueError, match="holds a lab already"):
             build.write(tmp_path, industry, generate(industry, 10))
 
 

@@ -1,0 +1,264 @@
+"""`make demo`: a small industry, its agents as processes, robocalls traced from the phone that rang to their source.
+
+The path is the real one: native files are indexed by `hopback-agent index`, agents are `hopback-agent run` processes
+behind mutual TLS on loopback ports, the tracing is `hopback-coordinator trace`. Nothing here knows a short cut; the
+truth chooses the calls and is compared with what came out. Whatever happens, an interrupt too, no process and no file
+is left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+
+from coordinator.lab_ca import LabAuthority
+from deploy.lab import build, narration
+from deploy.lab.build import Lab
+from deploy.lab.fleet import Fleet, command, run
+from deploy.lab.industry import SMALL
+from deploy.lab.industry import build as build_industry
+from deploy.lab.ingredients import ALL, Ingredient
+from deploy.lab.judge import Judged, judge
+from deploy.lab.planner import generate
+from deploy.lab.scoring import SeenHop
+from deploy.lab.stories import Story, choose
+from deploy.lab.truth import Truth
+
+CALLS = 900
+SEED = 1
+KEPT_FOR = timedelta(days=548)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A story, the traceback that came of it (the coordinator's JSON), and whether it is right."""
+
+    story: Story
+    traceback: Mapping[str, Any]
+    judged: Judged
+
+
+def main(console: Console, keep: Path | None = None, seed: int = SEED) -> int:
+    """Run the demonstration; 0 when every traceback ended as it should. `keep` is a directory to leave the lab in.
+
+    Raises:
+        FleetError: an agent or the coordinator failed; its own words are in the message.
+    """
+    began = time.monotonic()
+    with _interruptible(), _workplace(keep) as work:
+        narration.opening(console)
+        with console.status("Inventing an industry, its calls and its call records …"):
+            lab, coordinator = _set_up(work, seed)
+        narration.industry(console, lab)
+        fleet = Fleet(lab.configs)
+        records: dict[str, int] = {}
+        with console.status("Each agent indexes its own provider's records …"):
+            _index(fleet, lab, records)
+        with console.status("Starting the agents …"):
+            fleet.__enter__()
+        try:
+            _register(lab, fleet.addresses, coordinator, work)
+            narration.ready(console, lab, records, fleet)
+            told = _trace_all(console, lab, coordinator)
+            narration.ledger(console, told, _ledger(lab, told, records, coordinator))
+        finally:
+            fleet.stop()
+        narration.closing(console, told, time.monotonic() - began, work if keep else None)
+    return 0 if all(one.judged.verdict.right for one in told) else 1
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, so that everything is cleaned up."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        del frame
+        raise KeyboardInterrupt(signal.Signals(signum).name)
+
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@contextmanager
+def _workplace(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep.resolve()
+        return
+    work = Path(tempfile.mkdtemp(prefix="hopback-demo-"))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _set_up(work: Path, seed: int) -> tuple[Lab, Path]:
+    """The lab on disk, and the configuration of a coordinator whose lab authority issued the certificates."""
+    home = work / "coordinator"
+    run([*command("hopback-coordinator"), "init", str(home)])
+    industry = build_industry(seed, datetime.now(UTC), ALL - {Ingredient.LATE_RECORDS}, SMALL)
+    authority = LabAuthority.open(home / "ca")
+    lab = build.write(work / "lab", industry, generate(industry, CALLS), authority=authority, explain=True)
+    return lab, home / "coordinator.toml"
+
+
+def _index(fleet: Fleet, lab: Lab, records: dict[str, int]) -> None:
+    """Index all; every operator states that its files are complete for as long as records are kept."""
+    now = lab.industry.calendar.now
+    stated = ("--complete-from", (now - KEPT_FOR).isoformat(), "--complete-until", now.isoformat())
+
+    def done(name: str, report: str) -> None:
+        records[name] = _calls_in(json.loads(report))
+
+    fleet.index(*stated, done=done)
+
+
+def _calls_in(report: Any) -> int:
+    """Call legs indexed, out of the index command's JSON."""
+    sources = report["sources"] if isinstance(report, dict) else report
+    return sum(int(source["calls"]) for source in sources)
+
+
+def _register(lab: Lab, addresses: Mapping[str, str], coordinator: Path, work: Path) -> None:
+    rows = [
+        f"{provider.id},{provider.id.title()},{addresses.get(provider.id, '')},{provider.role.value}\n"
+        for provider in lab.industry.providers.values()
+    ]
+    (work / "registry.csv").write_text("".join(["id,name,endpoint,role\n", *rows]))
+    run(
+        [
+            *command("hopback-coordinator"),
+            "registry",
+            "import",
+            str(work / "registry.csv"),
+            "--config",
+            str(coordinator),
+        ]
+    )
+
+
+def _trace_all(console: Console, lab: Lab, coordinator: Path) -> list[Told]:
+    """Trace every story's call and tell it; while one is told, the next are being traced."""
+    stories, told = choose(lab.truths, lab.traffic), []
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        try:
+            running = [pool.submit(run, [*_asking(story.truth), "--config", str(coordinator)]) for story in stories]
+            for number, (story, done) in enumerate(zip(stories, running, strict=True), 1):
+                shown = shlex.join(["hopback-coordinator", *_asking(story.truth)[1:-1]])
+                narration.before(console, number, story, shown)
+                with console.status("Tracing …"):
+                    traceback = json.loads(done.result())
+                one = Told(story, traceback, judge(story.truth, traceback["status"], _seen(lab, traceback)))
+                narration.after(console, story, traceback, one.judged)
+                told.append(one)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return told
+
+
+def _asking(truth: Truth) -> list[str]:
+    """The command that traces a call, from nothing but what a person has."""
+    asked = [*command("hopback-coordinator"), "trace", "--called", truth.called]
+    asked += ["--at", truth.at.isoformat().replace("+00:00", "Z"), "--terminating", truth.terminating]
+    if truth.calling is not None:
+        asked += ["--calling", truth.calling]
+    return [*asked, "--json"]
+
+
+def _seen(lab: Lab, traceback: Mapping[str, Any]) -> list[SeenHop]:
+    """The hops for the judge. Which records an agent took is its operator's to know; it is read from what he keeps."""
+    return [
+        SeenHop(
+            provider=hop["provider"],
+            outcome=hop["outcome"].lower() if hop["outcome"] else None,
+            upstream=hop["upstream"],
+            upstream_party=explained.get("came_from"),
+            instances=_calls_of(lab, hop["provider"], explained),
+        )
+        for hop in traceback["hops"]
+        for explained in [explanations(lab, hop["provider"]).get(hop["question_id"], {})]
+    ]
+
+
+def explanations(lab: Lab, provider: str) -> dict[str, dict[str, Any]]:
+    """What an agent kept for its own operator, by question id."""
+    if provider not in lab.configs:
+        return {}
+    kept = (lab.configs[provider].parent / "explanations").glob("*.jsonl")
+    entries = (json.loads(line) for file in kept for line in file.read_text().splitlines())
+    return {entry["question_id"]: entry for entry in entries}
+
+
+def _calls_of(lab: Lab, provider: str, explained: Mapping[str, Any]) -> frozenset[str]:
+    """The true calls behind the records that an agent took."""
+    from agent.index.keys import Keys
+
+    key = bytes.fromhex((lab.configs[provider].parent / "root.key").read_text()) if provider in lab.configs else b""
+    if not key or "calls" not in explained:
+        return frozenset()
+    passages = [p for p in lab.traffic.passages if p.provider == provider]
+    refs = Keys.from_root(key).call_refs([p.record_id for p in passages])
+    calls = {f"{int(ref):016x}": passage.call for ref, passage in zip(refs, passages, strict=True)}
+    taken = {record["call_ref"] for call in explained["calls"] if call["taken"] for record in call["records"]}
+    return frozenset(calls[ref] for ref in taken if ref in calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What is where at the end: records in the agents' stores, those looked at, what the coordinator holds."""
+
+    records: int
+    looked_at: int
+    questions: int
+    secrets: int
+    leaked: tuple[str, ...]
+    database_bytes: int
+
+
+def _ledger(lab: Lab, told: Sequence[Told], records: Mapping[str, int], coordinator: Path) -> Ledger:
+    """Count what was touched, and search the coordinator's database for what it must not hold."""
+    looked_at = {
+        (name, record["source"], record["row"])
+        for name in lab.configs
+        for explained in explanations(lab, name).values()
+        for call in explained.get("calls", ())
+        for record in call["records"]
+    }
+    held = b"".join(path.read_bytes() for path in sorted(coordinator.parent.glob("coordinator.db*")))
+    secrets = _secrets(lab)
+    return Ledger(
+        records=sum(records.values()),
+        looked_at=len(looked_at),
+        questions=sum(1 for one in told for hop in one.traceback["hops"] if hop["outcome"]),
+        secrets=len(secrets),
+        leaked=tuple(sorted(secret for secret in secrets if secret.encode() in held)),
+        database_bytes=len(held),
+    )
+
+
+def _secrets(lab: Lab) -> set[str]:
+    """What never leaves a provider: its trunk names, customers' accounts, peers' addresses, call ids."""
+    trunks = lab.industry.trunks
+    names = {name for t in trunks for name in (t.ingress_name, t.egress_name, t.sender_address, t.receiver_address)}
+    accounts = {t.sender.name for t in trunks if t.sender.kind.value == "customer"}
+    ids = {passage.record_id for passage in lab.traffic.passages}
+    return {secret for secret in names | accounts | ids if len(secret) >= 6}
