@@ -31,13 +31,15 @@ DISPLAY_FILTER = (
 )
 _PROTOCOLS = "ip ipv6 sip"
 _TRANSPORTS = " udp tcp sctp"
-_PREFERENCES = {
+_PREFERENCES = {  # the first group: nothing may be lost; the second: time and memory that nobody uses
     "tcp.desegment_tcp_streams": "TRUE",
     "tcp.reassemble_out_of_order": "TRUE",
     "ip.defragment": "TRUE",
     "ipv6.defragment": "TRUE",
     "sip.desegment_headers": "TRUE",
     "sip.desegment_body": "TRUE",
+    "udp.calculate_timestamps": "FALSE",
+    "ip.use_geoip": "FALSE",
 }
 _QUARANTINED_BYTES = 4096
 _LAST_WORDS = 4096
@@ -90,7 +92,9 @@ def ending(exit_code: int | None, errors: list[str]) -> list[str]:
         return ["complete", ""]
     if _BROKEN_OFF.search(detail):
         return ["broken-off", detail]
-    how = f"was ended by signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exited with {exit_code}"
+    how = f"exited with {exit_code}"
+    if exit_code is not None and exit_code < 0:
+        how = f"was ended by signal {-exit_code} (if it was for want of memory, raise memory_mb, or editcap -c 1000000)"
     return ["failed", f"tshark {how}{f': {detail}' if detail else ''}"]
 
 
@@ -131,6 +135,7 @@ def open_capture(job: dict[str, Any]) -> Any:
         display_filter=DISPLAY_FILTER,
         tshark_path=job["tshark"],
         decode_as=job["decode_as"],
+        disable_protocol="sdp",  # it books a conversation for each media stream, more work than all the rest
         override_prefs=_PREFERENCES,
         custom_parameters=["-j", _PROTOCOLS + (_TRANSPORTS if job["ports"] else "")],
     )

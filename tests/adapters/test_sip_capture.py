@@ -18,6 +18,7 @@ from cdr_adapters.sip_capture_worker import ending, epoch_us, records
 from cdr_adapters.sip_legs import Packet
 from cdr_adapters.sip_message import Final, Invite, Via
 
+MEMORY_HINT = "if it was for want of memory, raise memory_mb, or editcap -c 1000000"
 FINAL = '["final",7,1000000,"192.0.2.1",0,"192.0.2.2",0,"c1",1,"h","b",200]'
 
 
@@ -154,7 +155,7 @@ class TestHowACaptureEnds:
                 ['tshark: The file "x" isn\'t a capture file'],
                 ["failed", "tshark exited with 2: isn't a capture file"],
             ),
-            (-11, [], ["failed", "tshark was ended by signal 11"]),
+            (-6, [], ["failed", f"tshark was ended by signal 6 ({MEMORY_HINT})"]),
             (None, [], ["failed", "tshark exited with None"]),
         ],
     )

@@ -186,6 +186,12 @@ class TestChallenge:
         border.final(US, UPSTREAM, "up/2", 200, cseq=2)
         assert [leg.code for leg in border.legs()] == [503, 200]
 
+    def test_a_higher_cseq_of_another_client_is_another_call(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1", tag="a1")
+        border.final(US, UPSTREAM, "up/1", 407)
+        border.invite(UPSTREAM, US, "up/2", cseq=2, tag="b7")
+        assert len(border.legs()) == 2
+
     def test_credentials_from_another_neighbour_are_another_call(self, border: Border) -> None:
         border.invite(UPSTREAM, US, "up/1")
         border.final(US, UPSTREAM, "up/1", 407)
@@ -383,6 +389,14 @@ class TestLongCaptures:
         held = vars(border.pairing)
         sizes = [len(getattr(value, "_groups", value)) for name, value in held.items() if name.startswith("_by")]
         assert [*sizes, len(held["_awaiting"]), len(held["_due"])] == [0, 0, 0, 0, 0]
+
+    def test_among_too_many_lookalikes_none_is_chosen(self, border: Border) -> None:
+        for n in range(80):
+            border.invite(UPSTREAM, US, f"up/{n}", tag=f"t{n}")
+            if n != 79:
+                border.final(US, UPSTREAM, f"up/{n}", 503)
+        border.invite(US, DOWNSTREAM, "us/1")
+        assert {leg.egress_address for leg in border.legs()} == {None}
 
     def test_a_flood_of_lookalikes_costs_no_more_than_its_length(self, border: Border) -> None:
         for n in range(3000):
