@@ -73,8 +73,8 @@ def _advanced(truth: Truth, ride: Ride) -> str:
     failed = [a.trunk.receiver.name for a in passage.attempts[:-1]]
     got_through = passage.attempts[-1].trunk.receiver.name
     return (
-        f"{passage.provider} offered the call to {' and then to '.join(failed)} first, which could not take it, then "
-        f"to {got_through}, which could. The failed tries left records too. ({_way(truth)})"
+        f"{passage.provider} offered the call to {', then to '.join(failed)}, in vain, and got it through over "
+        f"{got_through}. The failed tries left records too. ({_way(truth)})"
     )
 
 
@@ -124,7 +124,7 @@ KINDS = (
         "Where the number changed, the answer carried the number to ask for next: else the trail would end there.",
     ),
     Kind(
-        "A call that got through at the second try",
+        "A call that did not get through at once",
         frozenset({Ingredient.ROUTE_ADVANCE.value}),
         range(3, 6),
         _advanced,

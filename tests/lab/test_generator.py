@@ -15,6 +15,7 @@ from deploy.lab.industry import SMALL, PartyKind, calendar
 from deploy.lab.industry import build as build_industry
 from deploy.lab.ingredients import ALL, Ingredient, UnknownIngredientError, parse_ingredient
 from deploy.lab.planner import generate
+from deploy.lab.stories import KINDS
 from deploy.lab.truth import Truth
 from protos.e164 import parse_e164
 
@@ -207,3 +208,13 @@ def test_customers_are_never_named_as_providers() -> None:
     industry = build_industry(1, NOW)
     customers = {t.sender.name for t in industry.trunks if t.sender.kind is PartyKind.CUSTOMER}
     assert not customers & set(industry.providers)
+
+
+def test_the_documentation_lists_every_ingredient_with_its_own_words() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "demo.md").read_text()
+    assert all(f"| `{i.value}` | {i.summary} |" in text for i in Ingredient)
+
+
+def test_the_documentation_lists_every_story_of_the_demonstration() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "demo.md").read_text()
+    assert all(f"| {kind.title} | " in text for kind in KINDS)
