@@ -4,7 +4,7 @@ The theory. A traceback is a chain of hops. Each hop is one question to one prov
 its answer either names the next provider to ask, or ends the chain, or asks for patience. Everything that affects what
 happens next is in `Traceback`; whatever happens in the world reaches the machine as an `Event` that carries its own
 time; whatever the machine wants from the world is a `Command`. There is no clock, no network, no store and no chance in
-here: question ids derive from the traceback's id, so that a machine that is run again says the same.
+here: question ids derive from what is asked, so that a machine that is run again asks the same by the same ids.
 
 A traceback is in one of four phases, a function of its status:
 
@@ -54,7 +54,7 @@ class Patience:
     attempts: int = 3
     backoff: timedelta = timedelta(milliseconds=500)
     backoff_cap: timedelta = timedelta(seconds=30)
-    question_lifetime: timedelta = timedelta(seconds=60)
+    question_lifetime: timedelta = timedelta(minutes=2)
     not_yet_pause: timedelta = timedelta(minutes=15)
     not_yet_cap: timedelta = timedelta(hours=24)
 
@@ -217,14 +217,11 @@ FINDINGS = frozenset(
 )
 
 
-def _question(
-    traceback: Traceback, position: int, round_: int, asked: Question, at: datetime, life: timedelta
-) -> Question:
-    """`asked` with the id of this position and round, and a deadline counted from now."""
-    identity = uuid.uuid5(traceback.id, f"hop {position} round {round_}")
-    deadline = at + life
+def _question(traceback: Traceback, position: int, round_: int, draft: Question, deadline: datetime) -> Question:
+    """`draft` with its deadline, and an id that follows from whatever makes its bytes: equal ids mean equal bytes."""
     whole_ms = deadline.replace(microsecond=deadline.microsecond // 1000 * 1000)  # as it travels
-    return replace(asked, question_id=identity, deadline=whole_ms)
+    identity = uuid.uuid5(traceback.id, f"hop {position} round {round_} until {whole_ms.isoformat()}")
+    return replace(draft, question_id=identity, deadline=whole_ms)
 
 
 def _ask(traceback: Traceback, hop: Hop, *, position: int) -> Step:
@@ -234,9 +231,16 @@ def _ask(traceback: Traceback, hop: Hop, *, position: int) -> Step:
 
 
 def _ask_new(traceback: Traceback, draft: Question, at: datetime, patience: Patience) -> Step:
-    """Append a hop that was not asked before."""
+    """Append a hop that was not asked before.
+
+    It inherits the deadline of the hop before it while that leaves time enough. A step that is taken again after a
+    crash, a little later, therefore leads to the very same question.
+    """
     position = len(traceback.hops)
-    question = _question(traceback, position, 1, draft, at, patience.question_lifetime)
+    inherited = traceback.hops[-1].question.deadline if traceback.hops else at
+    enough = inherited - at >= patience.question_lifetime / 2
+    deadline = inherited if enough else at + patience.question_lifetime
+    question = _question(traceback, position, 1, draft, deadline)
     return _ask(traceback, Hop(question=question, asked=at), position=position)
 
 
@@ -244,7 +248,7 @@ def _ask_anew(traceback: Traceback, at: datetime, patience: Patience, *, failure
     """Ask the last hop in a new round: another question id, another deadline, the same question otherwise."""
     position = len(traceback.hops) - 1
     last = traceback.hops[position]
-    question = _question(traceback, position, last.round + 1, last.question, at, patience.question_lifetime)
+    question = _question(traceback, position, last.round + 1, last.question, at + patience.question_lifetime)
     return _ask(
         traceback,
         Hop(question=question, asked=at, round=last.round + 1, failures=failures),

@@ -1,6 +1,7 @@
 """Opening the database, and checking that its tables are this version's.
 
-SQLite runs in WAL mode with synchronous=FULL (a committed change survives a power cut) and enforces foreign keys.
+SQLite runs in WAL mode with synchronous=FULL (what is committed survives a power cut; `sql_store` says where it relaxes
+that) and enforces foreign keys.
 A database of an older version is refused until it is migrated, one of a newer version is refused outright.
 """
 

@@ -106,7 +106,7 @@ class HopRow(Base):
     round: Mapped[int] = mapped_column(
         Integer, primary_key=True, autoincrement=False, comment="How often the hop was asked anew, counted from 1"
     )
-    question_id: Mapped[uuid.UUID] = mapped_column(Uuid, unique=True, comment="Id in the question")
+    question_id: Mapped[uuid.UUID] = mapped_column(Uuid, comment="Id in the question; derives from the key of this row")
     provider: Mapped[str] = mapped_column(String(63), comment="Id of the provider that was asked")
     question: Mapped[bytes] = mapped_column(
         LargeBinary, comment="The exact bytes of hopback.v1.Question, as sent; restated where it travelled in a batch"

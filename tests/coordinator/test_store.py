@@ -129,6 +129,29 @@ class TestTwoWriters:
         assert [store.load(one.id) == Kept(advance(one, Started(NOW))[0], 1) for one in many].count(True) == 4
 
 
+class TestFlushing:
+    async def statements(self, store: SqlStore, agents: ScriptedAgents) -> list[str]:
+        """What the database is told while one traceback is driven."""
+        said: list[str] = []
+        [kept] = store.submit([submitted()], NOW)
+        store._connection = store._engine.connect()
+        store._connection.connection.driver_connection.set_trace_callback(said.append)  # type: ignore[union-attr]
+        await driver(store, agents).drive(kept)
+        return [one for one in said if one.startswith("PRAGMA") or one == "COMMIT"]
+
+    async def test_comes_with_every_result_and_not_between_two_questions(self, store: SqlStore) -> None:
+        agents = ScriptedAgents(ginkgo=[upstream("ginkgo", "alder")], alder=[says("alder", Outcome.ORIGINATED_HERE)])
+        assert await self.statements(store, agents) == [
+            *("PRAGMA synchronous = NORMAL", "COMMIT"),
+            *("PRAGMA synchronous = NORMAL", "COMMIT"),
+            *("PRAGMA synchronous = FULL", "COMMIT"),
+        ]
+
+    async def test_comes_with_every_wait(self, store: SqlStore) -> None:
+        agents = ScriptedAgents(ginkgo=[says("ginkgo", Outcome.NOT_YET_AVAILABLE, retry_after_s=3600)])
+        assert (await self.statements(store, agents))[-2:] == ["PRAGMA synchronous = FULL", "COMMIT"]
+
+
 class TestAFailingDatabase:
     async def test_fails_the_change_and_leaves_what_was_there(self, store: SqlStore, engine: Engine) -> None:
         [kept] = store.submit([submitted()], NOW)

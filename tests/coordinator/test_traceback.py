@@ -109,6 +109,22 @@ class TestAnAnswerThatNamesAnUpstream:
         assert open_question(answered(asked(), *chain)).called == TOLL_FREE
 
 
+class TestAStepThatIsTakenAgain:
+    """After a power cut the last step may be missing from the store; see coordinator/store/sql_store.py."""
+
+    def next_question(self, *, later: timedelta) -> Question:
+        event = Answered(open_question(asked()).question_id, upstream("ginkgo", "birch"), NOW + later)
+        return open_question(advance(asked(), event)[0])
+
+    def test_a_little_later_leads_to_the_very_same_question(self) -> None:
+        assert self.next_question(later=20 * SECOND) == self.next_question(later=SECOND)
+
+    def test_much_later_leads_to_a_question_with_another_id_because_its_deadline_differs(self) -> None:
+        early, late = self.next_question(later=SECOND), self.next_question(later=100 * SECOND)
+        assert late.deadline > early.deadline
+        assert late.question_id != early.question_id
+
+
 class TestAChainEnds:
     @pytest.mark.parametrize(
         ("outcome", "status"),

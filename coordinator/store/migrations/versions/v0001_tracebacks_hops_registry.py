@@ -92,7 +92,9 @@ def upgrade() -> None:
             nullable=False,
             comment="How often the hop was asked anew, counted from 1",
         ),
-        sa.Column("question_id", sa.Uuid(), nullable=False, comment="Id in the question"),
+        sa.Column(
+            "question_id", sa.Uuid(), nullable=False, comment="Id in the question; derives from the key of this row"
+        ),
         sa.Column("provider", sa.String(length=63), nullable=False, comment="Id of the provider that was asked"),
         sa.Column(
             "question",
@@ -131,6 +133,5 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["batch"], ["batches.sha256"], name=op.f("fk_hops_batch_batches")),
         sa.ForeignKeyConstraint(["traceback_id"], ["tracebacks.id"], name=op.f("fk_hops_traceback_id_tracebacks")),
         sa.PrimaryKeyConstraint("traceback_id", "position", "round", name=op.f("pk_hops")),
-        sa.UniqueConstraint("question_id", name=op.f("uq_hops_question_id")),
         comment="One question to one provider, and what came of it",
     )
