@@ -37,7 +37,7 @@ from cdr_adapters.trunk_formats import FormatOf, normalise_by_trunk
 
 _MS = timedelta(milliseconds=1)
 _TEXT = pa.string()
-_NULL = pa.scalar(None, _TEXT)
+_NULL = pa.nulls(1, _TEXT)[0]  # pa.scalar would import pandas
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Milliseconds: TypeAlias = npt.NDArray[np.int64]

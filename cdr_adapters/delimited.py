@@ -126,7 +126,10 @@ def _blocks(path: Path, options: Options) -> Iterator[bytes]:
 
 
 def _head(blocks: Iterator[bytes], options: Options) -> tuple[list[str] | None, int, Iterator[bytes]]:
-    """The values of the header or the first record, how many lines stand before the records, the records' blocks."""
+    """The values of the header or the first record, how many lines stand before the records, the records' blocks.
+
+    None for the values when there is no line but empty ones.
+    """
     line_number = 0
     for block in blocks:
         position = 0
@@ -138,9 +141,11 @@ def _head(blocks: Iterator[bytes], options: Options) -> tuple[list[str] | None, 
                 if len(line) > MAX_LINE:
                     raise raw.AdapterError(f"line {line_number} is too long to begin a table")
                 values = options.split(line)
+                if values is None and (options.header or options.names is None):
+                    raise raw.AdapterError(f"line {line_number} can't be split; check the options delimiter and quote")
                 if options.header:
-                    return values, line_number, itertools.chain([block[end:]], blocks)
-                return values, line_number - 1, itertools.chain([block[position:]], blocks)
+                    return values or [], line_number, itertools.chain([block[end:]], blocks)
+                return values or [], line_number - 1, itertools.chain([block[position:]], blocks)
             position = end
     return None, line_number, iter(())
 
@@ -151,6 +156,9 @@ def _parse_fast(block: bytes, first_row: int, layout: _Layout, options: Options)
 
     if block.find(b"\n", 0, MAX_LINE + 1) < 0 and len(block) > MAX_LINE:
         return None
+    if not block.isascii():
+        # bad bytes first, for the parser loses a broken row whose text it can't decode
+        block = block.decode("utf-8", "replace").encode("utf-8")
     broken: list[tuple[int, int, str]] = []
 
     def keep_aside(row: arrow_csv.InvalidRow) -> str:
@@ -175,17 +183,15 @@ def _parse_fast(block: bytes, first_row: int, layout: _Layout, options: Options)
                 column_types=dict.fromkeys(layout.wanted, pa.string()),
                 include_columns=list(layout.wanted),
                 strings_can_be_null=False,
+                check_utf8=False,
             ),
         )
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        whole = block.decode("utf-8", "replace").encode("utf-8")
-        return None if whole == block else _parse_fast(whole, first_row, layout, options)
-    if options.quote and options.quote.encode() in block:
-        lines = block.count(b"\n") + (not block.endswith(b"\n"))
-        if table.num_rows + len(broken) != lines:
-            return None
+    except pa.ArrowInvalid:
+        return None
+    if options.quote and not _is_one_record_a_line(block, options.quote.encode(), table.num_rows + len(broken)):
+        return None
     columns = table.combine_chunks().to_batches()[0] if table.num_rows else _no_rows(layout)
-    if _has_empty_row(columns) or any(not text.strip() for _, _, text in broken):
+    if _has_empty_row(columns):
         return None
     if options.trim:
         columns = pa.RecordBatch.from_arrays(
@@ -204,6 +210,16 @@ def _parse_fast(block: bytes, first_row: int, layout: _Layout, options: Options)
     )
     rows = pa.array(np.flatnonzero(is_record) + first_row)
     return raw.RawBatch(columns, rows, rejected, header=layout.header)
+
+
+def _is_one_record_a_line(block: bytes, quote: bytes, records: int) -> bool:
+    """Whether no quoted value can have joined lines of the block."""
+    quotes = block.count(quote)
+    if not quotes:
+        return True
+    if quotes % 2 or block.count(b"\r") != block.count(b"\r\n"):
+        return False
+    return block.count(b"\n") + (not block.endswith(b"\n")) == records
 
 
 def _no_rows(layout: _Layout) -> pa.RecordBatch:
@@ -226,7 +242,7 @@ def _parse_lines(block: bytes, first_row: int, layout: _Layout, options: Options
     buffer = RecordBuffer(frozenset(layout.wanted), layout.header)
     lines = block.splitlines()
     for number, line in enumerate(lines, first_row):
-        if not line.strip():
+        if not line:
             continue
         text = line[: MAX_LINE + 1].decode("utf-8", "replace")
         values = options.split(text) if len(line) <= MAX_LINE else None
@@ -300,18 +316,22 @@ _GUESSES = (",", ";", "|", "\t")
 
 
 def identify(head: raw.Head) -> bool:
-    """All lines split into the same number of values by one common delimiter, and none looks like another notation."""
+    """Nearly all lines split into as many values as the first one, and none looks like another notation."""
     lines = head.lines(20)
     if not lines or "\0" in "".join(lines) or _FOREIGN.match(lines[0]):
         return False
-    for delimiter in _GUESSES:
-        options = Options(delimiter=delimiter)
-        split = [options.split(line) for line in lines]
-        widths = {0 if values is None else len(values) for values in split}
-        if len(widths) == 1 and widths.pop() > 2:
-            pairs = sum("=" in value for values in split for value in values or ())
-            return pairs * 2 < sum(len(values or ()) for values in split)
-    return False
+    if all(line.endswith("}") and "{" in line for line in lines):  # JSON behind a syslog header
+        return False
+    return any(_is_table(lines, Options(delimiter=delimiter)) for delimiter in _GUESSES)
+
+
+def _is_table(lines: list[str], options: Options) -> bool:
+    split = [options.split(line) or [] for line in lines]
+    width = len(split[0])
+    alike = [values for values in split if len(values) == width]
+    pairs = sum("=" in value for values in alike for value in values)
+    # a broken line now and then is what the reader is for; key=value lines are syslog's
+    return width > 2 and len(alike) * 10 >= len(lines) * 8 and pairs * 2 < width * len(alike)
 
 
 def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterator[raw.RawBatch]:
@@ -320,13 +340,9 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
         first, before, blocks = _head(_blocks(path, options), options)
     except raw.AdapterError as error:
         raise raw.AdapterError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-    if first is None and before == 0:
+    if first is None:
         return
-    if first is None and not options.names:
-        raise raw.AdapterError(
-            f"{path}: the first line can't be split by {options.delimiter!r}; check delimiter and quote"
-        )
-    layout = _layout(options, first or [], columns)
+    layout = _layout(options, first, columns)
     if len(layout.header) > _MAX_COLUMNS:
         raise raw.AdapterError(f"{path}: {len(layout.header)} columns; check the delimiter")
     if options.multiline:

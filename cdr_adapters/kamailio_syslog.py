@@ -21,7 +21,7 @@ from cdr_adapters.stream import MAX_LINE, Encoding, read_lines
 SUMMARY = "Kamailio/OpenSIPS accounting in syslog: ACC and CDR lines, JSON after a syslog header"
 GRADE = raw.Grade.REAL_FILES
 
-_ACC = re.compile(r"\bACC: (?P<event>[a-z ]{1,40}): ")
+_ACC = re.compile(r"\bACC: (?P<event>[a-z ]{1,40}):(?: |$)")
 _CDR = re.compile(r"\blog_write_cdr\(\): |(?:^|: )(?=start_time=[0-9.]+; ?end_time=)")
 _SYSLOG_HEADER = re.compile(
     r"(?:<[0-9]{1,3}>(?:1 )?)?"

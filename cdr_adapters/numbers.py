@@ -169,7 +169,7 @@ _SIMPLE_URI = r"^(?:(?:sips?|tel):(\+?[0-9]+)(?:@[^<>]*)?|<(?:sips?|tel):(\+?[0-
 _WORTHWHILE = 64
 """From this many texts on, cutting simple URIs by vector operations pays."""
 
-_NULL = pa.scalar(None, pa.string())
+_NULL = pa.nulls(1, pa.string())[0]  # pa.scalar would import pandas
 
 
 def _all(*masks: pa.BooleanArray) -> pa.BooleanArray:

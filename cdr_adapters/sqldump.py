@@ -90,14 +90,15 @@ class _RowPattern:
     def __init__(self, escapes: bool) -> None:
         string = _ESCAPED_STRING if escapes else rf"(?:[eE]{_ESCAPED_STRING}|{_PLAIN_STRING})"
         self.escapes = escapes
-        self.row = re.compile(rf"\(((?:[^()']++|{string})*+)\)", re.DOTALL)
+        call = rf"\((?:[^()']++|{string})*+\)"
+        self.row = re.compile(rf"\(((?:[^()']++|{string}|{call})*+)\)", re.DOTALL)
         self.value = re.compile(
-            rf"\s*(?:(?P<mark>[A-Za-z_][\w]*\s*)?(?P<string>{string})(?:::[\w ]+)?|(?P<bare>[^,']*?))\s*(?P<end>,|\Z)",
+            rf"\s*(?:(?P<mark>[A-Za-z_][\w]*\s*)?(?P<string>{string})(?:::[\w ]+)?|(?P<bare>[-+.\w]*))\s*(?P<end>,|\Z)",
             re.DOTALL,
         )
 
     def values(self, row: str) -> list[str | None] | None:
-        """The values between a row's parentheses; None when they can't be told apart."""
+        """The values between a row's parentheses; None when one is no literal."""
         values: list[str | None] = []
         position = 0
         while True:
@@ -163,7 +164,7 @@ class _Dump:
 
     def _row(self, number: int, columns: tuple[str, ...], values: list[str | None] | None, text: str) -> None:
         if values is None:
-            self._buffer.reject(number, "values that can't be told apart", text)
+            self._buffer.reject(number, "a value that is no literal", text)
         elif len(values) != len(columns):
             self._buffer.reject(number, f"{len(values)} values instead of {len(columns)}", text)
         elif self._buffer.header is not None and not set(columns) <= set(self._buffer.header):

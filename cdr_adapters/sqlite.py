@@ -77,17 +77,17 @@ def _select(connection: sqlite3.Connection, path: Path, options: Options) -> tup
     """The cursor, and whether its first column is the rowid."""
     if options.query is not None:
         return connection.execute(options.query), False
-    there = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")]
+    there = dict(connection.execute("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')").fetchall())
     listed = ", ".join(sorted(there)) or "none"
     if options.table is None:
         raise raw.AdapterError(f"{path}: say which table, options = {{ table = ... }}; there are: {listed}")
     if options.table not in there:
         raise raw.AdapterError(f"{path} has no table {options.table!r}; it has: {listed}")
     table = _quoted(options.table)
-    try:
-        return connection.execute(f"SELECT rowid, * FROM {table}"), True  # noqa: S608 - quoted, and known to be there
-    except sqlite3.OperationalError:  # a view, or a table without rowid
-        return connection.execute(f"SELECT * FROM {table}"), False  # noqa: S608
+    if there[options.table] == "table":
+        with contextlib.suppress(sqlite3.OperationalError):  # a table without rowid
+            return connection.execute(f"SELECT rowid, * FROM {table}"), True  # noqa: S608 - quoted, and there
+    return connection.execute(f"SELECT * FROM {table}"), False  # noqa: S608 - quoted, and there
 
 
 def identify(head: raw.Head) -> bool:
