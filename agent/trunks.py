@@ -45,6 +45,9 @@ class Party:
     def __str__(self) -> str:
         return f"{self.kind.value}:{self.name}" if self.name else self.kind.value
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # an enum's hash is computed in Python, and a party is hashed for every record
+
 
 class Unknown(enum.Enum):
     """Why no party can be named."""
