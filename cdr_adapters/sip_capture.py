@@ -75,7 +75,6 @@ class Worker:
     tshark: str
     limits: Limits = field(default_factory=Limits)
     decode_as: Mapping[str, str] = field(default_factory=dict)
-    ports: bool = False
     launch: tuple[str, ...] = (sys.executable, "-W", "ignore", "-m", "cdr_adapters.sip_capture_worker")
     clock: Callable[[], float] = time.monotonic
 
@@ -85,7 +84,6 @@ class Worker:
             "path": str(path.resolve()),
             "tshark": self.tshark,
             "decode_as": dict(self.decode_as),
-            "ports": self.ports,
             "memory_bytes": self.limits.memory_bytes,
         }
         return [*self.launch, json.dumps(job)]
@@ -232,7 +230,7 @@ def _environment(scratch: str) -> dict[str, str]:
     here = Path(__file__).resolve().parents[1]
     return {
         "PATH": os.environ.get("PATH", os.defpath),
-        "PYTHONPATH": os.pathsep.join([str(here), *(entry for entry in sys.path if entry)]),
+        "PYTHONPATH": os.pathsep.join([str(here), *(str(Path(entry).absolute()) for entry in sys.path if entry)]),
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
         "HOME": scratch,

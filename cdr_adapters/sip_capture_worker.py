@@ -7,9 +7,9 @@ process. Standard output is one JSON array a line (see `sip_capture.decode`): me
 one line that says how the capture ended; without it the worker itself has died.
 
 Fast enough for large captures: the display filter leaves INVITE requests and final responses to INVITE, tshark prints
-of those only the addresses and the header block as bytes (ports only when own addresses need them), and pyshark's
-packet objects, most of its cost, are not built. tshark reassembles TCP segments and IP fragments and undoes gzip.
-Tunnels: the innermost addresses count. SIP quoted inside ICMP errors and HEP copies is no call.
+of those only addresses, ports and the header block as bytes, and pyshark's packet objects, most of its cost, are not
+built. tshark reassembles TCP segments and IP fragments and undoes gzip. Tunnels: the innermost addresses count. SIP
+quoted inside ICMP errors and HEP copies is no call.
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ import os
 import re
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cdr_adapters.sip_message import Invite, MalformedSipError, parse_message
 
 DISPLAY_FILTER = (
     'sip && !icmp && !icmpv6 && !(frame.protocols contains ":hep") && '
-    '(sip.Method == "INVITE" || (sip.CSeq.method == "INVITE" && sip.Status-Code >= 200))'
+    '(sip.Method == "INVITE" || (sip.Status-Code >= 200 && (sip.CSeq.method == "INVITE" || _ws.short)))'
 )
-_PROTOCOLS = "ip ipv6 sip"
-_TRANSPORTS = " udp tcp sctp"
+_PROTOCOLS = "ip ipv6 udp tcp sctp sip"
 _PREFERENCES = {  # the first group: nothing may be lost; the second: time and memory that nobody uses
     "tcp.desegment_tcp_streams": "TRUE",
     "tcp.reassemble_out_of_order": "TRUE",
@@ -46,6 +45,20 @@ _LAST_WORDS = 4096
 
 # tshark's own words (wiretap/wtap.c, ui/failure_message.c), in the C locale
 _BROKEN_OFF = re.compile(r"cut short|damaged or corrupt")
+
+
+_GENERAL = (b"num", b"len", b"caplen", b"timestamp")
+_SOURCE_PORTS = (b"udp.srcport", b"tcp.srcport", b"sctp.srcport")
+_DESTINATION_PORTS = (b"udp.dstport", b"tcp.dstport", b"sctp.dstport")
+_ADDRESSES = (b"ip.src", b"ip.dst", b"ipv6.src", b"ipv6.dst")
+_SHOWN = frozenset({b"num", b"len", b"caplen", *_ADDRESSES, *_SOURCE_PORTS, *_DESTINATION_PORTS})
+"""Fields of which the text counts; of the others (`_RAW`) the bytes, in hexadecimal."""
+_RAW = (b"timestamp", b"udp.payload", b"sip.Request-Line", b"sip.Status-Line", b"sip.msg_hdr")
+_TAG = re.compile(
+    rb'<(?:proto name="(ip|ipv6|udp|tcp|sctp|sip)"|field name="(%s)")([^>]*)>'
+    % b"|".join(re.escape(name) for name in (*sorted(_SHOWN), *_RAW))
+)
+_SHOW, _VALUE = re.compile(rb' show="([^"]*)"'), re.compile(rb' value="([^"]*)"')
 
 
 def main() -> int:
@@ -137,44 +150,58 @@ def open_capture(job: dict[str, Any]) -> Any:
         decode_as=job["decode_as"],
         disable_protocol="sdp",  # it books a conversation for each media stream, more work than all the rest
         override_prefs=_PREFERENCES,
-        custom_parameters=["-j", _PROTOCOLS + (_TRANSPORTS if job["ports"] else "")],
+        custom_parameters=["-j", _PROTOCOLS],
     )
 
 
 def records(packet: bytes) -> Iterator[list[Any]]:
-    """The records of one packet as PDML. A frame may hold several SIP messages; each follows the layers around it."""
-    from lxml import etree  # type: ignore[import-untyped]  # ships no types
+    """The records of one packet as PDML. A frame may hold several SIP messages; each follows the layers around it.
 
-    parser = etree.XMLParser(recover=True, huge_tree=True, resolve_entities=False, no_network=True)
-    try:
-        root = etree.fromstring(packet, parser)
-    except etree.XMLSyntaxError:
-        return
-    if root is None:
-        return
-    frame, time_us, src, dst = 0, 0, "", ""
-    src_port = dst_port = 0
-    for proto in root.iterfind("proto"):
-        name = proto.get("name")
-        if name == "geninfo":
-            frame = int(_show(proto, "num") or 0)
-            time_us = epoch_us(_value(proto, "timestamp") or "")
-        elif name in ("ip", "ipv6"):
-            src, dst = _show(proto, f"{name}.src") or "", _show(proto, f"{name}.dst") or ""
-        elif name in ("udp", "tcp", "sctp"):
-            src_port, dst_port = int(_show(proto, f"{name}.srcport") or 0), int(_show(proto, f"{name}.dstport") or 0)
-        elif name == "sip":
-            yield from _message(proto, [frame, time_us, src, src_port, dst, dst_port])
+    PDML as tshark prints it escapes <, > and quotes in all values, so that tags can be told without an XML parser, at a
+    fifth of the cost.
+    """
+    about: dict[bytes, bytes] = {}  # of the layers so far; of two of a kind the inner one
+    message: dict[bytes, bytes] | None = None
+    for tag in _TAG.finditer(packet):
+        proto, field, attributes = tag.groups()
+        if proto is not None:
+            if message is not None:
+                yield from _message(message, about)
+            message = {} if proto == b"sip" else None
+            if proto in (b"ip", b"ipv6"):
+                about = {name: value for name, value in about.items() if name in _GENERAL}
+        elif (attribute := (_SHOW if field in _SHOWN else _VALUE).search(attributes)) is not None:
+            (about if message is None else message)[field] = attribute[1]
+    if message is not None:
+        yield from _message(message, about)
 
 
-def _message(proto: Any, where: list[Any]) -> Iterator[list[Any]]:
-    start = _bytes(proto, "sip.Request-Line") or _bytes(proto, "sip.Status-Line")
-    header = _bytes(proto, "sip.msg_hdr")
+def _message(message: Mapping[bytes, bytes], about: Mapping[bytes, bytes]) -> Iterator[list[Any]]:
+    src, dst = (about.get(b"ip." + end, about.get(b"ipv6." + end, b"")).decode() for end in (b"src", b"dst"))
+    frame, src_port, dst_port = (_int(about, *names) for names in ([b"num"], _SOURCE_PORTS, _DESTINATION_PORTS))
+    where = [frame, epoch_us(about.get(b"timestamp", b"").decode()), src, src_port, dst, dst_port]
+    start = _bytes(message, b"sip.Request-Line") or _bytes(message, b"sip.Status-Line")
+    header = _bytes(message, b"sip.msg_hdr")
+    cut = ""
+    if (length := _int(about, b"len")) != (captured := _int(about, b"caplen")):
+        cut = f" (only {captured} of {length} bytes captured: capture whole packets, tcpdump -s 0)"
+        if not header:  # tshark takes no header from a packet whose body is cut off
+            start, header = _whole_header(_bytes(about, b"udp.payload")) or (start, header)
+    yield from _record(start, header, where, cut)
+
+
+def _whole_header(payload: bytes) -> tuple[bytes, bytes] | None:
+    head, blank_line, _ = payload.partition(b"\r\n\r\n")
+    start, _, header = head.partition(b"\r\n")
+    return (start, header) if blank_line else None
+
+
+def _record(start: bytes, header: bytes, where: list[Any], cut: str) -> Iterator[list[Any]]:
     try:
         message = parse_message(start, header)
     except MalformedSipError as error:
         raw = (start + b"\r\n" + header)[:_QUARANTINED_BYTES].decode("utf-8", "replace")
-        yield ["reject", where[0], str(error), raw]
+        yield ["reject", where[0], f"{error}{cut}", raw]
         return
     if isinstance(message, Invite) and not (where[2] and where[4]):
         yield ["reject", where[0], "INVITE outside IP", ""]
@@ -192,26 +219,14 @@ def epoch_us(text: str) -> int:
     return int(match[1]) * 1_000_000 + int((match[2] or "").ljust(6, "0")[:6]) if match else 0
 
 
-def _field(proto: Any, name: str) -> Any:
-    for field in proto.iterfind("field"):
-        if field.get("name") == name:
-            return field
-    return None
+def _int(fields: Mapping[bytes, bytes], *names: bytes) -> int:
+    """The first of the fields that is there; 0 without any."""
+    return next((int(fields[name]) for name in names if fields.get(name, b"").isdigit()), 0)
 
 
-def _show(proto: Any, name: str) -> str | None:
-    field = _field(proto, name)
-    return None if field is None else field.get("show")
-
-
-def _value(proto: Any, name: str) -> str | None:
-    field = _field(proto, name)
-    return None if field is None else field.get("value")
-
-
-def _bytes(proto: Any, name: str) -> bytes:
+def _bytes(fields: Mapping[bytes, bytes], name: bytes) -> bytes:
     try:
-        return bytes.fromhex(_value(proto, name) or "")
+        return bytes.fromhex(fields.get(name, b"").decode())
     except ValueError:
         return b""
 

@@ -106,7 +106,6 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
             memory_bytes=options.memory_mb << 20,
         ),
         decode_as={f"{kind}.port=={port}": "sip" for port in options.sip_ports for kind in ("udp", "tcp")},
-        ports=any(":" in entry for entry in options.own_addresses),
     )
     files, others = ordered(path)
     names = [name for name in COLUMN_NAMES if columns is None or name in columns]

@@ -106,11 +106,12 @@ def _ipv4(src: str, dst: str, protocol: int, payload: bytes, fragment: int) -> b
     return bytes(12) + b"\x08\x00" + header + addresses + payload
 
 
-def pcap(frames: Iterable[tuple[int, bytes]]) -> bytes:
-    """A pcap file of (microseconds since the epoch, frame)."""
-    out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)]
+def pcap(frames: Iterable[tuple[int, bytes]], *, snapshot: int = 262144) -> bytes:
+    """A pcap file of (microseconds since the epoch, frame), with at most `snapshot` bytes of each frame."""
+    out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, snapshot, 1)]
     for time_us, frame in frames:
-        out.append(struct.pack("<IIII", *divmod(time_us, 1_000_000), len(frame), len(frame)) + frame)
+        kept = frame[:snapshot]
+        out.append(struct.pack("<IIII", *divmod(time_us, 1_000_000), len(kept), len(frame)) + kept)
     return b"".join(out)
 
 

@@ -218,6 +218,15 @@ class TestDamage:
         assert reject.raw.startswith("INVITE sip:12025550143@")
         assert len(rows(path)) == 1
 
+    def test_packets_captured_in_part_are_read_when_their_header_is_whole(self, tmp_path: Path) -> None:
+        (tmp_path / "a.pcap").write_bytes(pcap(answered_call(body=b"v=0" * 99), snapshot=400))
+        assert row(tmp_path / "a.pcap") == ANSWERED
+
+    def test_and_set_aside_with_the_cure_when_it_is_not(self, tmp_path: Path) -> None:
+        (tmp_path / "a.pcap").write_bytes(pcap([(T0, udp(UPSTREAM, OWN, invite()))], snapshot=200))
+        (reject,) = rejected(tmp_path / "a.pcap")
+        assert "only 200 of 304 bytes captured: capture whole packets, tcpdump -s 0" in reject.detail
+
     def test_a_file_that_is_no_capture_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "a.pcap").write_text("INVITE sip:12025550143@198.51.100.60 SIP/2.0\n")
         with pytest.raises(AdapterError, match=r"a\.pcap can't be read as a capture"):
@@ -232,13 +241,13 @@ class TestDamage:
     @given(
         st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=12),
         st.integers(0, 10**6),
-        st.sampled_from([pcap, pcapng]),
+        st.booleans(),
     )
     def test_any_damage_ends_as_rows_or_as_the_one_error(
-        self, tmp_path: Path, flips: list[tuple[int, int]], length: int, make: Any
+        self, tmp_path: Path, flips: list[tuple[int, int]], length: int, as_pcapng: bool
     ) -> None:
         frames = [*answered_call(), *[(T0, tcp(UPSTREAM, OWN, 1, invite(call_id="c2")))]]
-        data = bytearray(make(frames * 3))
+        data = bytearray(pcapng(frames * 3) if as_pcapng else pcap(frames * 3))
         for at, value in flips:
             data[at % len(data)] ^= value
         path = tmp_path / "damaged.pcap"
