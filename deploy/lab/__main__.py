@@ -97,23 +97,24 @@ def generate(
     from coordinator.lab_ca import LabAuthority
     from deploy.lab import build
     from deploy.lab.fleet import FleetError, command, run
-    from deploy.lab.industry import build as build_industry
     from deploy.lab.planner import generate as plan
+    from deploy.lab.roster import build as build_industry
 
+    if out.exists() and any(out.iterdir()):
+        raise click.UsageError(f"{out} is not empty: a lab gets a directory of its own")
     industry = build_industry(seed, _present(now), _chosen(without, only))
     try:
         run([*command("hopback-coordinator"), "init", str(out / "coordinator")])
-        authority = LabAuthority.open(out / "coordinator" / "ca")
-        lab = build.write(out, industry, plan(industry, calls), authority=authority, port=FIRST_PORT)
-    except (FleetError, ValueError) as error:
+    except FleetError as error:
         raise click.ClickException(str(error)) from None
+    authority = LabAuthority.open(out / "coordinator" / "ca")
+    lab = build.write(out, industry, plan(industry, calls), authority=authority, port=FIRST_PORT)
     rows = sum(len(source.expected) for own in lab.sources.values() for source in own)
-    click.echo(f"{out}: {len(lab.truths):,} calls, {rows:,} records at {len(lab.sources)} providers. Next:")
     click.echo(f"""\
-  for a in {out}/agents/*/agent.toml; do hopback-agent index $a; hopback-agent run $a & done
-  hopback-coordinator registry import {out}/registry.csv --config {out}/coordinator/coordinator.toml
+{out}: {len(lab.truths):,} calls, {rows:,} records at {len(lab.sources)} providers. Next:
+  {out}/start                     index all, and run all agents until Ctrl-C
   hopback-coordinator import {out}/calls.csv --config {out}/coordinator/coordinator.toml
-  less {out}/truth.jsonl""")
+  less {out}/truth.jsonl          the answer sheet""")
 
 
 def _list(context: click.Context, wanted: bool) -> None:
@@ -144,9 +145,9 @@ def evaluate(
 
     from deploy.lab import build, figures
     from deploy.lab.evaluate import close_offices, judged, open_offices, trace_all
-    from deploy.lab.industry import build as build_industry
     from deploy.lab.judge import summary
     from deploy.lab.planner import generate as plan
+    from deploy.lab.roster import build as build_industry
 
     industry = build_industry(seed, _present(now), _chosen(without, only))
     with tempfile.TemporaryDirectory(prefix="hopback-lab-") as name:

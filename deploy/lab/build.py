@@ -4,6 +4,7 @@
     DIR/truth.jsonl         the answer sheet: for scorers and people, never for an agent or the coordinator
     DIR/calls.csv           the calls as persons have them: called, at (whole seconds, UTC), calling, terminating
     DIR/registry.csv        id, name and endpoint of every provider, for `hopback-coordinator registry import`
+    DIR/start               a script: index all, fill the registry, run all agents until Ctrl-C
     DIR/agents/NAME/        agent.toml, records, root.key, certificates; `hopback-agent index|run agent.toml` from there
 
 The certificates come from the lab authority of a coordinator (`hopback-coordinator init`), where there is one.
@@ -113,7 +114,9 @@ def write(
         "endings": truths.endings(told),
     }
     (directory / "lab.json").write_text(json.dumps(about, indent=1) + "\n")
-    return Lab(directory, industry, traffic, told, sources)
+    lab = Lab(directory, industry, traffic, told, sources)
+    _start_script(lab)
+    return lab
 
 
 def write_records(industry: Industry, traffic: Traffic, provider: Provider, home: Path) -> list[Source]:
@@ -189,6 +192,24 @@ def _egress(trunk: Trunk) -> dict[str, Any]:
         "party": f"internal:{trunk.receiver.switch}" if trunk.internal else party,
         "called_format": trunk.called_format,
     }
+
+
+def _start_script(lab: Lab) -> None:
+    """What an operator of each provider would type, one after the other."""
+    lines = [
+        "#!/usr/bin/env bash",
+        "# Indexes every provider's records, fills the coordinator's registry, runs all agents until Ctrl-C.",
+        'set -euo pipefail; cd "$(dirname "$0")"; trap \'kill $(jobs -p) 2>/dev/null; wait\' EXIT',
+    ]
+    for name in lab.configs:
+        stated = f"--complete-from {lab.complete_from(name):%Y-%m-%dT%H:%M:%SZ}"
+        stated += f" --complete-until {lab.complete_until(name):%Y-%m-%dT%H:%M:%SZ}"
+        lines.append(f"hopback-agent index agents/{name}/agent.toml {stated}")
+    lines.append("hopback-coordinator registry import registry.csv --replace --config coordinator/coordinator.toml")
+    lines += [f"hopback-agent run agents/{name}/agent.toml &" for name in lab.configs]
+    script = lab.directory / "start"
+    script.write_text("\n".join([*lines, "wait"]) + "\n")
+    script.chmod(0o755)
 
 
 def _root_key(path: Path, seed: int, provider: str) -> None:

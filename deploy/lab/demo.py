@@ -29,11 +29,11 @@ from coordinator.lab_ca import LabAuthority
 from deploy.lab import build, narration
 from deploy.lab.build import Lab
 from deploy.lab.fleet import Fleet, command, run
-from deploy.lab.industry import SMALL
-from deploy.lab.industry import build as build_industry
 from deploy.lab.ingredients import ALL, Ingredient
 from deploy.lab.judge import Judged, judge
 from deploy.lab.planner import generate
+from deploy.lab.roster import SMALL
+from deploy.lab.roster import build as build_industry
 from deploy.lab.scoring import SeenHop
 from deploy.lab.stories import Story, choose
 from deploy.lab.truth import Truth

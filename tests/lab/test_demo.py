@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from deploy.lab import truth
-from deploy.lab.industry import SMALL
-from deploy.lab.industry import build as build_industry
 from deploy.lab.ingredients import ALL, Ingredient
 from deploy.lab.planner import generate
+from deploy.lab.roster import SMALL
+from deploy.lab.roster import build as build_industry
 from deploy.lab.stories import KINDS, choose
 
 ROOT = Path(__file__).parents[2]

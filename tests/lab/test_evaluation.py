@@ -16,10 +16,10 @@ import pytest
 from coordinator.chain import Call
 from deploy.lab import build
 from deploy.lab.evaluate import Office, close_offices, judged, open_offices, trace_all
-from deploy.lab.industry import build as build_industry
 from deploy.lab.ingredients import ALL, Ingredient
 from deploy.lab.judge import Verdict, summary
 from deploy.lab.planner import generate
+from deploy.lab.roster import build as build_industry
 from protos.e164 import parse_e164
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

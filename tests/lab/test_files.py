@@ -13,9 +13,9 @@ from agent.config import AgentConfig, load, source_files
 from cdr_adapters.read import read_source
 from deploy.lab import build
 from deploy.lab.build import Lab
-from deploy.lab.industry import build as build_industry
 from deploy.lab.ingredients import ALL, Ingredient
 from deploy.lab.planner import generate
+from deploy.lab.roster import build as build_industry
 from deploy.lab.stores import WRITERS
 from deploy.lab.stores.source import Expected, Source
 

@@ -11,10 +11,11 @@ import pytest
 
 from deploy.lab import build, truth
 from deploy.lab.dialing import UnwritableNumberError, subscribers, wire
-from deploy.lab.industry import SMALL, PartyKind, calendar
-from deploy.lab.industry import build as build_industry
+from deploy.lab.industry import PartyKind, calendar
 from deploy.lab.ingredients import ALL, Ingredient, UnknownIngredientError, parse_ingredient
 from deploy.lab.planner import generate
+from deploy.lab.roster import SMALL
+from deploy.lab.roster import build as build_industry
 from deploy.lab.stories import KINDS
 from deploy.lab.truth import Truth
 from protos.e164 import parse_e164

@@ -8,26 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deploy.lab.stores import kamailio, radius, tables
+from deploy.lab.stores import flat, radius, sql, syslog, tables
 from deploy.lab.stores.source import Evidence, Expected, Log, Source, Writer
 
 WRITERS: Mapping[str, Writer] = {
     "address-csv": tables.writer(tables.ADDRESSES),
-    "address-syslog": kamailio.address_syslog,
+    "address-syslog": syslog.address_syslog,
     "billing-csv": tables.writer(tables.BILLING),
-    "db-text": kamailio.db_text,
+    "db-text": flat.db_text,
     "epoch-tsv": tables.writer(tables.TSV),
-    "flatstore": kamailio.flatstore,
+    "flatstore": flat.flatstore,
     "headerless-csv": tables.writer(tables.HEADERLESS),
-    "json-syslog": kamailio.json_syslog,
-    "kamailio-sqlite": kamailio.sqlite_acc,
-    "kamailio-syslog": kamailio.syslog,
+    "json-syslog": syslog.json_syslog,
+    "kamailio-sqlite": sql.sqlite_acc,
+    "kamailio-syslog": syslog.proxy,
     "local-csv": tables.writer(tables.LOCAL),
-    "postgres-dump": kamailio.postgres_dump,
+    "postgres-dump": sql.postgres_dump,
     "radius-detail": radius.detail,
     "softswitch-csv": tables.writer(tables.SOFTSWITCH),
-    "sqlite-cdrs": kamailio.sqlite_cdrs,
-    "subscriber-sqlite": kamailio.sqlite_subscribers,
+    "sqlite-cdrs": sql.sqlite_cdrs,
+    "subscriber-sqlite": sql.sqlite_subscribers,
     "switch-csv": tables.writer(tables.SWITCH),
 }
 
