@@ -214,10 +214,9 @@ def _parse_fast(block: bytes, first_row: int, layout: _Layout, options: Options)
 
 def _is_one_record_a_line(block: bytes, quote: bytes, records: int) -> bool:
     """Whether no quoted value can have joined lines of the block."""
-    quotes = block.count(quote)
-    if not quotes:
+    if quote not in block:  # much faster than to count none
         return True
-    if quotes % 2 or block.count(b"\r") != block.count(b"\r\n"):
+    if block.count(quote) % 2 or block.count(b"\r") != block.count(b"\r\n"):
         return False
     return block.count(b"\n") + (not block.endswith(b"\n")) == records
 

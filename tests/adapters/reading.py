@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,17 @@ def raw_rows(
         rejected += batch.rejected
         skipped += batch.skipped
     return rows, rejected, skipped
+
+
+@contextmanager
+def memory_peak() -> Iterator[Callable[[], int]]:
+    """The most memory in bytes that Python objects took within the block, beyond what they took before."""
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
 
 
 def written(directory: Path, content: str | bytes, name: str = "records") -> Path:

@@ -149,6 +149,15 @@ class TestNumbers:
             (3, RejectReason.NO_CALLED_NUMBER),
         ]
 
+    def test_as_received_reject_it_even_where_the_one_sent_is_good(self) -> None:
+        batch = mapper(columns={"called_out": "sent"}).apply(
+            records(
+                {"called": "alice", "sent": "2025550143", "start": T}, {"called": "", "sent": "2025550143", "start": T}
+            )
+        )
+        assert reasons(batch) == [(1, RejectReason.BAD_CALLED_NUMBER)]
+        assert [(row["called_in"], row["called_out"]) for row in calls(batch)] == [(None, "+12025550143")]
+
     def test_as_sent_may_be_a_subscribers_name(self) -> None:
         both = mapper(columns={"called_out": "sent"})
         [row] = calls(both.apply(records({"called": "2025550143", "sent": "sip:alice@10.0.0.1", "start": T})))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from cdr_adapters.raw import AdapterError
 from cdr_adapters.schema import RejectReason
 from cdr_adapters.stream import MAX_LINE
-from tests.adapters.reading import raw_rows, written
+from tests.adapters.reading import memory_peak, raw_rows, written
 
 HEADER = "Nov 22 04:22:42 sbc1 kamailio[238]: NOTICE: acc [acc.c:287]: acc_log_request(): "
 ACC = HEADER + (
@@ -93,6 +94,14 @@ class TestJsonLines:
         rows, rejected, _ = raw_rows(written(tmp_path, line + '\n{"a": "1"}\n'), "jsonl")
         assert rows == [(2, {"a": "1"})]
         assert [reject.row for reject in rejected] == [1]
+
+    def test_a_line_without_end_is_rejected_in_bounded_memory(self, tmp_path: Path) -> None:
+        path = written(tmp_path, gzip.compress(b'{"a": "' + b"x" * (40 << 20) + b'"}\n{"a": "1"}\n'))
+        with memory_peak() as peak:
+            rows, rejected, _ = raw_rows(path, "jsonl")
+        assert peak() < 16 << 20
+        assert rows == [(2, {"a": "1"})]
+        assert [(reject.row, len(reject.raw)) for reject in rejected] == [(1, 4096)]
 
     def test_half_a_surrogate_pair_is_no_text(self, tmp_path: Path) -> None:
         rows, _, _ = raw_rows(written(tmp_path, r'{"a": "\ud800", "\ud800": 1}'), "jsonl")

@@ -163,6 +163,9 @@ class TestColumns:
         values = pa.array(["2025550143", None, "", "anonymous", "+442079460123"], pa.string())
         assert normalise(values, "auto").to_pylist() == ["+12025550143", None, None, None, "+442079460123"]
 
+    def test_digits_of_other_scripts_are_no_digits(self) -> None:
+        assert normalise(pa.array(["1٢٠٢٥٥", "12025٢٠٢"]), "11d").to_pylist() == [None, None]
+
     def test_no_rows_give_no_rows(self) -> None:
         assert normalise(pa.array([], pa.string()), "auto").to_pylist() == []
 
