@@ -52,7 +52,21 @@ def _present(now: datetime | None) -> datetime:
     return now.replace(tzinfo=UTC) if now is not None else datetime.now(UTC)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Takes in `accuracy`, which is a module of its own, when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "accuracy"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "accuracy":
+            from deploy.lab.accuracy import main as accuracy
+
+            return accuracy
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """A whole industry to try hopback on, with known truth."""
 
