@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,15 @@ def raw_rows(
 
 
 @contextmanager
-def memory_peak() -> Iterator[Callable[[], int]]:
-    """The most memory in bytes that Python objects took within the block, beyond what they took before."""
+def memory_peak_below(limit: int) -> Iterator[None]:
+    """Fails when Python objects took more than `limit` bytes at a time within the block."""
     tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
     try:
-        yield lambda: tracemalloc.get_traced_memory()[1] - before
+        yield
+        _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    assert peak < limit, f"{peak:,} bytes"
 
 
 def written(directory: Path, content: str | bytes, name: str = "records") -> Path:
