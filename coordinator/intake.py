@@ -27,6 +27,7 @@ COLUMNS = ("called", "at", "calling", "terminating", "window")
 _REQUIRED = ("called", "at", "terminating")
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)", re.ASCII)
+_DIGITS = re.compile(r"[0-9]{5}", re.ASCII)
 _UNITS = {
     "ms": timedelta(milliseconds=1),
     "s": timedelta(seconds=1),
@@ -92,8 +93,9 @@ class Intake:
                 "no provider id: lower case letters, digits and inner hyphens, such as birch-tel"
             ) from None
         if self.registry.provider(provider) is None:
+            shown = "this provider" if _DIGITS.search(provider) else repr(provider)
             raise ValueError(
-                f"{provider!r} is not in the registry: see `hopback-coordinator registry list`, "
+                f"{shown} is not in the registry: see `hopback-coordinator registry list`, "
                 "or add it with `hopback-coordinator registry import FILE`"
             )
         return provider
@@ -130,7 +132,7 @@ def parse_duration(text: str) -> timedelta:
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no duration: write it as 60s, 500ms, 5m, 24h or 2d")
+        raise ValueError("no duration: write it as 60s, 500ms, 5m, 24h or 2d")
     return float(match[1]) * _UNITS[match[2]]
 
 
