@@ -77,7 +77,9 @@ def read_everything(path: Path, name: str, options: dict[str, Any]) -> None:
                     assert number is None or parse_e164(number)
                 assert call["called_in"] or call["called_out"]
                 assert call["seizure_earliest"] <= call["seizure_latest"]
-            assert all(isinstance(reject.reason, RejectReason) and reject.row > 0 for reject in batch.rejected)
+            assert all(isinstance(reject.reason, RejectReason) for reject in batch.rejected)
+            # lines count from 1; a database's row ids are what they are
+            assert name == "sqlite" or all(reject.row > 0 for reject in batch.rejected)
 
 
 def damaged(draw: st.DrawFn, sample: bytes) -> bytes:
