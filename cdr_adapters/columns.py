@@ -32,7 +32,8 @@ from cdr_adapters.numbers import normalise
 from cdr_adapters.raw import AdapterError, RawBatch
 from cdr_adapters.records import RAW_LIMIT
 from cdr_adapters.schema import CALLS, Batch, Rejected, RejectReason
-from cdr_adapters.times import Status, read_times
+from cdr_adapters.time_columns import read_times
+from cdr_adapters.times import Status
 from cdr_adapters.trunk_formats import FormatOf, normalise_by_trunk
 
 _MS = timedelta(milliseconds=1)

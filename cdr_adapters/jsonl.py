@@ -1,8 +1,8 @@
 """JSON lines: one object a line.
 
 A column of a nested object is named by its path, `variables.sip_req_user`, an element of an array by its index,
-`callflow.0.destination`. Numbers stay the text that they are in the file, so that no digit is lost. A line that is no
-JSON object is rejected.
+`callflow.0.destination`. Numbers stay the text that they are in the file, so that no digit is lost. What stands before
+the object, such as a syslog header, is passed over; a line without an object is rejected.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cdr_adapters import raw
 from cdr_adapters.records import RecordBuffer, batches
 from cdr_adapters.stream import MAX_LINE, Encoding, read_lines
 
-SUMMARY = "JSON lines: one object a line, nested fields by their path"
+SUMMARY = "JSON lines: one object a line, nested fields by their path, also behind a syslog header"
 GRADE = raw.Grade.GENERIC
 
 _MAX_DEPTH = 16
@@ -116,7 +116,7 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
                 buffer.reject(number, "the line is too long", line)
             else:
                 try:
-                    buffer.add(number, fields_of(parse_object(line), columns))
+                    buffer.add(number, fields_of(parse_object(line[max(line.find("{"), 0) :]), columns))
                 except JsonRecordError as error:
                     buffer.reject(number, str(error), line)
             yield

@@ -1,9 +1,8 @@
 """Times as switches write them, turned into UTC.
 
 Understood: seconds, milliseconds and microseconds since 1970 (with decimal fractions), Julian days (the astronomers'
-day count, unix = (jd - 2440587.5) * 86400), ISO 8601, and strptime patterns. `time_of` says for one text what it means;
-`read_times` does the same for a column, with the common layouts settled by vector operations and everything else by
-`time_of`, once per distinct text.
+day count, unix = (jd - 2440587.5) * 86400), ISO 8601, and strptime patterns. One text at a time; `time_columns` does
+the same for whole columns.
 
 Refused: a naive time without a zone, a zone abbreviation that neither the configuration nor the zone explains, a date
 without a time of day, anything outside 1990 to 2100 (a wrong unit looks like that). A local time that the clocks
@@ -16,23 +15,15 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import IntEnum
-from functools import lru_cache
-from typing import TypeAlias
 from zoneinfo import ZoneInfo
-
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from cdr_adapters.mapping import TimeColumn
 
-Milliseconds: TypeAlias = npt.NDArray[np.int64]
-
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the origin of naive local times
-_MS = timedelta(milliseconds=1)
-_DAY_MS = 86_400_000
-_JULIAN_EPOCH = 2440587.5
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the origin of naive local times
+MS = timedelta(milliseconds=1)
+DAY_MS = 86_400_000
+JULIAN_EPOCH = 2440587.5
+"""The Julian day of 1970-01-01 00:00 UTC."""
 EARLIEST_MS = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp()) * 1000
 LATEST_MS = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()) * 1000
 _TEXT_LIMIT = 128
@@ -62,19 +53,9 @@ class Reading:
     step: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """A column of readings; `first`, `second` and `step` mean something where `status` is OK or REPEATED."""
-
-    status: npt.NDArray[np.uint8]
-    first: Milliseconds
-    second: Milliseconds
-    step: Milliseconds
-
-
 _ABSENT = frozenset(("0", "0000-00-00 00:00:00", "0000-00-00T00:00:00", "NULL", "\\N"))
 _NUMBER = re.compile(r"[0-9]{1,16}(?:\.[0-9]{0,15})?", re.ASCII)
-_PER_SECOND = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000}
+PER_SECOND = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000}
 
 
 def _in_range(first: int, step: int) -> Reading:
@@ -85,14 +66,14 @@ def _in_range(first: int, step: int) -> Reading:
 
 def _epoch(text: str, unit: str) -> Reading:
     whole, _, fraction = text.partition(".")
-    per_second = _PER_SECOND[unit]
+    per_second = PER_SECOND[unit]
     if per_second == 1:
         ms = int(whole) * 1000 + int((fraction + "000")[:3])
         return _in_range(ms, 1 if fraction.strip("0") else 1000)
     return _in_range(int(whole) * 1000 // per_second, 1)
 
 
-def _local(naive: datetime, zone: tzinfo, step: int) -> Reading:
+def read_local(naive: datetime, zone: tzinfo, step: int) -> Reading:
     """A local time as UTC; see PEP 495 for what the two folds mean."""
     earlier = naive.replace(tzinfo=zone, fold=0).utcoffset()
     later = naive.replace(tzinfo=zone, fold=1).utcoffset()
@@ -106,7 +87,7 @@ def _local(naive: datetime, zone: tzinfo, step: int) -> Reading:
 
 
 def _ms(naive: datetime) -> int:
-    return (naive - _EPOCH) // _MS
+    return (naive - EPOCH) // MS
 
 
 def _abbreviated(naive: datetime, name: str, spec: TimeColumn, zone: ZoneInfo | None, step: int) -> Reading:
@@ -147,7 +128,7 @@ def _with_abbreviation(text: str, pattern: str) -> tuple[datetime, str] | None:
     return None
 
 
-def _step_of(pattern: str) -> int:
+def step_of(pattern: str) -> int:
     if "%f" in pattern:
         return 1
     if "%S" in pattern:
@@ -157,7 +138,7 @@ def _step_of(pattern: str) -> int:
 
 def _by_pattern(text: str, spec: TimeColumn, zone: ZoneInfo | None) -> Reading:
     pattern = spec.format.replace("%e", "%d")
-    step = _step_of(pattern)
+    step = step_of(pattern)
     if "%Z" in pattern:
         found = _with_abbreviation(text, pattern)
         return Reading(Status.WRONG_FORMAT) if found is None else _abbreviated(*found, spec, zone, step)
@@ -169,7 +150,7 @@ def _zoned(value: datetime, zone: tzinfo | None, step: int) -> Reading:
     offset = value.utcoffset()
     if offset is not None:
         return _in_range(_ms(value.replace(tzinfo=None) - offset), step)
-    return Reading(Status.NO_ZONE) if zone is None else _local(value, zone, step)
+    return Reading(Status.NO_ZONE) if zone is None else read_local(value, zone, step)
 
 
 _ISO_SHAPE = re.compile(
@@ -200,246 +181,14 @@ def time_of(text: str, spec: TimeColumn, zone: ZoneInfo | None) -> Reading:
     try:
         if spec.format == "iso8601":
             return _iso(text, zone)
-        if spec.format not in (*_PER_SECOND, "julian"):
+        if spec.format not in (*PER_SECOND, "julian"):
             return _by_pattern(text, spec, zone)
         if _NUMBER.fullmatch(text) is None:
             return Reading(Status.WRONG_FORMAT)
         if not float(text):
             return Reading(Status.ABSENT)
         if spec.format == "julian":
-            return _in_range(round((float(text) - _JULIAN_EPOCH) * _DAY_MS), 1000)
+            return _in_range(round((float(text) - JULIAN_EPOCH) * DAY_MS), 1000)
         return _epoch(text, spec.format)
     except OverflowError:  # a year 1 or 9999 moved over the edge by its offset
         return Reading(Status.OUT_OF_RANGE)
-
-
-@lru_cache(maxsize=4096)
-def _day_offset(zone: tzinfo, day: int) -> int | None:
-    """The zone's offset from UTC in ms over the whole local day, `day` counted from 1970; None when it changes."""
-    start = _EPOCH + timedelta(days=day)
-    offsets = set()
-    for hour in range(-1, 26):  # a change at midnight belongs to both days
-        for fold in (0, 1):
-            offsets.add((start + timedelta(hours=hour)).replace(tzinfo=zone, fold=fold).utcoffset())
-    offset = offsets.pop()
-    return None if offsets or offset is None else offset // _MS
-
-
-_CHANGES = np.iinfo(np.int64).min
-
-
-def _localise(local: Milliseconds, valid: npt.NDArray[np.bool_], zone: tzinfo, times: Times) -> None:
-    """Write local times (ms) as UTC into `times` where `valid`."""
-    rows = np.flatnonzero(valid & (local >= EARLIEST_MS - _DAY_MS) & (local < LATEST_MS + _DAY_MS))
-    times.status[valid] = Status.OUT_OF_RANGE
-    if not len(rows):
-        return
-    days = local[rows] // _DAY_MS
-    first_day = int(days.min())
-    days -= first_day
-    offsets = np.zeros(int(days.max()) + 1, np.int64)
-    for day in np.flatnonzero(np.bincount(days)):
-        offset = _day_offset(zone, first_day + int(day))
-        offsets[day] = _CHANGES if offset is None else offset
-    offset_of = offsets[days]
-    times.first[rows] = times.second[rows] = local[rows] - offset_of
-    times.status[rows] = Status.OK
-    changing = rows[offset_of == _CHANGES]
-    if len(changing):
-        moments, which = np.unique(local[changing], return_inverse=True)
-        _fill(times, changing, [_local(_EPOCH + int(moment) * _MS, zone, 0) for moment in moments], which)
-
-
-def _fill(to: Times, rows: npt.NDArray[np.int64], readings: list[Reading], which: npt.NDArray[np.int64]) -> None:
-    """Row `rows[i]` gets `readings[which[i]]`, except for its step."""
-    to.status[rows] = np.array([reading.status for reading in readings], np.uint8)[which]
-    to.first[rows] = np.array([reading.first for reading in readings], np.int64)[which]
-    to.second[rows] = np.array([reading.second for reading in readings], np.int64)[which]
-
-
-def _empty(rows: int) -> Times:
-    zeros = np.zeros(rows, np.int64)
-    return Times(np.full(rows, Status.WRONG_FORMAT, np.uint8), zeros, zeros.copy(), zeros.copy())
-
-
-_PLAIN_LAYOUTS = frozenset(("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"))
-_ISO_LAYOUTS = _PLAIN_LAYOUTS | {layout + ".%f" for layout in _PLAIN_LAYOUTS}
-_TO_ISO = {"Y": r"(\d{4})", "m": r"(\d\d)", "d": r"(\d\d)", "H": r"(\d\d)", "M": r"(\d\d)", "S": r"(\d\d)"}
-
-
-@lru_cache(maxsize=256)
-def _iso_rewrite(pattern: str) -> tuple[str, str] | None:
-    """A regular expression for `pattern` and the ISO layout of its groups, for patterns of plain numbers; else None."""
-    shape, groups, fraction = "", [], ""
-    for part in re.findall(r"%.|[^%]", pattern, re.DOTALL):
-        if part == "%f" and shape.endswith(r"(\d\d)\."):
-            shape = shape.removesuffix(r"\.") + r"((?:\.\d{1,6}))"
-            groups.append("f")
-        elif part[0] == "%":
-            if part[1] not in _TO_ISO or part[1] in groups:
-                return None
-            shape += _TO_ISO[part[1]]
-            groups.append(part[1])
-        else:
-            shape += re.escape(part)
-    if set(groups) - {"f"} != set("YmdHMS") or ("f" in groups and groups[groups.index("f") - 1] != "S"):
-        return None
-    at = {name: f"\\{groups.index(name) + 1}" for name in groups}
-    fraction = at.get("f", "")
-    layout = f"{at['Y']}-{at['m']}-{at['d']} {at['H']}:{at['M']}:{at['S']}{fraction}"
-    return f"^{shape}$", layout
-
-
-def _cast_ms(texts: pa.StringArray, unit: str, zone: str | None) -> Milliseconds | None:
-    """Texts in ISO layout as ms, `unit` "s" or "us"; None when one of them is no time after all (30 February)."""
-    try:
-        # microseconds, not milliseconds: a cast refuses a fraction longer than its unit
-        ticks = pc.cast(texts, pa.timestamp(unit, zone))
-    except pa.ArrowInvalid:
-        return None
-    count: Milliseconds = pc.cast(ticks, pa.int64()).to_numpy(zero_copy_only=False)
-    return count * 1000 if unit == "s" else count // 1000
-
-
-_PLAIN_LENGTH = len("2026-11-21 23:23:27")
-
-
-def _is_plain(texts: pa.StringArray, between: str) -> bool:
-    """Whether all texts are as long as a plain ISO time, with `between` after the date; a cast checks the rest."""
-    of_length = pc.equal(pc.binary_length(texts), _PLAIN_LENGTH)
-    if of_length.true_count < len(texts):
-        return False
-    separator = pc.binary_slice(pc.cast(texts, pa.binary()), 10, 11)
-    return bool(pc.equal(separator, between.encode()).true_count == len(texts))
-
-
-def _vector_pattern(texts: pa.StringArray, spec: TimeColumn, zone: ZoneInfo | None, times: Times) -> None:
-    rewrite = _iso_rewrite(spec.format)
-    if rewrite is None or zone is None:
-        return
-    shape, layout = rewrite
-    fits: npt.NDArray[np.bool_] = np.ones(len(texts), np.bool_)
-    chosen = texts
-    if spec.format not in _PLAIN_LAYOUTS or not _is_plain(texts, spec.format[8]):
-        fits = pc.match_substring_regex(texts, shape).to_numpy(zero_copy_only=False)
-        if not fits.any():
-            return
-        chosen = texts if fits.all() else texts.filter(pa.array(fits))
-        if spec.format not in _ISO_LAYOUTS:
-            chosen = pc.replace_substring_regex(chosen, shape, layout)
-    ms = _cast_ms(chosen, "us" if "%f" in spec.format else "s", None)
-    if ms is None:
-        return
-    times.step[fits] = _step_of(spec.format)
-    if len(ms) == len(texts):
-        local = ms
-    else:
-        local = np.zeros(len(texts), np.int64)
-        local[fits] = ms
-    _localise(local, fits, zone, times)
-
-
-_ISO_AWARE = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[-+]\d\d:?\d\d)$"
-_ISO_NAIVE = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?$"
-
-
-def _vector_iso(texts: pa.StringArray, zone: ZoneInfo | None, times: Times) -> None:
-    for shape, target in ((_ISO_AWARE, "UTC"), (_ISO_NAIVE, None)):
-        fits = pc.match_substring_regex(texts, shape).to_numpy(zero_copy_only=False)
-        if not fits.any() or (target is None and zone is None):
-            continue
-        chosen = texts.filter(pa.array(fits))
-        ms = _cast_ms(chosen, "us", target)
-        if ms is None:
-            continue
-        times.step[fits] = np.where(pc.match_substring(chosen, ".").to_numpy(zero_copy_only=False), 1, 1000)
-        if target is None and zone is not None:
-            local = np.zeros(len(texts), np.int64)
-            local[fits] = ms
-            _localise(local, fits, zone, times)
-        else:
-            times.first[fits] = times.second[fits] = ms
-            times.status[fits] = Status.OK
-
-
-_WHOLE = r"^[1-9]\d{0,15}$"
-_DECIMAL = {"epoch_s": r"^[1-9]\d{0,9}\.\d{1,6}$", "julian": r"^[1-9]\d{0,9}\.\d{1,15}$"}
-
-
-def _vector_number(texts: pa.StringArray, unit: str, times: Times) -> None:
-    whole = pc.match_substring_regex(texts, _WHOLE).to_numpy(zero_copy_only=False)
-    if unit != "julian" and whole.any():
-        value = pc.cast(texts.filter(pa.array(whole)), pa.int64()).to_numpy(zero_copy_only=False)
-        # far beyond the range anyway; the limit only keeps the product from wrapping round
-        ms = np.minimum(value, 10**15) * 1000 if unit == "epoch_s" else value * 1000 // _PER_SECOND[unit]
-        times.first[whole] = ms
-        times.step[whole] = 1000 if unit == "epoch_s" else 1
-        times.status[whole] = Status.OK
-    np.copyto(times.second, times.first)
-    if unit not in _DECIMAL or whole.all():
-        return
-    decimal = pc.match_substring_regex(texts, _DECIMAL[unit]).to_numpy(zero_copy_only=False)
-    if decimal.any():
-        number = pc.cast(texts.filter(pa.array(decimal)), pa.float64()).to_numpy(zero_copy_only=False)
-        if unit == "julian":
-            times.first[decimal] = np.rint((number - _JULIAN_EPOCH) * _DAY_MS).astype(np.int64)
-            times.step[decimal] = 1000
-        else:
-            # a double holds such a second to a quarter of a microsecond; the addend keeps .123 from becoming .122
-            times.first[decimal] = np.floor(number * 1000 + 0.0005).astype(np.int64)
-            times.step[decimal] = np.where(number % 1, 1, 1000)
-        times.status[decimal] = Status.OK
-    np.copyto(times.second, times.first)
-
-
-def _slowly(
-    texts: pa.StringArray, rows: npt.NDArray[np.int64], spec: TimeColumn, zone: ZoneInfo | None, to: Times
-) -> None:
-    encoded = texts.take(pa.array(rows)).dictionary_encode()
-    readings = [time_of(text.as_py(), spec, zone) for text in encoded.dictionary]
-    which = encoded.indices.to_numpy(zero_copy_only=False)
-    _fill(to, rows, readings, which)
-    to.step[rows] = np.array([reading.step for reading in readings], np.int64)[which]
-
-
-def read_times(
-    values: pa.StringArray, spec: TimeColumn, zone: ZoneInfo | None, fraction: pa.StringArray | None = None
-) -> Times:
-    """A column of times as UTC, with fraction and shift applied, before the source's clock offset."""
-    times = _empty(len(values))
-    texts = pc.fill_null(values, "") if values.null_count else values
-    if spec.format == "iso8601":
-        _vector_iso(texts, zone, times)
-    elif spec.format in (*_PER_SECOND, "julian"):
-        _vector_number(texts, spec.format, times)
-    else:
-        _vector_pattern(texts, spec, zone, times)
-    settled = (times.status == Status.OK) | (times.status == Status.REPEATED)
-    outside = settled & ((times.first < EARLIEST_MS) | (times.first >= LATEST_MS))
-    times.status[outside] = Status.OUT_OF_RANGE
-    times.first[outside] = times.second[outside] = times.step[outside] = 0
-    open_rows = np.flatnonzero(times.status == Status.WRONG_FORMAT)
-    if len(open_rows):
-        _slowly(texts, open_rows, spec, zone, times)
-    if fraction is not None and spec.fraction_unit is not None:
-        _add_fraction(fraction, spec.fraction_unit, times)
-    shift = spec.shift // _MS
-    if shift:
-        times.first[:] += shift
-        times.second[:] += shift
-    if spec.resolution is not None:
-        times.step[:] = spec.resolution // _MS
-    return times
-
-
-def _add_fraction(fraction: pa.StringArray, unit: str, times: Times) -> None:
-    texts = pc.fill_null(fraction, "")
-    plain = pc.match_substring_regex(texts, r"^\d{1,3}$" if unit == "ms" else r"^\d{1,6}$")
-    present = plain.to_numpy(zero_copy_only=False)
-    number = pc.cast(pc.if_else(plain, texts, "0"), pa.int64()).to_numpy(zero_copy_only=False)
-    added = number if unit == "ms" else number // 1000
-    times.first[:] += added
-    times.second[:] += added
-    times.step[present] = 1
-    wrong = ~present & (pc.binary_length(texts).to_numpy(zero_copy_only=False) > 0)
-    times.status[wrong & np.isin(times.status, (Status.OK, Status.REPEATED))] = Status.WRONG_FORMAT

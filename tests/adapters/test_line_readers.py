@@ -87,6 +87,12 @@ class TestJsonLines:
         path = written(tmp_path, '{"n": 120255501430000000001, "t": 1795321360.779388}')
         assert raw_rows(path, "jsonl")[0] == [(1, {"n": "120255501430000000001", "t": "1795321360.779388"})]
 
+    def test_a_syslog_header_is_passed_over(self, tmp_path: Path) -> None:
+        path = written(tmp_path, 'Nov 22 04:22:42 gw1 cdr[7]: {"a": "1"}\nNov 22 04:22:43 gw1 cdr[7]: bye\n')
+        rows, rejected, _ = raw_rows(path, "jsonl")
+        assert rows == [(1, {"a": "1"})]
+        assert [reject.row for reject in rejected] == [2]
+
     @pytest.mark.parametrize(
         "line", ["{", "[1]", "1", '{"a": 1} x', '{"a": ' * 100_000, "x" * (MAX_LINE + 2), '{"a": "\t"}']
     )

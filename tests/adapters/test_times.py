@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdr_adapters.mapping import TimeColumn
-from cdr_adapters.times import Reading, Status, read_times, time_of
+from cdr_adapters.time_columns import read_times
+from cdr_adapters.times import Reading, Status, time_of
 
 NEW_YORK = ZoneInfo("America/New_York")
 DENVER = ZoneInfo("America/Denver")
