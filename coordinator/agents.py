@@ -121,17 +121,18 @@ class GrpcAgents:
         line = await self._line(provider)
         deadline = min(question.deadline for question, _ in asked)
         sent = encode_questions([replace(question, deadline=deadline) for question, _ in asked])
+        sha256 = digest(sent)
         received = await self._call(line.lookup_batch, pb.LookupBatchRequest(batch=sent), provider, timeout)
         response = pb.LookupBatchResponse()
         try:
             response.ParseFromString(received)
             check(response)
-            answers = decode_answers(response.batch, batch_sha256=digest(sent), expected=provider.id, count=len(asked))
+            answers = decode_answers(response.batch, batch_sha256=sha256, expected=provider.id, count=len(asked))
         except DecodeError:
             raise BadAnswerError("not a LookupBatchResponse: the bytes don't parse as protobuf", received) from None
         except ContractError as error:
             raise BadAnswerError(printable(str(error)), response.batch or received) from None
-        batch = Exchange(provider.id, sent, response.batch)
+        batch = Exchange(provider.id, sha256, sent, response.batch)
         return [
             Reply(answer, encode_answer(answer, digest(exact)), batch)
             for answer, (_, exact) in zip(answers, asked, strict=True)

@@ -76,9 +76,10 @@ class DeclinedError(AgentError):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The exact bytes of a batch of questions and of its answers."""
+    """The exact bytes of a batch of questions and of its answers; `sha256` is the digest of what was sent."""
 
     provider: ProviderId
+    sha256: bytes
     sent: bytes
     received: bytes
 

@@ -25,45 +25,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, bindparam, delete, func, insert, select
 
 from coordinator.chain import Call, Hop, Phase, Problem, Status, Traceback
 from coordinator.ports import Change, Kept, Provider, StaleTracebackError
-from coordinator.store.models import BatchRow, HopRow, ProviderRow, TracebackRow
-from protos.codec import decode_answer, decode_question, digest, encode_question
+from coordinator.store.models import HopRow, ProviderRow, TracebackRow
+from coordinator.store.steps import Steps
+from protos.codec import decode_answer, decode_question, digest
 from protos.e164 import parse_e164
 from protos.identity import parse_provider_id
 
 _MS = timedelta(milliseconds=1)
 _OPEN = tuple(status.value for status in Status if status.phase is not Phase.CLOSED)
 
-# Built once: composing a statement costs more than running it.
-_ADVANCE = (
-    update(TracebackRow)
-    .where(TracebackRow.id == bindparam("the_id"), TracebackRow.version == bindparam("the_version"))
-    .values(
-        {
-            column: bindparam(f"new_{column}")
-            for column in ("status", "due", "found", "hop_count", "version", "changed_at")
-        }
-    )
-)
-_THE_HOP = (
-    HopRow.traceback_id == bindparam("the_id"),
-    HopRow.position == bindparam("the_position"),
-    HopRow.round == bindparam("the_round"),
-)
-_RESULT = ("outcome", "problem", "detail", "failures", "ended_at")
-_UPDATE_HOP = update(HopRow).where(*_THE_HOP).values({column: bindparam(f"new_{column}") for column in _RESULT})
-_ANSWER_HOP = (
-    update(HopRow)
-    .where(*_THE_HOP)
-    .values({column: bindparam(f"new_{column}") for column in (*_RESULT, "answer", "batch")})
-)
-_ADD_HOP = insert(HopRow)
 _FLUSHED, _WRITTEN = "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL"
-_HAS_BATCH = select(BatchRow.sha256).where(BatchRow.sha256 == bindparam("the_sha256"))
-_ADD_BATCH = insert(BatchRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +61,7 @@ class SqlStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._steps = Steps(engine.dialect)
         self._waiting: list[tuple[Change, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
@@ -147,7 +123,7 @@ class SqlStore:
                 driver_connection.execute(_FLUSHED if flushed else _WRITTEN)
             with self._connection.begin():
                 for index, change in enumerate(changes):
-                    if not _write_change(self._connection, change):
+                    if not self._steps.write(self._connection, change):
                         stale.add(index)
         except BaseException:
             self._disconnect()
@@ -274,86 +250,6 @@ def _new_row(traceback: Traceback, at: datetime) -> dict[str, Any]:
         "version": 0,
         "submitted_at": at,
         "changed_at": at,
-    }
-
-
-def _write_change(connection: Connection, change: Change) -> bool:
-    """Write one change; False, and nothing written, when its version is not the stored one."""
-    after = change.after
-    advanced = connection.execute(
-        _ADVANCE,
-        {
-            "the_id": after.id,
-            "the_version": change.version,
-            "new_version": change.version + 1,
-            "new_status": after.status.value,
-            "new_due": after.due,
-            "new_found": after.origin or after.gateway,
-            "new_hop_count": len(after.hops),
-            "new_changed_at": change.at,
-        },
-    )
-    if advanced.rowcount != 1:
-        return False
-    batch = _write_batch(connection, change)
-    answered = len(change.before.hops) - 1
-    for position, hop in enumerate(after.hops):
-        old = change.before.hops[position] if position <= answered else None
-        if hop is old:
-            continue
-        if old is None or old.round != hop.round:
-            connection.execute(_ADD_HOP, _hop_row(after.id, position, hop))
-            continue
-        values = {
-            "the_id": after.id,
-            "the_position": position,
-            "the_round": hop.round,
-            **{f"new_{name}": value for name, value in _result(hop).items()},
-        }
-        if position == answered and change.received is not None:
-            connection.execute(_ANSWER_HOP, {**values, "new_answer": change.received, "new_batch": batch})
-        else:
-            connection.execute(_UPDATE_HOP, values)
-    return True
-
-
-def _write_batch(connection: Connection, change: Change) -> bytes | None:
-    if change.batch is None:
-        return None
-    sha256 = digest(change.batch.sent)
-    if connection.execute(_HAS_BATCH, {"the_sha256": sha256}).first() is None:
-        connection.execute(
-            _ADD_BATCH,
-            {
-                "sha256": sha256,
-                "provider": change.batch.provider,
-                "sent": change.batch.sent,
-                "received": change.batch.received,
-            },
-        )
-    return sha256
-
-
-def _result(hop: Hop) -> dict[str, Any]:
-    return {
-        "outcome": hop.answer.outcome.name if hop.answer else None,
-        "problem": hop.problem.value if hop.problem else None,
-        "detail": hop.detail,
-        "failures": hop.failures,
-        "ended_at": hop.ended,
-    }
-
-
-def _hop_row(traceback_id: uuid.UUID, position: int, hop: Hop) -> dict[str, Any]:
-    return {
-        "traceback_id": traceback_id,
-        "position": position,
-        "round": hop.round,
-        "question_id": hop.question.question_id,
-        "provider": hop.provider,
-        "question": encode_question(hop.question),
-        "asked_at": hop.asked,
-        **_result(hop),
     }
 
 

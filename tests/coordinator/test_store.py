@@ -166,7 +166,7 @@ class TestAFailingDatabase:
 
 class TestABatch:
     async def test_is_kept_once_for_all_answers_that_came_in_it(self, store: SqlStore, engine: Engine) -> None:
-        batch = Exchange(provider("ginkgo"), b"sent", b"received")
+        batch = Exchange(provider("ginkgo"), digest(b"sent"), b"sent", b"received")
         many = [replace(submitted(), id=uuid.UUID(int=i)) for i in range(1, 4)]
         answer = says("ginkgo", Outcome.ORIGINATED_HERE)
         for kept in store.submit(many, NOW):
