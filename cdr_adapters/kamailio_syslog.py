@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from cdr_adapters import raw
@@ -52,9 +53,28 @@ def split_fields(payload: str) -> dict[str, str | None] | None:
     field of its own is the rest of the value before it.
     """
     separator = ";" if ";" in payload else ", "
+    pieces = payload.split(separator)
+    fields: dict[str, str | None] = {}
+    for piece in pieces:
+        key, equals, value = piece.partition("=")
+        name = _own_name(key)
+        if name is None or not equals:
+            return _split_with_care(pieces, separator)
+        fields[name] = value
+    return fields
+
+
+@lru_cache(maxsize=4096)
+def _own_name(key: str) -> str | None:
+    """The name of a field, when `key` can be nothing else; names are few, and the same in every line."""
+    name = key.strip()
+    return None if not name or " " in name or name in _URI_PARAMETERS else name
+
+
+def _split_with_care(pieces: list[str], separator: str) -> dict[str, str | None] | None:
     fields: dict[str, str | None] = {}
     last = ""
-    for piece in payload.split(separator):
+    for piece in pieces:
         key, equals, value = piece.partition("=")
         key = key.strip()
         before = fields.get(last)
@@ -75,7 +95,7 @@ def _record(line: str, columns: frozenset[str] | None) -> dict[str, str | None] 
     Raises:
         JsonRecordError: an accounting line without fields.
     """
-    if (acc := _ACC.search(line)) is not None:
+    if "ACC: " in line and (acc := _ACC.search(line)) is not None:
         fields = split_fields(line[acc.end() :])
         kind: dict[str, str | None] = {"kind": "acc", "event": acc["event"]}
     elif (cdr := _CDR.search(line)) is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from cdr_adapters import raw
@@ -19,7 +20,8 @@ from cdr_adapters.stream import Encoding, read_lines
 SUMMARY = "RADIUS accounting detail files (FreeRADIUS)"
 GRADE = raw.Grade.REAL_FILES
 
-_ATTRIBUTE = re.compile(r"\s+(?P<name>[A-Za-z0-9][A-Za-z0-9._:-]{0,127}) (?:[:+]?=) (?P<value>.*)", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
+_ATTRIBUTE = re.compile(rf"\s+(?P<name>{_NAME.pattern}) (?:[:+]?=) (?P<value>.*)", re.ASCII)
 _ESCAPE = re.compile(r"\\([0-7]{3}|.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 _MAX_ATTRIBUTES = 2000
@@ -47,6 +49,12 @@ def value_of(text: str) -> str | None:
     return _ESCAPE.sub(_unescape, body) if "\\" in body else body
 
 
+@lru_cache(maxsize=4096)
+def _name(key: str) -> str | None:
+    """The attribute's name in what stands before the equals sign; names are few, and the same in every record."""
+    return key.lstrip() if key[:1].isspace() and _NAME.fullmatch(key.lstrip()) else None
+
+
 class _Record:
     """One record while its lines come in."""
 
@@ -61,14 +69,17 @@ class _Record:
         if self._size < RAW_LIMIT:
             self._lines.append(line)
             self._size += len(line)
-        match = _ATTRIBUTE.fullmatch(line)
-        value = None if match is None else value_of(match["value"])
-        if match is None or value is None:
+        key, equals, text = line.partition(" = ")
+        name = _name(key)
+        if name is None or not equals:  # another operator, or no attribute
+            match = _ATTRIBUTE.fullmatch(line)
+            name, text = (match["name"], match["value"]) if match else (None, "")
+        value = value_of(text)
+        if name is None or value is None:
             self.problem = self.problem or "a line that is no attribute"
         elif len(self.fields) > _MAX_ATTRIBUTES:
             self.problem = self.problem or "too many attributes"
         else:
-            name = match["name"]
             before = self.fields.get(name)
             # every further value makes a new string: the limit keeps a hostile record from costing its square
             if before is not None and len(before) > RAW_LIMIT:

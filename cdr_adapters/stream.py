@@ -21,7 +21,7 @@ from pydantic import AfterValidator
 from cdr_adapters.raw import HEAD_SIZE, AdapterError, Head
 
 MAX_LINE = 1 << 20
-"""Longest line in bytes that can be a record."""
+"""Longest line that can be a record, in bytes or in characters."""
 
 _BLOCK = 1 << 20
 _READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
@@ -107,22 +107,28 @@ def read_text(path: Path, encoding: str = "utf-8", size: int = _BLOCK) -> Iterat
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     """The file's lines with their numbers, from 1, without line ends; undecodable bytes become U+FFFD.
 
-    A line of more than `MAX_LINE` bytes comes cut to one byte more than that.
+    A line of more than `MAX_LINE` characters comes cut to one more than that.
     """
     number = 1
     rest = b""
     for block in read_text(path, encoding):
-        *whole, last = block.split(b"\n")
-        if whole:
-            whole[0] = rest + whole[0]
-            rest = b""
-            for line in whole:
-                yield number, _decoded(line)
-                number += 1
-        rest = (rest + last) if len(rest) <= MAX_LINE else rest
+        cut = block.rfind(b"\n")
+        if cut < 0:
+            rest = rest + block if len(rest) <= MAX_LINE else rest
+            continue
+        lines = _decoded(rest + block[:cut])
+        rest = block[cut + 1 :]
+        yield from enumerate(lines, number)
+        number += len(lines)
     if rest:
-        yield number, _decoded(rest)
+        yield number, _decoded(rest)[0]
 
 
-def _decoded(line: bytes) -> str:
-    return line[: MAX_LINE + 1].removesuffix(b"\r").decode("utf-8", "replace")
+def _decoded(text: bytes) -> list[str]:
+    """The lines of `text`, decoded together: one at a time would take longer than all that is done with them."""
+    lines = text.decode("utf-8", "replace").split("\n")
+    if b"\r" in text:
+        lines = [line.removesuffix("\r") for line in lines]
+    if len(text) > MAX_LINE:
+        lines = [line[: MAX_LINE + 1] for line in lines]
+    return lines
