@@ -217,7 +217,16 @@ class AgentConfig(BaseSettings):
 
     def match_settings(self) -> MatchSettings:
         """What the matcher needs."""
-        return MatchSettings(rival_margin=self.match.rival_margin, trusted_distance=self.match.trusted_distance)
+        # A format that brings its own columns (a capture) shows both sides of a call.
+        shows_egress = (
+            s for s in self.sources if s.columns is None or {"egress_trunk", "egress_address"} & s.columns.specs.keys()
+        )
+        return MatchSettings(
+            rival_margin=self.match.rival_margin,
+            trusted_distance=self.match.trusted_distance,
+            longest_setup=max((s.max_setup for s in self.sources), default=timedelta(0)),
+            sources_with_egress=frozenset(source.name for source in shows_egress),
+        )
 
 
 def load(path: Path) -> AgentConfig:

@@ -23,7 +23,7 @@ class Leg:
         calling_matches: whether the question's calling number is this record's; None when either is unknown.
         earliest, latest: the interval in which the seizure lies, aware UTC.
         call_ref: pseudonym of the call id, joining rows of one call; None when the record has no call id.
-        source, row: where the record lies, for the operator's explanation.
+        source, row: where the record lies: `NAME:FILE` with the source's name in the configuration, and the row there.
     """
 
     called_in: E164 | None
@@ -39,3 +39,8 @@ class Leg:
     disposition: str | None
     source: str
     row: int
+
+    @property
+    def source_name(self) -> str:
+        """The source's name in the configuration."""
+        return self.source.partition(":")[0]

@@ -47,11 +47,16 @@ class MatchSettings:
         trusted_distance: a record further from the asked time than this, whose calling number contradicts the one
             claimed, does not count as the call: nothing but the called number speaks for it.
         internal_hops: how many internal trunks are followed at most inside this provider.
+        longest_setup: how far apart the rows of one call may lie: records must be searched this much beyond the window,
+            or its edge tears a call's rows apart and a row that knows least stands alone.
+        sources_with_egress: sources whose records say where a call went, so that an empty egress means: nowhere.
     """
 
     rival_margin: timedelta = timedelta(seconds=3)
     trusted_distance: timedelta = timedelta(seconds=10)
     internal_hops: int = 8
+    longest_setup: timedelta = timedelta(seconds=180)
+    sources_with_egress: frozenset[str] = frozenset()
 
 
 class Fit(enum.Enum):
@@ -128,17 +133,17 @@ def match(
 ) -> Decision:
     """Decide which call the question means and who handed it over.
 
-    `legs` are all records of the called number whose seizure may lie in the question's window; `find` gives those of
-    another number in the same window, to follow internal trunks to where the call entered this provider's network.
+    `legs` are all records of the called number whose seizure may lie in the question's window, and `longest_setup`
+    beyond it; `find` gives those of another number, to follow internal trunks to where the call entered this network.
     """
     wanted = _ends_here if question.named_by is None else _leads_to(question.named_by)
     instances = [
         instance
-        for instance in _instances(legs, trunks, wanted)
+        for instance in _instances(legs, trunks, wanted, settings)
         if instance.distance(question.at) <= question.window
         and (question.named_by is None or any(leg.sent_as_asked for leg in instance.rows))
     ]
-    decision = _decide(question.at, instances, settings, elsewhere_counts=question.named_by is None)
+    decision = _decide(question.at, instances, settings, question.named_by)
     if decision.verdict is not Verdict.FOUND or not _is_internal(decision.upstream):
         return decision
     return _follow_internal(question, decision, trunks, find, settings)
@@ -152,8 +157,9 @@ def _leads_to(provider: ProviderId) -> Callable[[Party], bool]:
     return lambda party: party.kind in (PartyKind.PROVIDER, PartyKind.FOREIGN) and party.name == provider
 
 
-def _goes_inside(party: Party) -> bool:
-    return party.kind is PartyKind.INTERNAL
+def _leads_inside(came_from: Party | Unknown | None) -> Callable[[Party], bool]:
+    """A leg that came from switch X was not handed on by a leg that went to switch X."""
+    return lambda party: party.kind is PartyKind.INTERNAL and party != came_from
 
 
 def _is_internal(party: Party | Unknown | None) -> bool:
@@ -161,8 +167,9 @@ def _is_internal(party: Party | Unknown | None) -> bool:
 
 
 def _decide(
-    at: datetime, instances: Sequence[Instance], settings: MatchSettings, *, elsewhere_counts: bool
+    at: datetime, instances: Sequence[Instance], settings: MatchSettings, named_by: ProviderId | None
 ) -> Decision:
+    """Choose among instances; `named_by` is the side that asks, None when the call is said to end here."""
     notes: dict[int, str] = {}
 
     def considered(taken: Iterable[Instance] = ()) -> tuple[Considered, ...]:
@@ -172,12 +179,8 @@ def _decide(
             for i in sorted(instances, key=lambda i: i.distance(at))
         )
 
-    pool = [i for i in instances if i.fit is not Fit.ELSEWHERE]
-    if any(i.fit is Fit.DIRECT for i in pool):
-        # What failed before a route was chosen never reached the asking side. (Without any known egress this can't be
-        # said: a switch that records no egress shows a call that the asking side rejected in just the same way.)
-        pool = [i for i in pool if i.fit is not Fit.FAILED_HERE]
-    if not pool and elsewhere_counts:
+    pool = [i for i in instances if i.fit in (Fit.DIRECT, Fit.UNKNOWN)]
+    if not pool and named_by is None:
         # The order says that the call ended here; no record shows a subscriber, so it may have failed or gone on.
         pool = list(instances)
     if not pool:
@@ -185,9 +188,8 @@ def _decide(
 
     nearest = min(i.distance(at) for i in pool)
     rivals = [i for i in pool if i.distance(at) < nearest + settings.rival_margin]
-    for instance in pool:
-        if instance not in rivals:
-            notes[id(instance)] = "another call is nearer in time"
+    near = {id(i) for i in rivals}
+    notes |= {id(i): "another call is nearer in time" for i in pool if id(i) not in near}
 
     if any(i.fit is Fit.DIRECT for i in rivals):
         for instance in rivals:
@@ -196,9 +198,12 @@ def _decide(
         rivals = [i for i in rivals if i.fit is Fit.DIRECT]
     else:
         # Further away, but known to have gone where we are asked from: neither beats the other.
-        rivals += [i for i in pool if i.fit is Fit.DIRECT]
+        rivals += [i for i in pool if i.fit is Fit.DIRECT and id(i) not in near]
 
     matching = [i for i in rivals if i.calling_matches]
+    if any(i.fit is Fit.UNKNOWN and _is_provider(i.upstream, named_by) for i in rivals):
+        # The call may have come back from the very side that asks, with the calling number that this side gave it.
+        matching = []
     if matching:
         for instance in rivals:
             if not instance.calling_matches:
@@ -206,7 +211,8 @@ def _decide(
         rivals = matching
     else:
         # The claimed calling number speaks for a call that time speaks against: neither beats the other.
-        rivals += [i for i in pool if i.calling_matches and i not in rivals]
+        chosen = {id(i) for i in rivals}
+        rivals += [i for i in pool if i.calling_matches and id(i) not in chosen]
 
     if all(i.distance(at) > settings.trusted_distance and i.calling_matches is False for i in rivals):
         for instance in rivals:
@@ -237,17 +243,18 @@ def _follow_internal(
     trail: list[Instance] = list(decision.instances)
     called = question.called
     translated: E164 | None = None
+    hint_holds = all(i.calling_matches for i in decision.instances)  # else it was rewritten here, or is another call's
     for _ in range(settings.internal_hops):
         if decision.called_in is not None:
             called = translated = decision.called_in
         at = _anchor(decision.instances, question.at)
         legs = [leg for leg in find(called) if (leg.source, leg.row) not in seen]
         instances = [
-            i
-            for i in _instances(legs, trunks, _goes_inside)
+            i if hint_holds else replace(i, calling_matches=None)
+            for i in _instances(legs, trunks, _leads_inside(decision.upstream), settings)
             if i.distance(at) <= question.window and any(leg.sent_as_asked for leg in i.rows) and i.fit is Fit.DIRECT
         ]
-        decision = _decide(at, instances, settings, elsewhere_counts=False)
+        decision = _decide(at, instances, settings, question.named_by)
         if decision.verdict is Verdict.AMBIGUOUS:
             return replace(decision, considered=exit_leg.considered + decision.considered, via_internal=tuple(trail))
         if decision.verdict is Verdict.NOT_FOUND:
@@ -273,21 +280,28 @@ def _anchor(instances: Sequence[Instance], at: datetime) -> datetime:
     return min(max(at, earliest), latest)
 
 
-def _instances(legs: Sequence[Leg], trunks: TrunkMap, wanted: Callable[[Party], bool]) -> list[Instance]:
-    """Rows of one call taken together: same call id, same ingress, same called number, compatible times."""
-    groups: dict[object, list[Leg]] = {}
-    upstreams: dict[object, Party | Unknown] = {}
+def _instances(
+    legs: Sequence[Leg], trunks: TrunkMap, wanted: Callable[[Party], bool], settings: MatchSettings
+) -> list[Instance]:
+    """Rows of one call taken together: same call id, called number and ingress, compatible times."""
+    by_call: dict[object, list[Leg]] = {}
     for number, leg in enumerate(legs):
-        upstream = trunks.ingress_party(leg.ingress_trunk, leg.ingress_address, leg.latest)
-        ingress: object = upstream if isinstance(upstream, Party) else (leg.ingress_trunk, leg.ingress_address)
-        key: object = number if leg.call_ref is None else (leg.call_ref, ingress, leg.called_in)
-        groups.setdefault(key, []).append(leg)
-        upstreams[key] = upstream
-    return [
-        _instance(rows, upstreams[key], trunks, wanted)
-        for key, group in groups.items()
-        for rows in _one_call_each(group)
-    ]
+        key: object = number if leg.call_ref is None else (leg.call_ref, leg.called_in)
+        by_call.setdefault(key, []).append(leg)
+    instances = []
+    for rows in (rows for group in by_call.values() for rows in _one_call_each(group)):
+        # Trunks are dated: what all rows together say of the time decides whose they were, not each row's own.
+        at = min(leg.latest for leg in rows)
+        by_ingress: dict[object, list[Leg]] = {}
+        upstreams: dict[object, Party | Unknown] = {}
+        for leg in rows:
+            upstream = trunks.ingress_party(leg.ingress_trunk, leg.ingress_address, at)
+            ingress: object = upstream if isinstance(upstream, Party) else (leg.ingress_trunk, leg.ingress_address)
+            by_ingress.setdefault(ingress, []).append(leg)
+            upstreams[ingress] = upstream
+        for ingress, passing in by_ingress.items():
+            instances.append(_instance(passing, upstreams[ingress], _fit(passing, trunks, at, wanted, settings)))
+    return instances
 
 
 def _one_call_each(rows: Sequence[Leg]) -> list[list[Leg]]:
@@ -315,9 +329,7 @@ def _one_call_each(rows: Sequence[Leg]) -> list[list[Leg]]:
     return calls
 
 
-def _instance(
-    rows: Sequence[Leg], upstream: Party | Unknown, trunks: TrunkMap, wanted: Callable[[Party], bool]
-) -> Instance:
+def _instance(rows: Sequence[Leg], upstream: Party | Unknown, fit: Fit) -> Instance:
     earliest, latest = max(leg.earliest for leg in rows), min(leg.latest for leg in rows)
     if earliest > latest:  # a jitter between the rows' clocks
         earliest, latest = latest, earliest
@@ -328,13 +340,15 @@ def _instance(
         called_in=rows[0].called_in,
         earliest=earliest,
         latest=latest,
-        fit=_fit(rows, trunks, wanted),
+        fit=fit,
         calling_matches=None if not matches else True in matches,
     )
 
 
-def _fit(rows: Sequence[Leg], trunks: TrunkMap, wanted: Callable[[Party], bool]) -> Fit:
-    parties = {trunks.egress_party(leg.egress_trunk, leg.egress_address, leg.latest) for leg in rows}
+def _fit(
+    rows: Sequence[Leg], trunks: TrunkMap, at: datetime, wanted: Callable[[Party], bool], settings: MatchSettings
+) -> Fit:
+    parties = {trunks.egress_party(leg.egress_trunk, leg.egress_address, at) for leg in rows}
     known = {party for party in parties if isinstance(party, Party)}
     if any(wanted(party) for party in known):
         return Fit.DIRECT
@@ -342,7 +356,12 @@ def _fit(rows: Sequence[Leg], trunks: TrunkMap, wanted: Callable[[Party], bool])
         return Fit.UNKNOWN
     if known:
         return Fit.ELSEWHERE
-    return Fit.FAILED_HERE if all(leg.disposition == "failed" for leg in rows) else Fit.UNKNOWN
+    would_say = {leg.disposition for leg in rows if leg.source_name in settings.sources_with_egress}
+    return Fit.FAILED_HERE if "failed" in would_say and would_say <= {"failed", None} else Fit.UNKNOWN
+
+
+def _is_provider(party: Party | Unknown, provider: ProviderId | None) -> bool:
+    return provider is not None and upstream_provider(party) == provider
 
 
 def upstream_provider(party: Party | Unknown | None) -> ProviderId | None:

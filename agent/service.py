@@ -145,13 +145,15 @@ class Desk:
     def _search(self, questions: Sequence[Question]) -> Sequence[Sequence[Leg]]:
         if len(questions) == 1:
             return [self._find(questions[0], questions[0].called)]
-        return self._records.find_many(
-            [Query(q.called, q.calling, q.at - q.window, q.at + q.window) for q in questions]
-        )
+        return self._records.find_many([Query(q.called, q.calling, *self._interval(q)) for q in questions])
 
     def _find(self, question: Question, called: E164) -> Sequence[Leg]:
-        earliest, latest = question.at - question.window, question.at + question.window
-        return self._records.find(called, question.calling, earliest, latest)
+        return self._records.find(called, question.calling, *self._interval(question))
+
+    def _interval(self, question: Question) -> tuple[datetime, datetime]:
+        """What to search: the window, and beyond it what may belong to a call inside (`match` takes no other call)."""
+        reach = question.window + self.terms.matching.longest_setup
+        return question.at - reach, question.at + reach
 
     def _decide(self, question: Question, legs: Sequence[Leg], coverage: Coverage, now: datetime) -> Consultation:
         terms = self.terms

@@ -12,6 +12,7 @@ from protos.e164 import E164, parse_e164
 from protos.identity import parse_provider_id
 from protos.types import Question
 
+ALWAYS, FOREVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 CALLED = parse_e164("+12025550143")
 TOLL_FREE = parse_e164("+18005550199")
@@ -51,7 +52,7 @@ def leg(
         egress_address=None,
         call_ref=call if call is not None else next(_rows) + 1_000_000,
         disposition=disposition,
-        source="cdr.csv",
+        source="cdr:today.csv",
         row=next(_rows),
     )
 
@@ -72,10 +73,10 @@ def question(
     )
 
 
-def trunk(name: str, party: str, direction: Direction | None = None) -> TrunkEntry:
+def trunk(name: str, party: str, valid_from: datetime = ALWAYS, valid_to: datetime = FOREVER) -> TrunkEntry:
     """A trunk whose direction is told by its name."""
-    told = direction or (Direction.INGRESS if name.startswith("in-") else Direction.EGRESS)
-    return TrunkEntry(party=parse_party(party), direction=told, name=name)
+    told = Direction.INGRESS if name.startswith("in-") else Direction.EGRESS
+    return TrunkEntry(parse_party(party), told, name, valid_from=valid_from, valid_to=valid_to)
 
 
 TRUNKS = TrunkMap.from_entries(
@@ -91,5 +92,7 @@ TRUNKS = TrunkMap.from_entries(
         trunk("out-fir", "provider:fir"),
         trunk("out-homes", "subscribers"),
         trunk("out-east", "internal:east"),
+        trunk("out-west", "internal:west"),
+        trunk("in-east", "internal:east"),
     ]
 )

@@ -9,18 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.legs import Leg
-from agent.match import Decision, Verdict, match
-from agent.trunks import Unknown, parse_party
+from agent.match import Decision, MatchSettings, Verdict, match
+from agent.trunks import TrunkMap, Unknown, parse_party
 from protos.e164 import E164
 from protos.types import Question
-from tests.agent.calls import CALLED, TOLL_FREE, TRUNKS, leg, question
+from tests.agent.calls import CALLED, TOLL_FREE, TRUNKS, at, leg, question, trunk
+
+SHOWS_EGRESS = MatchSettings(sources_with_egress=frozenset({"cdr"}))
+SHOWS_NONE = MatchSettings()
 
 
-def decide(question: Question, *legs: Leg, elsewhere: dict[E164, Sequence[Leg]] | None = None) -> Decision:
+def decide(
+    question: Question,
+    *legs: Leg,
+    elsewhere: dict[E164, Sequence[Leg]] | None = None,
+    settings: MatchSettings = SHOWS_EGRESS,
+) -> Decision:
     def find(called: E164) -> Sequence[Leg]:
         return legs if called == CALLED else (elsewhere or {}).get(called, ())
 
-    return match(question, legs, TRUNKS, find)
+    return match(question, legs, TRUNKS, find, settings)
 
 
 class TestTheCalledNumber:
@@ -77,10 +85,15 @@ class TestWhereTheCallWent:
         decision = decide(question(), leg(0, ingress="in-alder", egress=None), leg(40, ingress="in-birch"))
         assert decision.verdict is Verdict.AMBIGUOUS
 
-    def test_without_any_known_egress_a_rejected_call_counts_like_an_answered_one(self) -> None:
+    def test_where_no_egress_is_ever_recorded_a_rejected_call_counts_like_an_answered_one(self) -> None:
         rejected = leg(0, ingress="in-alder", egress=None, disposition="failed")
         answered = leg(20, ingress="in-birch", egress=None)
-        assert decide(question(), rejected, answered).upstream == parse_party("provider:alder")
+        decision = decide(question(), rejected, answered, settings=SHOWS_NONE)
+        assert decision.upstream == parse_party("provider:alder")
+
+    def test_where_egress_is_recorded_a_call_that_failed_without_one_was_never_handed_on(self) -> None:
+        decision = decide(question(), leg(0, egress=None, disposition="failed"))
+        assert (decision.verdict, decision.handed_over) == (Verdict.NOT_FOUND, False)
 
 
 class TestTime:
@@ -138,6 +151,11 @@ class TestTheCallingNumber:
     def test_a_distant_record_that_contradicts_it_is_not_taken_for_the_call(self) -> None:
         assert decide(question(calling=CALLED), leg(40, calling=False)).verdict is Verdict.AMBIGUOUS
 
+    def test_it_does_not_choose_a_call_that_came_back_from_the_side_that_asks(self) -> None:
+        first = leg(0, ingress="in-birch", egress=None, calling=False)
+        back = leg(0.1, ingress="in-elm", egress=None, calling=True)
+        assert decide(question(calling=CALLED), first, back, settings=SHOWS_NONE).verdict is Verdict.AMBIGUOUS
+
     def test_matching_both_rivals_it_decides_nothing(self) -> None:
         rivals = leg(0, ingress="in-birch", calling=True), leg(1, ingress="in-alder", calling=True)
         assert decide(question(calling=CALLED), *rivals).verdict is Verdict.AMBIGUOUS
@@ -164,6 +182,18 @@ class TestInstances:
         second = leg(40, call=3), leg(45, setup=180, call=3, egress="out-elm")
         decision = decide(question(39), *first, *second)
         assert {row.latest for row in decision.instances[0].rows} == {question(40).at, question(45).at}
+
+    def test_a_trunk_that_was_reassigned_meanwhile_is_whose_it_was_when_the_call_came(self) -> None:
+        dated = TrunkMap.from_entries(
+            [
+                trunk("in-x", "provider:birch", valid_to=at(10)),
+                trunk("in-x", "provider:alder", valid_from=at(10)),
+                trunk("out-elm", "provider:elm"),
+            ]
+        )
+        rows = leg(5, ingress="in-x", call=3), leg(20, setup=180, ingress="in-x", call=3)
+        decision = match(question(5), rows, dated, lambda _: rows)
+        assert decision.upstream == parse_party("provider:birch")
 
     def test_rows_that_only_together_know_the_egress_are_one_call(self) -> None:
         decision = decide(question(), leg(0, egress=None, call=3), leg(0, egress="out-elm", call=3))
@@ -203,6 +233,18 @@ class TestInternalTrunks:
     def test_two_inner_legs_with_different_upstreams_are_ambiguous(self) -> None:
         inner = leg(-0.2, ingress="in-birch", egress="out-east"), leg(-0.1, ingress="in-alder", egress="out-east")
         assert decide(question(), *inner, leg(0, ingress="in-west")).verdict is Verdict.AMBIGUOUS
+
+    def test_a_leg_that_came_from_west_is_not_continued_by_one_that_went_to_west(self) -> None:
+        passing = leg(0, ingress="in-birch", egress="out-east"), leg(0.05, ingress="in-west", egress="out-elm")
+        looping = leg(0.1, ingress="in-alder", egress="out-west"), leg(0.15, ingress="in-east", egress="out-homes")
+        assert decide(question(0.05), *passing, *looping).upstream == parse_party("provider:birch")
+
+    def test_the_calling_number_does_not_choose_inside_when_it_contradicts_the_leg_that_went_out(self) -> None:
+        first = leg(0, ingress="in-birch", egress="out-east", calling=False)
+        out = leg(0.05, ingress="in-west", egress="out-elm", calling=False)
+        again = leg(0.1, ingress="in-elm", egress="out-east", calling=True)
+        decision = decide(question(0.05, calling=CALLED), first, out, again)
+        assert decision.verdict is Verdict.AMBIGUOUS
 
     def test_inner_legs_that_lead_in_a_circle_name_nobody(self) -> None:
         circle = leg(-0.2, ingress="in-west", egress="out-east"), leg(-0.1, ingress="in-west", egress="out-east")

@@ -55,6 +55,13 @@ class TestWhatIsAnswered:
         uncovered = desk(FakeRecords({}, Coverage(()))).consult(absent).answer
         assert (uncovered.outcome, uncovered.refusal) == (Outcome.REFUSED, RefusalReason.RECORDS_GAP)
 
+    def test_the_edge_of_the_window_does_not_tear_a_calls_rows_apart(self) -> None:
+        later = CALL_TIME + timedelta(seconds=65)
+        redial = replace(LEG, ingress_trunk="IN-CUSTOMER", call_ref=0xDEF, earliest=later, latest=later, row=8)
+        its_reply = replace(redial, earliest=later - timedelta(seconds=120), latest=later + timedelta(seconds=9), row=9)
+        answer = desk(FakeRecords({CALLED: [LEG, redial, its_reply]})).consult(question()).answer
+        assert (answer.outcome, answer.upstream) == (Outcome.UPSTREAM, ALDER)
+
     def test_many_questions_get_the_answers_that_each_gets_alone(self) -> None:
         asked = [
             question(),
