@@ -174,6 +174,7 @@ def registry_import(file: Path, replace: bool, config_path: Path) -> None:
     An empty endpoint stands for a provider without an agent. Good rows are added, each bad one is named with its line;
     then the exit code is 65.
     """
+    from coordinator.present import counted
     from coordinator.registry import RegistryFileError, read_registry
 
     with _opened(config_path) as (_, store):
@@ -185,7 +186,8 @@ def registry_import(file: Path, replace: bool, config_path: Path) -> None:
         store.put_providers(reading.providers, _now())
     for rejected in reading.rejected:
         click.echo(f"{file}:{rejected.line}: {rejected.reason}", err=True)
-    click.echo(f"{len(reading.providers)} providers added, {len(reading.rejected)} rows rejected.")
+    added, rejected_rows = counted(len(reading.providers), "provider"), counted(len(reading.rejected), "row")
+    click.echo(f"{added} added, {rejected_rows} rejected.")
     if reading.rejected:
         sys.exit(BAD_DATA)
 
@@ -277,14 +279,19 @@ def import_calls(file: Path, as_json: bool, config_path: Path) -> None:
 
 
 @main.command()
-@click.argument("ids", nargs=-1)
+@click.argument("ids", nargs=-1, metavar="[ID]...")
 @json_option
+@numbers_option
 @config_option
-def resume(ids: tuple[str, ...], as_json: bool, config_path: Path) -> None:
+def resume(ids: tuple[str, ...], as_json: bool, show_numbers: bool, config_path: Path) -> None:
     """Go on with open tracebacks, all or those named: after an interruption, or when records were not in yet."""
     with _opened(config_path) as (loaded, store):
         many = [_find(store, name) for name in ids] if ids else list(store.open_tracebacks())
-        _office(loaded, store).trace_many(many, as_json=as_json)
+        office = _office(loaded, store)
+        if len(ids) == 1:
+            office.trace_one(many[0], as_json=as_json, show_numbers=show_numbers)
+        else:
+            office.trace_many(many, as_json=as_json)
 
 
 @main.command()

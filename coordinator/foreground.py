@@ -19,7 +19,7 @@ from coordinator.chain import Phase, Status, Traceback
 from coordinator.config import LoadedConfig
 from coordinator.live import ChainLines, GrowingChain, Silent, console, progress_bar
 from coordinator.ports import Kept, Registry, Watcher
-from coordinator.present import heading, status_lines, summary_table, traceback_json, whole
+from coordinator.present import counted, heading, status_lines, summary_table, traceback_json, whole
 from coordinator.runtime import carry_on
 from coordinator.store.sql_store import SqlStore
 from protos.tls import TlsFiles
@@ -112,9 +112,11 @@ def _summarise(done: Sequence[Traceback], rejected: int) -> None:
     counts = Counter(traceback.status for traceback in done)
     if counts:
         console().print(summary_table(counts))
-    click.echo(f"{len(done):,} calls traced" + (f", {rejected:,} rows rejected." if rejected else "."))
+    click.echo(
+        counted(len(done), "call") + " traced" + (f", {counted(rejected, 'row')} rejected." if rejected else ".")
+    )
     waiting = sum(count for status, count in counts.items() if status.phase is not Phase.CLOSED)
     if waiting:
-        click.echo(f"{waiting:,} are still open: go on with `hopback-coordinator resume` later.")
+        click.echo(f"Still open: {waiting:,}; go on with `hopback-coordinator resume` later.")
     if counts[Status.NO_AGENT] or counts[Status.NEEDS_HUMAN]:
         click.echo("Those without an agent, or held for approval, need a person: `hopback-coordinator list`.")

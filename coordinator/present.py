@@ -102,6 +102,11 @@ def number(text: str | None, *, show: bool) -> str:
     return text if show else masked(text)
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 call`, `1,200 calls`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def took(hop: Hop) -> str:
     """How long a hop took, for people; empty while it is open, and where nobody could be asked."""
     duration = hop.took

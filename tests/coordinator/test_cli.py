@@ -242,6 +242,7 @@ class TestAnAgentInTrouble:
         resumed = await lab.json("resume")
         assert resumed["status"] == "not_yet_available"
         assert lab.agents["ginkgo"].calls == 1
+        assert "Records not in yet" in (await lab.run("resume", traced["id"][:8])).stdout
 
 
 class TestBadInput:
@@ -416,7 +417,7 @@ class TestRegistry:
         result = await lab.run("registry", "import", str(file))
         assert result.exit_code == 65
         assert [line.split(":")[1] for line in result.stderr.splitlines()] == ["3", "4", "5", "6"]
-        assert "1 providers added, 4 rows rejected." in result.stdout
+        assert "1 provider added, 4 rows rejected." in result.stdout
         assert [entry["id"] for entry in await lab.json("registry", "list")] == ["birch", "ginkgo"]
 
     async def test_lists_who_must_be_asked_in_person(self, industry: Industry) -> None:
