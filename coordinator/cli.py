@@ -110,15 +110,19 @@ def init(directory: Path, name: str) -> None:
         file.write_text(TEMPLATE.format(name=name), encoding="utf-8")
     except (OSError, LabAuthorityError, StoreError) as error:
         raise Misconfigured(str(error)) from None
-    click.echo(f"""\
-{file}                 the configuration; read its comments
-{directory / "coordinator.db"}                   tracebacks and the registry
-{directory / "ca"}                               the lab authority, for trying out only: its key is not protected
-{directory / f"coordinator-{name}.crt"}          this coordinator's certificate: hopback://coordinator/{name}
-
+    made = (
+        (file, "the configuration; read its comments"),
+        (directory / "coordinator.db", "tracebacks and the registry"),
+        (directory / f"coordinator-{name}.crt", f"this coordinator's certificate: hopback://coordinator/{name}"),
+        (directory / "ca", "the lab authority, for trying out only: its key is not protected"),
+    )
+    width = max(len(str(path)) for path, _ in made)
+    for path, what in made:
+        click.echo(f"{path!s:<{width}}  {what}")
+    click.echo("""
 Next, in that directory:
-  hopback-coordinator lab-cert birch --out birch/      a certificate for the agent of provider birch
-  hopback-coordinator registry import providers.csv    who has which agent: id,name,endpoint
+  hopback-coordinator lab-cert birch --out birch      a certificate for the agent of provider birch
+  hopback-coordinator registry import providers.csv   who has which agent: id,name,endpoint
   hopback-coordinator trace --called +1... --at 2026-11-20T18:03:11Z --terminating birch""")
 
 
