@@ -171,12 +171,13 @@ def _decide(
 ) -> Decision:
     """Choose among instances; `named_by` is the side that asks, None when the call is said to end here."""
     notes: dict[int, str] = {}
+    away = {id(i): i.distance(at) for i in instances}
 
     def considered(taken: Iterable[Instance] = ()) -> tuple[Considered, ...]:
         kept = {id(instance) for instance in taken}
         return tuple(
-            Considered(i, i.distance(at), id(i) in kept, notes.get(id(i), "fits" if id(i) in kept else i.fit.value))
-            for i in sorted(instances, key=lambda i: i.distance(at))
+            Considered(i, away[id(i)], id(i) in kept, notes.get(id(i)) or ("fits" if id(i) in kept else i.fit.value))
+            for i in sorted(instances, key=lambda i: away[id(i)])
         )
 
     pool = [i for i in instances if i.fit in (Fit.DIRECT, Fit.UNKNOWN)]
@@ -186,8 +187,8 @@ def _decide(
     if not pool:
         return Decision(Verdict.NOT_FOUND, considered(), handed_over=False if instances else None)
 
-    nearest = min(i.distance(at) for i in pool)
-    rivals = [i for i in pool if i.distance(at) < nearest + settings.rival_margin]
+    furthest = min(away[id(i)] for i in pool) + settings.rival_margin
+    rivals = [i for i in pool if away[id(i)] < furthest]
     near = {id(i) for i in rivals}
     notes |= {id(i): "another call is nearer in time" for i in pool if id(i) not in near}
 
@@ -214,7 +215,7 @@ def _decide(
         chosen = {id(i) for i in rivals}
         rivals += [i for i in pool if i.calling_matches and id(i) not in chosen]
 
-    if all(i.distance(at) > settings.trusted_distance and i.calling_matches is False for i in rivals):
+    if all(away[id(i)] > settings.trusted_distance and i.calling_matches is False for i in rivals):
         for instance in rivals:
             notes[id(instance)] = "far from the asked time, and the calling number differs"
         return Decision(Verdict.AMBIGUOUS, considered())

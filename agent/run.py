@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -48,6 +49,8 @@ async def serve(desk: Desk, listening: Listening, journal: Journal | None, ready
         loop.add_signal_handler(signum, asked_to_stop.set)
     server = AgentServer(desk, listening, journal)
     address = await server.start()
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: collections need not walk it, nor drag it through the caches
     try:
         if ready_file is not None:
             announce(ready_file, address)
