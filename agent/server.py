@@ -18,7 +18,6 @@ from typing import Any, Final, NoReturn, TypeVar
 import grpc
 import grpc.aio
 import structlog
-from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from agent.defects import place_of
@@ -145,7 +144,7 @@ class AgentServer:
             )
 
     async def _lookup(self, request: bytes) -> bytes:
-        exact = _parse(pb.LookupRequest(), request).question
+        exact = codec.exact_question(request)
         question = codec.decode_question(exact)
         _check_target(question, self._desk.terms.me)
         (answer,) = self._answer((question,))
@@ -153,7 +152,9 @@ class AgentServer:
         return pb.LookupResponse(answer=encoded).SerializeToString()
 
     async def _lookup_batch(self, request: bytes) -> bytes:
-        exact = _parse(pb.LookupBatchRequest(), request).batch
+        envelope = codec.parse(pb.LookupBatchRequest(), request)
+        codec.check(envelope)
+        exact = envelope.batch
         questions = codec_batch.decode_questions(exact)
         _check_target(questions[0], self._desk.terms.me)
         answers: list[Answer] = []
@@ -178,28 +179,6 @@ class AgentServer:
         except OSError as error:
             # An explanation is a convenience of the operator; an answer is owed.
             log.error("explanation_not_kept", error=str(error))  # noqa: TRY400 (the text says it all)
-
-
-M = TypeVar("M", bound=Message)
-
-
-def _parse(envelope: M, data: bytes) -> M:
-    try:
-        envelope.ParseFromString(data)
-    except DecodeError:
-        name = envelope.DESCRIPTOR.name
-        raise ContractError(ErrorReason.MALFORMED, f"not a {name}: the bytes don't parse as protobuf") from None
-    if not plainly_valid(envelope):
-        codec.check(envelope)
-    return envelope
-
-
-def plainly_valid(envelope: Message) -> bool:
-    """Whether an envelope keeps its rules at first sight, as nearly all do: the rules' engine need not be woken then.
-
-    What is inside is always checked by its rules.
-    """
-    return isinstance(envelope, pb.LookupRequest) and 0 < len(envelope.question) <= 4096 and not envelope.signatures
 
 
 def _check_target(question: Question, me: ProviderId) -> None:

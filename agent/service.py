@@ -121,6 +121,7 @@ class Desk:
         self._records = records
         self.clock = clock
         self._neighbours = terms.trunks.neighbours()
+        self._indexed, self._expected = Coverage(()), expected_coverage(Coverage(()), terms.sources)
 
     def consult(self, question: Question) -> Consultation:
         """Answer one question."""
@@ -133,7 +134,7 @@ class Desk:
         reasons = [refusal(question, self.terms, self._neighbours, now) for question in questions]
         admitted = [question for question, reason in zip(questions, reasons, strict=True) if reason is None]
         # Coverage first: what is indexed between the two reads must not make an absence look covered.
-        coverage = expected_coverage(self._records.coverage(), self.terms.sources) if admitted else Coverage(())
+        coverage = self._coverage() if admitted else Coverage(())
         found = iter(self._search(admitted))
         return [
             self._decide(question, next(found), coverage, now)
@@ -141,6 +142,12 @@ class Desk:
             else Consultation(question, Answer(self.terms.me, Outcome.REFUSED, refusal=reason))
             for question, reason in zip(questions, reasons, strict=True)
         ]
+
+    def _coverage(self) -> Coverage:
+        indexed = self._records.coverage()
+        if indexed is not self._indexed:
+            self._indexed, self._expected = indexed, expected_coverage(indexed, self.terms.sources)
+        return self._expected
 
     def _search(self, questions: Sequence[Question]) -> Sequence[Sequence[Leg]]:
         if len(questions) == 1:

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Final
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from coordinator.ports import (
     AgentError,
@@ -29,7 +29,7 @@ from coordinator.ports import (
     UnreachableError,
 )
 from hopback.v1 import lookup_pb2 as pb
-from protos.codec import ContractError, check, decode_answer, digest, encode_answer
+from protos.codec import ContractError, check, decode_answer, digest, encode_answer, exact_answer, parse
 from protos.codec_batch import decode_answers, encode_questions
 from protos.errors import printable, read_fault
 from protos.tls import TlsFiles, channel_credentials, provider_channel_options
@@ -99,16 +99,13 @@ class GrpcAgents:
         line = await self._line(provider)
         request = pb.LookupRequest(question=exact)
         received = await self._call(line.lookup, request, provider, timeout)
-        response = pb.LookupResponse()
+        got = received
         try:
-            response.ParseFromString(received)
-            check(response)
-            answer = decode_answer(response.answer, question_sha256=digest(exact), expected=question.target)
-        except DecodeError:
-            raise BadAnswerError("not a LookupResponse: the bytes don't parse as protobuf", received) from None
+            got = exact_answer(received)
+            answer = decode_answer(got, question_sha256=digest(exact), expected=question.target)
         except ContractError as error:
-            raise BadAnswerError(printable(str(error)), response.answer or received) from None
-        return Reply(answer, response.answer)
+            raise BadAnswerError(printable(str(error)), got) from None
+        return Reply(answer, got)
 
     async def ask_many(
         self, provider: Provider, asked: Sequence[tuple[Question, bytes]], timeout: timedelta
@@ -125,11 +122,8 @@ class GrpcAgents:
         received = await self._call(line.lookup_batch, pb.LookupBatchRequest(batch=sent), provider, timeout)
         response = pb.LookupBatchResponse()
         try:
-            response.ParseFromString(received)
-            check(response)
+            check(parse(response, received))
             answers = decode_answers(response.batch, batch_sha256=sha256, expected=provider.id, count=len(asked))
-        except DecodeError:
-            raise BadAnswerError("not a LookupBatchResponse: the bytes don't parse as protobuf", received) from None
         except ContractError as error:
             raise BadAnswerError(printable(str(error)), response.batch or received) from None
         batch = Exchange(provider.id, sha256, sent, response.batch)

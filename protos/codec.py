@@ -2,12 +2,18 @@
 
 What comes from outside is either a value of `protos.types` or a `ContractError` with a machine-readable reason, never
 anything else. Questions and answers are bound by the SHA-256 digest of the question's exact bytes.
+
+The rules stand in the schema, and protovalidate says which one a message breaks. Most break none, and the values that
+are built from a message anyway take nothing that the rules forbid (a test holds them to that); so the rules' engine is
+asked only about messages of which no value can be built.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 import protovalidate
@@ -16,10 +22,18 @@ from google.protobuf.message import DecodeError, Message
 from hopback.v1 import lookup_pb2 as pb
 from protos.e164 import parse_e164
 from protos.identity import ProviderId, parse_provider_id
-from protos.types import Answer, ErrorReason, Handover, Outcome, Question, RefusalReason
+from protos.types import WINDOW_CAP, Answer, ErrorReason, Handover, Outcome, Question, RefusalReason
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_LAST_MS = 253402300799999
+"""The last millisecond of the year 9999."""
+_WIDEST_S = WINDOW_CAP // timedelta(seconds=1)
+_WIDEST_MS = WINDOW_CAP // _MS
+_LARGEST_SINGLE = 4096
+
+M = TypeVar("M", bound=Message)
 
 
 class ContractError(ValueError):
@@ -65,14 +79,64 @@ def check(message: Message) -> None:
         raise ContractError(ErrorReason.INVALID_FIELD, f"invalid field: {rules}", fields) from None
 
 
-def _parse(message: Message, data: bytes) -> None:
+def parse(message: M, data: bytes) -> M:
+    """Fill `message` from bytes; its rules are not checked yet.
+
+    Raises:
+        ContractError: MALFORMED.
+    """
     try:
         message.ParseFromString(data)
     except DecodeError:
         raise ContractError(
             ErrorReason.MALFORMED, f"not a {message.DESCRIPTOR.name}: the bytes don't parse as protobuf"
         ) from None
-    check(message)
+    return message
+
+
+def exact_question(envelope: bytes) -> bytes:
+    """The exact bytes of the question in a serialised LookupRequest.
+
+    Raises:
+        ContractError: MALFORMED or INVALID_FIELD.
+    """
+    message = parse(pb.LookupRequest(), envelope)
+    if message.signatures or not 0 < len(message.question) <= _LARGEST_SINGLE:
+        check(message)
+    return message.question
+
+
+def exact_answer(envelope: bytes) -> bytes:
+    """The exact bytes of the answer in a serialised LookupResponse.
+
+    Raises:
+        ContractError: MALFORMED or INVALID_FIELD.
+    """
+    message = parse(pb.LookupResponse(), envelope)
+    if message.signatures or not 0 < len(message.answer) <= _LARGEST_SINGLE:
+        check(message)
+    return message.answer
+
+
+def _broken(message: Message, error: ValueError) -> ContractError:
+    """What to say of a message of which no value can be built: the rules that it breaks, else what the value said."""
+    try:
+        check(message)
+    except ContractError as by_rule:
+        return by_rule
+    return ContractError(ErrorReason.INVALID_FIELD, str(error), ("outcome",))
+
+
+def _uuid(text: str) -> UUID:
+    if _UUID.fullmatch(text) is None:  # UUID() takes other forms too
+        raise ValueError("not a UUID in its canonical form")
+    return UUID(text)
+
+
+def _within(value: int, least: int, most: int) -> int:
+    if not least <= value <= most:
+        raise ValueError("out of range")
+    return value
 
 
 def encode_question(question: Question) -> bytes:
@@ -95,18 +159,20 @@ def decode_question(data: bytes) -> Question:
     Raises:
         ContractError: MALFORMED or INVALID_FIELD.
     """
-    message = pb.Question()
-    _parse(message, data)
-    return Question(
-        question_id=UUID(message.question_id),
-        target=parse_provider_id(message.target),
-        called=parse_e164(message.called_number),
-        at=from_unix_ms(message.at_unix_ms),
-        window=message.window_ms * _MS,
-        named_by=parse_provider_id(message.named_by) if message.named_by else None,
-        calling=parse_e164(message.calling_number) if message.calling_number else None,
-        deadline=from_unix_ms(min(message.deadline_unix_ms, 253402300799999)),
-    )
+    message = parse(pb.Question(), data)
+    try:
+        return Question(
+            question_id=_uuid(message.question_id),
+            target=parse_provider_id(message.target),
+            called=parse_e164(message.called_number),
+            at=from_unix_ms(_within(message.at_unix_ms, 1, _LAST_MS)),
+            window=_within(message.window_ms, 1, _WIDEST_MS) * _MS,
+            named_by=parse_provider_id(message.named_by) if message.named_by else None,
+            calling=parse_e164(message.calling_number) if message.calling_number else None,
+            deadline=from_unix_ms(min(_within(message.deadline_unix_ms, 1, 2**63), _LAST_MS)),
+        )
+    except ValueError as error:
+        raise _broken(message, error) from None
 
 
 def encode_answer(answer: Answer, question_sha256: bytes) -> bytes:
@@ -130,9 +196,9 @@ def decode_answer(data: bytes, *, question_sha256: bytes, expected: ProviderId) 
     Raises:
         ContractError: MALFORMED, INVALID_FIELD, or WRONG_TARGET (it answers another question, or for another provider).
     """
-    message = pb.Answer()
-    _parse(message, data)
+    message = parse(pb.Answer(), data)
     if message.question_sha256 != question_sha256 or message.provider != expected:
+        check(message)
         raise ContractError(ErrorReason.WRONG_TARGET, "the answer belongs to another question or another provider")
     try:
         return Answer(
@@ -140,10 +206,10 @@ def decode_answer(data: bytes, *, question_sha256: bytes, expected: ProviderId) 
             outcome=Outcome(message.outcome),
             upstream=parse_provider_id(message.upstream) if message.upstream else None,
             ask_called=parse_e164(message.ask_called_number) if message.ask_called_number else None,
-            time_correction=timedelta(seconds=message.time_correction_s),
+            time_correction=timedelta(seconds=_within(message.time_correction_s, -_WIDEST_S, _WIDEST_S)),
             handover=Handover(message.handover),
             retry_after=timedelta(seconds=message.retry_after_s),
             refusal=RefusalReason(message.refusal),
         )
     except ValueError as error:
-        raise ContractError(ErrorReason.INVALID_FIELD, str(error), ("outcome",)) from None
+        raise _broken(message, error) from None

@@ -16,10 +16,10 @@ from enum import Enum
 from typing import TypeVar
 from uuid import UUID
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from hopback.v1 import lookup_pb2 as pb
-from protos.codec import ContractError, check, from_unix_ms, unix_ms
+from protos.codec import ContractError, check, from_unix_ms, parse, unix_ms
 from protos.e164 import E164, from_int, to_int
 from protos.identity import ProviderId, parse_provider_id
 from protos.types import WINDOW_CAP, Answer, ErrorReason, Handover, Outcome, Question, RefusalReason
@@ -77,7 +77,7 @@ def decode_questions(data: bytes) -> list[Question]:
         ContractError: MALFORMED, INVALID_FIELD or BATCH_COLUMNS.
     """
     message = pb.QuestionBatch()
-    _parse(message, data)
+    check(parse(message, data))
     count = len(message.called_numbers)
     if len(message.question_ids) != _ID * count:
         raise ContractError(
@@ -140,7 +140,7 @@ def decode_answers(data: bytes, *, batch_sha256: bytes, expected: ProviderId, co
         ContractError: MALFORMED, INVALID_FIELD, BATCH_COLUMNS (also when the count differs), or WRONG_TARGET.
     """
     message = pb.AnswerBatch()
-    _parse(message, data)
+    check(parse(message, data))
     if message.batch_sha256 != batch_sha256 or message.provider != expected:
         raise ContractError(ErrorReason.WRONG_TARGET, "the answers belong to another batch or another provider")
     columns = ("outcomes", "upstreams", "ask_called_numbers", "time_corrections_s", "handovers")
@@ -182,16 +182,6 @@ class _Directory:
     @property
     def names(self) -> list[str]:
         return list(self._indices)
-
-
-def _parse(message: Message, data: bytes) -> None:
-    try:
-        message.ParseFromString(data)
-    except DecodeError:
-        raise ContractError(
-            ErrorReason.MALFORMED, f"not a {message.DESCRIPTOR.name}: the bytes don't parse as protobuf"
-        ) from None
-    check(message)
 
 
 def _same_length(message: Message, count: int, columns: tuple[str, ...]) -> None:
