@@ -118,7 +118,7 @@ def test_a_field_that_breaks_its_rule_is_named_and_its_value_is_not(field: str, 
     assert refused.value.reason is ErrorReason.INVALID_FIELD
     assert refused.value.fields == (field,)
     if isinstance(value, str):
-        assert value.strip() not in str(refused.value).replace("value is empty", "")
+        assert len(value) < 2 or value.strip() not in str(refused.value)
 
 
 _text = st.one_of(
