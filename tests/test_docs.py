@@ -1,0 +1,84 @@
+"""The documents say what the code does: commands, formats, outcomes, links. To change one alone is red."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from agent.cli import main as agent_cli
+from cdr_adapters.cli import main as cdr_cli
+from cdr_adapters.registry import BUILT_IN, adapter
+from coordinator.chain import Status
+from coordinator.cli import main as coordinator_cli
+from hopback.v1 import lookup_pb2 as pb
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def commands(group: click.Command, *path: str) -> list[str]:
+    """Every command of a command line, as a person types it."""
+    if isinstance(group, click.Group):
+        return [line for name, sub in group.commands.items() for line in commands(sub, *path, name)]
+    return [" ".join(path)]
+
+
+def test_the_readme_starts_with_the_two_commands() -> None:
+    block = re.search(r"```console\n(.*?)```", text("README.md"), re.S)
+    assert block is not None
+    assert [line.split("#")[0].strip() for line in block[1].splitlines()] == ["make demo", "make test"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_inside_the_repository_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("page", "typed"),
+    [
+        *(("docs/provider-guide.md", c) for c in commands(agent_cli, "hopback-agent")),
+        *(("docs/coordinator-guide.md", c) for c in commands(coordinator_cli, "hopback-coordinator")),
+        *(("docs/adapters.md", c) for c in commands(cdr_cli, "hopback-cdr")),
+    ],
+)
+def test_every_command_stands_in_the_guide_of_those_who_type_it(page: str, typed: str) -> None:
+    assert typed in text(page)
+
+
+@pytest.mark.parametrize("enum", [pb.Outcome, pb.Handover, pb.RefusalReason, pb.ErrorReason])
+def test_the_protocol_page_names_every_value_that_travels(enum: type) -> None:
+    names = [name for name in enum.keys() if not name.endswith("_UNSPECIFIED")]  # type: ignore[attr-defined]  # noqa: SIM118
+    assert [name for name in names if name not in text("docs/protocol.md")] == []
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_coordinators_guide_explains_every_status(status: Status) -> None:
+    assert status.value in text("docs/coordinator-guide.md").lower().replace(" ", "_")
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_adapters_page_states_every_formats_grade(name: str) -> None:
+    row = re.search(rf"^\| `{name}` \|.*$", text("docs/adapters.md"), re.M)
+    assert row is not None
+    assert adapter(name).grade.value in row[0]
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", text("Makefile"), re.M))
+    assert set(re.findall(r"`?make ([a-z]+)", text("README.md"))) <= targets
+
+
+def test_the_threat_model_names_only_tests_that_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+(?:\.py)?)/?`", text("docs/threat-model.md"))
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
