@@ -53,7 +53,7 @@ class Steps:
                 "new_changed_at": change.at,
             },
         )
-        if advanced.rowcount != 1:
+        if advanced != 1:
             return False
         if change.batch is not None:
             _keep_batch(connection, change.batch)
