@@ -53,7 +53,7 @@ bench: $(STAMP)  ## ratios against named peers in the same run; OUT=file.json ON
 	@$(BIN)/python -m benchmarks $(if $(OUT),--out $(OUT)) $(if $(ONLY),--only $(ONLY))
 
 accuracy: $(STAMP) tshark  ## trace every call of a lab with known truth; LAB=dir CONFIG=dir OUT=file.json
-	@$(BIN)/python -m deploy.lab.accuracy --lab $(LAB) $(if $(CONFIG),--config $(CONFIG)) $(if $(OUT),--out $(OUT))
+	@$(BIN)/python -m deploy.lab.accuracy --lab $(LAB) $(if $(CONFIG),--config $(CONFIG)) $(if $(OUT),--out $(OUT)) $(if $(JSON),--json)
 
 nightly: $(STAMP) tshark  ## the long sweeps
 	@$(BIN)/python -m pytest -q -m nightly
