@@ -11,11 +11,12 @@ import pytest
 from cdr_adapters.raw import Head
 from cdr_adapters.registry import adapter
 from cdr_adapters.sip_capture_files import read_head
+from tests.shared import needs_samples
 
 SAMPLES = Path(__file__).parents[2] / "../shared/samples/sip_pcap"
 
 pytestmark = [
-    pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"the samples are not at {SAMPLES}"),
+    needs_samples,
     pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed"),
 ]
 

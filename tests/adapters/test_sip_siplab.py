@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from cdr_adapters.registry import adapter
+from tests.shared import needs_siplab
 
 LAB = Path(__file__).parents[2] / "../shared/siplab"
 
 pytestmark = [
-    pytest.mark.skipif(not LAB.is_dir(), reason=f"the lab of real calls is not at {LAB}"),
+    needs_siplab,
     pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed"),
 ]
 

@@ -21,9 +21,10 @@ from cdr_adapters.identify import identify
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.read import read_source
 from cdr_adapters.schema import CALLS
+from tests.shared import needs_siplab
 
 LAB = Path(__file__).parents[2] / "../shared/siplab"
-pytestmark = pytest.mark.skipif(not LAB.is_dir(), reason=f"the recorded calls are not there: {LAB}")
+pytestmark = needs_siplab
 
 JULIAN = {"format": "julian", "shift": "0.5s", "resolution": "1s"}
 ALDER = {
