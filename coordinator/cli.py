@@ -90,7 +90,7 @@ def init(directory: Path, name: str) -> None:
     """Make a coordinator in DIRECTORY: configuration, database, and a lab authority for trying it out."""
     from coordinator.config import FILE_NAME, TEMPLATE
     from coordinator.lab_ca import LabAuthority, LabAuthorityError
-    from coordinator.store.engine import StoreError, migrate, open_engine
+    from coordinator.store.engine import StoreError, engine_for, migrate
     from protos.identity import InvalidIdentityError, parse_provider_id
 
     try:
@@ -104,9 +104,8 @@ def init(directory: Path, name: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         authority = LabAuthority.create(directory / "ca")
         authority.issue_coordinator(name, directory)
-        engine = open_engine(f"sqlite:///{(directory / 'coordinator.db').resolve()}")
-        migrate(engine)
-        engine.dispose()
+        with engine_for(f"sqlite:///{(directory / 'coordinator.db').resolve()}") as engine:
+            migrate(engine)
         file.write_text(TEMPLATE.format(name=name), encoding="utf-8")
     except (OSError, LabAuthorityError, StoreError) as error:
         raise Misconfigured(str(error)) from None
@@ -150,14 +149,13 @@ def lab_cert(provider: str, out: Path | None, config_path: Path) -> None:
 @config_option
 def migrate(config_path: Path) -> None:
     """Bring the database to this version's tables; nothing is lost, and a second time does nothing."""
-    from coordinator.store.engine import StoreError, open_engine
+    from coordinator.store.engine import StoreError, engine_for
     from coordinator.store.engine import migrate as run
 
     loaded = _loaded(config_path)
     try:
-        engine = open_engine(loaded.store_url)
-        run(engine)
-        engine.dispose()
+        with engine_for(loaded.store_url) as engine:
+            run(engine)
     except StoreError as error:
         raise Misconfigured(f"{loaded.file}: store.url: {error}") from None
     click.echo("The database is up to date.")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from coordinator.chain import Traceback
 from coordinator.config import ConfigError, LoadedConfig
 from coordinator.ports import Kept, Registry, Watcher
-from coordinator.store.engine import StoreError, open_engine, require_current
+from coordinator.store.engine import StoreError, engine_for, require_current
 from coordinator.store.sql_store import SqlStore, opened
 from protos.identity import coordinator_uri
 
@@ -42,13 +42,13 @@ def open_store(loaded: LoadedConfig) -> Iterator[SqlStore]:
     Raises:
         ConfigError: there is no such database, or its tables are not this version's.
     """
-    try:
-        engine = open_engine(loaded.store_url)
-        require_current(engine)
-    except StoreError as error:
-        raise ConfigError(loaded.file, [f"store.url: {error}"]) from None
-    with opened(engine) as store:
-        yield store
+    with ExitStack() as stack:
+        try:
+            engine = stack.enter_context(engine_for(loaded.store_url))
+            require_current(engine)
+        except StoreError as error:
+            raise ConfigError(loaded.file, [f"store.url: {error}"]) from None
+        yield stack.enter_context(opened(engine))
 
 
 def tls_files(loaded: LoadedConfig, now: datetime) -> TlsFiles:

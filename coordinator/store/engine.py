@@ -7,6 +7,8 @@ A database of an older version is refused until it is migrated, one of a newer v
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,20 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin)
     return engine
+
+
+@contextmanager
+def engine_for(url: str) -> Iterator[Engine]:
+    """`open_engine` for the length of a block; its connections are closed at the end.
+
+    Raises:
+        StoreError: see `open_engine`.
+    """
+    engine = open_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def _set_up_sqlite(connection: Any, record: object) -> None:

@@ -15,6 +15,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,7 @@ def _holds_calls(table: Table) -> bool:
 
 
 def _sqlite_tables(path: Path) -> Iterator[Table]:
-    with sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True) as db:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as db:
         for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"):
             cursor = db.execute(f'SELECT * FROM "{name}"')  # noqa: S608 - the name comes from the database itself
             columns = tuple(str(column[0]) for column in cursor.description)

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, exc, insert, select, text
 from coordinator.chain import Status
 from coordinator.driver import Driver
 from coordinator.ports import Change, Exchange, Kept, Provider, StaleTracebackError, UnreachableError
-from coordinator.store.engine import HEAD, MIGRATIONS, StoreError, migrate, open_engine, require_current
+from coordinator.store.engine import HEAD, MIGRATIONS, StoreError, engine_for, migrate, open_engine, require_current
 from coordinator.store.models import Base, BatchRow, HopRow, TracebackRow
 from coordinator.store.sql_store import SqlStore, opened
 from coordinator.traceback import Answered, Started, advance
@@ -304,8 +304,8 @@ class TestMigrations:
             assert len(store.recent(5)) == 1
 
     def test_are_asked_for_when_the_database_is_empty(self, tmp_path: Path) -> None:
-        with pytest.raises(StoreError, match="init"):
-            require_current(open_engine(f"sqlite:///{tmp_path / 'new.db'}"))
+        with engine_for(f"sqlite:///{tmp_path / 'new.db'}") as empty, pytest.raises(StoreError, match="init"):
+            require_current(empty)
 
     @pytest.mark.parametrize(("version", "says"), [("0000", "migrate"), ("9999", "newer")])
     def test_of_another_version_are_refused(self, engine: Engine, version: str, says: str) -> None:
@@ -324,8 +324,8 @@ class TestMigrations:
 
     def test_refuse_a_file_that_is_no_database(self, tmp_path: Path) -> None:
         (tmp_path / "x.db").write_bytes(b"certainly no database" * 100)
-        with pytest.raises(StoreError, match="can't be read"):
-            migrate(open_engine(f"sqlite:///{tmp_path / 'x.db'}"))
+        with engine_for(f"sqlite:///{tmp_path / 'x.db'}") as none, pytest.raises(StoreError, match="can't be read"):
+            migrate(none)
 
 
 @pytest.mark.parametrize("url", ["", "coordinator.db", "oracle-of-delphi://x"])
