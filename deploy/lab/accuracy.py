@@ -136,8 +136,13 @@ def build(
     provider's directory in the lab, else from the lab.
 
     Raises:
-        LabError: the lab has no topology, or a store that can't be mapped and no hand-written configuration for it.
+        LabError: the lab has no topology, or a store that can't be mapped and no hand-written configuration for it; or
+            a hand-written one is no TOML, or of no provider of the lab.
     """
+    names = {provider["name"] for provider in topology(lab)}
+    for file in sorted(handwritten.glob("*.toml")) if handwritten is not None else ():
+        if file.stem not in names:
+            raise LabError(f"{file}: the lab has no provider {file.stem}; there are: {', '.join(sorted(names))}")
     authority = LabAuthority.open(_coordinator_home(work) / "ca")
     configs: dict[str, Path] = {}
     for provider in topology(lab):
@@ -168,13 +173,17 @@ def build(
 
 
 def _handwritten(file: Path, lab: Path, name: str) -> dict[str, Any]:
-    tables = {
-        key: value for key, value in tomllib.loads(file.read_text()).items() if key in ("sources", "trunks", "match")
-    }
+    try:
+        written = tomllib.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise LabError(f"{file} is no TOML: {error}") from None
+    tables = {key: value for key, value in written.items() if key in ("sources", "trunks", "match")}
     for source in tables.get("sources", ()):
-        bases = (file.parent, lab / name, lab)
-        found = (base / source["path"] for base in bases if list(base.glob(str(source["path"]))))
-        source["path"] = str(next(found, lab / name / source["path"]).resolve())
+        path = str(source.get("path", ""))
+        if path and not Path(path).is_absolute():
+            bases = (file.parent, lab / name, lab)
+            found = (base / path for base in bases if any(base.glob(path)))
+            source["path"] = str(next(found, lab / name / path).resolve())
     return tables
 
 
@@ -219,8 +228,9 @@ def _trace_all(
     logs = {
         name: DecisionLog(work / "agents" / name) for name in {h["provider"] for t in tracebacks for h in t["hops"]}
     }
+    customers = _customers(truths)
     return [
-        (_scored(truth, traceback, logs), sum(hop["took_ms"] or 0.0 for hop in traceback["hops"]))
+        (_scored(truth, traceback, logs, customers), sum(hop["took_ms"] or 0.0 for hop in traceback["hops"]))
         for truth, traceback in zip(truths, tracebacks, strict=True)
     ]
 
@@ -247,19 +257,31 @@ class DecisionLog:
         noted = self._noted.get(hop["question_id"], {})
         refs = {row["call_ref"] for call in noted.get("calls", ()) if call["taken"] for row in call["records"]}
         true_ref = f"{int(self._keys.call_refs([call_id])[0]):016x}"
+        instances = frozenset(call_id if ref == true_ref else str(ref) for ref in refs if ref is not None)
         return SeenHop(
             provider=hop["provider"],
             outcome=(hop["outcome"] or "none").lower(),
             upstream=hop["upstream"],
             upstream_party=noted.get("came_from"),
-            instances=frozenset(call_id if ref == true_ref else str(ref) for ref in refs),
+            instances=None if refs == {None} else instances,
         )
 
 
-def _scored(truth: Mapping[str, Any], traceback: Mapping[str, Any], logs: Mapping[str, DecisionLog]) -> Scored:
+def _customers(truths: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """The customers by the names that the lab gives them, as parties of a trunk map."""
+    hops = (hop for truth in truths for hop in truth["hops"])
+    return frozenset(f"customer:{hop['upstream']}" for hop in hops if hop["upstream_kind"] == "customer")
+
+
+def _scored(
+    truth: Mapping[str, Any],
+    traceback: Mapping[str, Any],
+    logs: Mapping[str, DecisionLog],
+    customers: frozenset[str],
+) -> Scored:
     call_id = truth["sip_call_id_at_origin"]
     hops = [logs[hop["provider"]].seen(hop, call_id) for hop in traceback["hops"]]
-    return score(true_call(truth), traceback["status"], hops)
+    return score(true_call(truth), traceback["status"], hops, customers)
 
 
 def _report(results: Mapping[str, Results]) -> dict[str, Any]:
@@ -304,6 +326,8 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
     for name, counts in report["by_special"].items():
         special.add_row(name, *(str(counts[key]) for key in ("calls", "right", "wrong", "incomplete")))
     console.print(special)
+    if alone := report["by_answer_alone"]:
+        console.print(f"{alone} hops were judged by the answer alone: the records bear no call ids.")
     for name, figures in report["ways"].items():
         for miss in figures["misses"]:
             if miss["verdict"] == Verdict.WRONG.value:

@@ -66,6 +66,24 @@ class TestConfigurations:
         for leak in ("src_domain", "via", "record_route", "User-Name", "sip_trace"):
             assert leak not in used
 
+    def test_a_handwritten_one_takes_the_place_of_the_built_one_wherever_its_files_lie(self, tmp_path: Path) -> None:
+        text = (HANDWRITTEN / "birch.toml").read_text()
+        exact = (SIPLAB / "birch" / "birch_acc.csv").resolve()
+        for name, path in (("near", "birch_acc.csv"), ("exact", str(exact))):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "birch.toml").write_text(text.replace("birch_acc.csv", path))
+            config = build(SIPLAB, tmp_path / f"work-{name}", tmp_path / name)["birch"].read_text()
+            assert f'path = "{exact}"' in config
+
+    def test_a_handwritten_one_of_no_provider_or_of_no_toml_is_refused_by_name(self, tmp_path: Path) -> None:
+        stray = tmp_path / "brich.toml"
+        stray.write_text("")
+        with pytest.raises(LabError, match=r"brich\.toml: the lab has no provider brich; there are: alder, birch"):
+            build(SIPLAB, tmp_path / "work", tmp_path)
+        stray.rename(tmp_path / "birch.toml").write_text("[[sources]\n")
+        with pytest.raises(LabError, match=r"birch\.toml is no TOML"):
+            build(SIPLAB, tmp_path / "work", tmp_path)
+
     def test_a_store_that_can_not_be_mapped_gives_way_to_the_capture(self, tmp_path: Path) -> None:
         shutil.copytree(SIPLAB / "pcap", tmp_path / "pcap")
         (tmp_path / "birch").mkdir()

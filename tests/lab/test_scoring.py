@@ -38,6 +38,23 @@ def test_the_wrong_customer_of_the_right_provider_is_wrong() -> None:
     assert scored.verdict is Verdict.WRONG
 
 
+def test_a_customer_whom_the_lab_knows_by_another_name_is_judged_by_the_call_s_own_record() -> None:
+    known = {"customer:cA1", "customer:cA9"}
+    renamed = replace(LAST, upstream_party="customer:account-7011")
+    assert score(TRUTH, "origin_found", [FIRST, renamed], known).verdict is Verdict.RIGHT
+    another = replace(renamed, instances=frozenset({"id-2"}))
+    assert score(TRUTH, "origin_found", [FIRST, another], known).verdict is Verdict.WRONG
+    assert score(TRUTH, "origin_found", [FIRST, replace(LAST, upstream_party="customer:cA9")], known).wrong_hops == 1
+
+
+def test_records_without_call_ids_are_judged_by_the_answer_and_counted_as_such() -> None:
+    blind = replace(FIRST, instances=None)
+    right = score(TRUTH, "origin_found", [blind, LAST])
+    assert (right.verdict, right.by_answer_alone) == (Verdict.RIGHT, 1)
+    assert score(TRUTH, "origin_found", [replace(blind, upstream="cedar"), LAST]).verdict is Verdict.WRONG
+    assert summary([right])["by_answer_alone"] == 1
+
+
 def test_calls_that_can_not_be_told_apart_are_right_when_the_true_one_is_among_them() -> None:
     both = replace(FIRST, instances=frozenset({"id-1", "id-2"}))
     assert score(TRUTH, "origin_found", [both, LAST]).verdict is Verdict.RIGHT
