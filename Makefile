@@ -28,8 +28,8 @@ setup: $(STAMP)  ## create .venv with everything for development
 tshark:
 	@command -v tshark >/dev/null || deploy/apt-install tshark
 
-demo: $(STAMP)  ## trace robocalls through a lab of agents, from files to origin
-	@$(BIN)/python -m deploy.lab demo
+demo: $(STAMP)  ## trace robocalls through a lab of agents, from files to origin; KEEP=dir leaves the lab there
+	@$(BIN)/python -m deploy.lab demo $(if $(KEEP),--keep $(KEEP))
 
 test: $(STAMP) tshark  ## run the tests
 	@$(BIN)/python -m pytest -q

@@ -12,8 +12,6 @@ from rich.console import Console
 
 from deploy.lab.ingredients import ALL, Ingredient, UnknownIngredientError, parse_ingredient
 
-FIRST_PORT = 7600
-
 
 def _console() -> Console:
     """A terminal as wide as it is, up to what reads well; anything else gets plain lines."""
@@ -48,6 +46,11 @@ _now = click.option(
 )
 
 
+def _must_be_empty(directory: Path) -> None:
+    if directory.exists() and any(directory.iterdir()):
+        raise click.UsageError(f"{directory} is not empty: a lab gets a directory of its own")
+
+
 def _present(now: datetime | None) -> datetime:
     return now.replace(tzinfo=UTC) if now is not None else datetime.now(UTC)
 
@@ -79,6 +82,8 @@ def demo(keep: Path | None, seed: int) -> None:
     from deploy.lab import demo as demonstration
     from deploy.lab.fleet import FleetError
 
+    if keep is not None:
+        _must_be_empty(keep)
     try:
         sys.exit(demonstration.main(_console(), keep, seed))
     except KeyboardInterrupt:
@@ -114,15 +119,14 @@ def generate(
     from deploy.lab.planner import generate as plan
     from deploy.lab.roster import build as build_industry
 
-    if out.exists() and any(out.iterdir()):
-        raise click.UsageError(f"{out} is not empty: a lab gets a directory of its own")
+    _must_be_empty(out)
     industry = build_industry(seed, _present(now), _chosen(without, only))
     try:
         run([*command("hopback-coordinator"), "init", str(out / "coordinator")])
     except FleetError as error:
         raise click.ClickException(str(error)) from None
     authority = LabAuthority.open(out / "coordinator" / "ca")
-    lab = build.write(out, industry, plan(industry, calls), authority=authority, port=FIRST_PORT)
+    lab = build.write(out, industry, plan(industry, calls), authority=authority, port=build.FIRST_PORT)
     rows = sum(len(source.expected) for own in lab.sources.values() for source in own)
     click.echo(f"""\
 {out}: {len(lab.truths):,} calls, {rows:,} records at {len(lab.sources)} providers. Next:

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,6 +35,9 @@ from deploy.lab.traffic import Traffic
 from deploy.lab.truth import Truth
 
 COORDINATOR = "hopback://coordinator/lab"
+
+FIRST_PORT = 7600
+"""Of a lab that people start themselves."""
 
 SETTLED = MAX_SETUP + timedelta(minutes=3)
 """A late provider's files hold every call set up this long before their last row: no call of the lab lasts longer."""
@@ -200,6 +205,7 @@ def _start_script(lab: Lab) -> None:
         "#!/usr/bin/env bash",
         "# Indexes every provider's records, fills the coordinator's registry, runs all agents until Ctrl-C.",
         'set -euo pipefail; cd "$(dirname "$0")"; trap \'kill $(jobs -p) 2>/dev/null; wait\' EXIT',
+        f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
     ]
     for name in lab.configs:
         stated = f"--complete-from {lab.complete_from(name):%Y-%m-%dT%H:%M:%SZ}"

@@ -62,7 +62,7 @@ def main(console: Console, keep: Path | None = None, seed: int = SEED) -> int:
     with _interruptible(), _workplace(keep) as work:
         narration.opening(console)
         with console.status("Inventing an industry, its calls and its call records …"):
-            lab, coordinator = _set_up(work, seed)
+            lab, coordinator = _set_up(work, seed, None if keep is None else build.FIRST_PORT)
         narration.industry(console, lab)
         fleet = Fleet(lab.configs)
         records: dict[str, int] = {}
@@ -110,13 +110,16 @@ def _workplace(keep: Path | None) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _set_up(work: Path, seed: int) -> tuple[Lab, Path]:
-    """The lab on disk, and the configuration of a coordinator whose lab authority issued the certificates."""
+def _set_up(work: Path, seed: int, port: int | None) -> tuple[Lab, Path]:
+    """The lab on disk, and the configuration of a coordinator whose lab authority issued the certificates.
+
+    A lab that is kept has fixed ports, so that `start` in it and the coordinator's registry go on agreeing.
+    """
     home = work / "coordinator"
     run([*command("hopback-coordinator"), "init", str(home)])
     industry = build_industry(seed, datetime.now(UTC), ALL - {Ingredient.LATE_RECORDS}, SMALL)
     authority = LabAuthority.open(home / "ca")
-    lab = build.write(work / "lab", industry, generate(industry, CALLS), authority=authority, explain=True)
+    lab = build.write(work, industry, generate(industry, CALLS), authority=authority, port=port, explain=True)
     return lab, home / "coordinator.toml"
 
 

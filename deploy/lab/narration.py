@@ -226,9 +226,15 @@ def closing(console: Console, told: Sequence[Told], seconds: float, kept: Path |
     line = Text("  ").append(f"{right} of {len(told)} tracebacks ended as they should", style=style)
     console.print(line.append(f", in {seconds:.0f} s from nothing. All agents have been stopped."))
     if kept is None:
-        _say(console, "Keep the lab to play with it:  python -m deploy.lab demo --keep DIR", style="dim")
+        _say(console, "Keep the lab to play with it:  make demo KEEP=DIR", style="dim")
     else:
-        _say(console, f"The lab is in {kept}: agents in lab/agents, the coordinator in coordinator.", style="dim")
+        _say(
+            console,
+            f"The lab is in {kept}. Start its agents again with the script `start` in there, then:",
+            style="dim",
+        )
+        example = f"hopback-coordinator list --config {kept}/coordinator/coordinator.toml"
+        console.print(Text(f"  {example}", style="dim"), soft_wrap=True)
 
 
 def _say(console: Console, text: str, style: str = "") -> None:
