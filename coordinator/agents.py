@@ -190,6 +190,8 @@ def _no_connection(provider: Provider, details: str) -> str:
         return f"whoever listens at {provider.endpoint} shows another party's certificate, not that of {provider.id}"
     if "CERTIFICATE_VERIFY_FAILED" in details:
         return f"the certificate shown at {provider.endpoint} is of no root that this coordinator trusts, or expired"
+    if "WRONG_VERSION_NUMBER" in details:
+        return f"whoever listens at {provider.endpoint} does not speak TLS: is it the port of {provider.id}'s agent?"
     if details.endswith("Socket closed"):
         return f"{provider.endpoint} closed the connection: does the agent trust the root of this coordinator?"
     reason = _ADDRESS_REPEATED.sub("", details)

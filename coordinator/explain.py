@@ -223,7 +223,8 @@ def _non_responsive(traceback: Traceback) -> _Words:
     hop = _last(traceback)
     return (
         f"{hop.provider} did not answer after {hop.failures} attempts ({hop.detail or _how(hop)}).",
-        f"Tell {hop.provider} that its agent is not answering; later, {_command(traceback, 'retry')}.",
+        f"Check its endpoint in the registry, and tell {hop.provider} that its agent is not answering; later, "
+        f"{_command(traceback, 'retry')}.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from dataclasses import replace
 from datetime import timedelta
@@ -136,6 +137,17 @@ class TestAnAgentInTrouble:
             endpoint = f"127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(UnreachableError, match=endpoint):
             await agents.ask(Provider(provider("ginkgo"), "Ginkgo", endpoint), QUESTION, EXACT, PATIENT)
+
+    async def test_whose_endpoint_leads_to_something_else_says_so_in_plain_words(self, agents: GrpcAgents) -> None:
+        async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(greet, "127.0.0.1", 0) as web:
+            endpoint = "127.0.0.1:{1}".format(*web.sockets[0].getsockname())
+            with pytest.raises(UnreachableError, match=f"{endpoint} does not speak TLS"):
+                await agents.ask(Provider(provider("ginkgo"), "Ginkgo", endpoint), QUESTION, EXACT, PATIENT)
 
     async def test_that_is_slower_than_the_attempt_times_out(self, agents: GrpcAgents, authority: LabAuthority) -> None:
         with pytest.raises(AttemptTimedOutError, match=r"within 0\.2 s"):
