@@ -54,7 +54,9 @@ def main() -> None:
     hopback-agent lookup /etc/hopback/agent.toml --called +12025550143 --at 2026-11-20T15:00:00Z
     hopback-agent run /etc/hopback/agent.toml
 
-    Shell completion: eval "$(_HOPBACK_AGENT_COMPLETE=bash_source hopback-agent)" (or zsh_source, fish_source).
+    \b
+    Shell completion (or zsh_source, fish_source):
+    eval "$(_HOPBACK_AGENT_COMPLETE=bash_source hopback-agent)"
     """
 
 
@@ -73,7 +75,7 @@ def init(directory: Path, provider: ProviderId) -> None:
 
     config, key = directory / "agent.toml", directory / "root.key"
     if there := [str(path) for path in (config, key) if path.exists()]:
-        raise click.UsageError(f"{' and '.join(there)} exists already: choose another directory, or move it away.")
+        raise click.UsageError(f"There is {' and '.join(there)} already: choose another directory, or move it away.")
     template = files("agent").joinpath("template.toml").read_text("utf-8")
     try:
         directory.mkdir(parents=True, exist_ok=True)

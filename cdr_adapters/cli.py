@@ -31,7 +31,13 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readabl
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="hopback")
 def main() -> None:
-    """Read files of call records as hopback's agents do, and see what comes of it."""
+    """Read files of call records as hopback's agents do, and see what comes of it.
+
+    \b
+    hopback-cdr formats
+    hopback-cdr identify cdr.csv
+    hopback-cdr inspect cdr.csv --mapping switch-1.toml
+    """
 
 
 @main.command()
@@ -73,7 +79,20 @@ def identify(file: Path, as_json: bool) -> None:
 @click.option("--show-numbers", is_flag=True, help="Show telephone numbers in full.")
 @_AS_JSON
 def inspect(file: Path, mapping_file: Path | None, limit: int, show_numbers: bool, as_json: bool) -> None:
-    """Read FILE by its mapping: calls, rejects by reason with their lines, time range, trunks seen."""
+    """Read FILE by its mapping: calls, rejects by reason with their lines, time range, trunks seen.
+
+    \b
+    hopback-cdr inspect capture.pcap.gz
+    hopback-cdr inspect cdr.csv --mapping switch-1.toml
+
+    \b
+    A mapping to begin with:
+        format = "delimited"
+        zone = "America/New_York"
+        [columns]
+        called_in = { column = "dnis" }
+        seizure = { column = "start", format = "%Y-%m-%d %H:%M:%S" }
+    """
     from cdr_adapters.inspection import inspect_batches
     from cdr_adapters.mapping import MappingError
     from cdr_adapters.raw import AdapterError

@@ -72,14 +72,27 @@ config_option = click.option(
     envvar="HOPBACK_COORDINATOR_CONFIG",
     help="The configuration file.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, with numbers in full.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON; numbers stand in it in full.")
 numbers_option = click.option("--show-numbers", is_flag=True, help="Show telephone numbers in full.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="hopback")
 def main() -> None:
-    """Trace illegal robocalls back to where they came from, by asking each provider's agent in turn."""
+    """Trace illegal robocalls back to where they came from, by asking each provider's agent in turn.
+
+    \b
+    hopback-coordinator init lab && cd lab
+    hopback-coordinator registry import providers.csv
+    hopback-coordinator trace --called +12025550143 --at 2026-11-20T18:03:11Z --terminating ginkgo
+    hopback-coordinator import calls.csv
+    hopback-coordinator list
+    hopback-coordinator show 6d2b5e1e
+
+    \b
+    Shell completion (or zsh_source, fish_source):
+    eval "$(_HOPBACK_COORDINATOR_COMPLETE=bash_source hopback-coordinator)"
+    """
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC's own log lines would tear up the display
 
 
@@ -87,7 +100,11 @@ def main() -> None:
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=Path())
 @click.option("--name", default="lab", show_default=True, help="Name in the coordinator's certificate.")
 def init(directory: Path, name: str) -> None:
-    """Make a coordinator in DIRECTORY: configuration, database, and a lab authority for trying it out."""
+    """Make a coordinator in DIRECTORY: configuration, database, and a lab authority for trying it out.
+
+    \b
+    hopback-coordinator init lab
+    """
     from coordinator.config import FILE_NAME, TEMPLATE
     from coordinator.lab_ca import LabAuthority, LabAuthorityError
     from coordinator.store.engine import StoreError, engine_for, migrate
@@ -130,7 +147,11 @@ Next, in that directory:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where to; the default is ./PROVIDER.")
 @config_option
 def lab_cert(provider: str, out: Path | None, config_path: Path) -> None:
-    """Issue a certificate of the lab authority for PROVIDER, for trying out only."""
+    """Issue a certificate of the lab authority for PROVIDER, for trying out only.
+
+    \b
+    hopback-coordinator lab-cert birch --out ../birch
+    """
     from coordinator.lab_ca import LabAuthority, LabAuthorityError
     from protos.identity import InvalidIdentityError
 
@@ -175,6 +196,11 @@ def registry_import(file: Path, replace: bool, config_path: Path) -> None:
 
     An empty endpoint stands for a provider without an agent. Good rows are added, each bad one is named with its line;
     then the exit code is 65.
+
+    \b
+    id,name,endpoint,country,role
+    ginkgo,Ginkgo Wireless,agents.ginkgo.example:7443,US,terminating
+    elm,Elm Voice,,US,
     """
     from coordinator.present import counted
     from coordinator.registry import RegistryFileError, read_registry
@@ -232,7 +258,13 @@ def trace(
     show_numbers: bool,
     config_path: Path,
 ) -> None:
-    """Trace one call, and watch the chain grow."""
+    """Trace one call, and watch the chain grow.
+
+    \b
+    hopback-coordinator trace --called +12025550143 --at 2026-11-20T18:03:11Z --terminating ginkgo
+    hopback-coordinator trace --called +12025550143 --at 2026-11-20T13:03:11-05:00 --terminating ginkgo \\
+        --calling +12025550199 --json
+    """
     from coordinator.chain import Traceback
     from coordinator.intake import Intake, IntakeError
 
@@ -258,6 +290,10 @@ def import_calls(file: Path, as_json: bool, config_path: Path) -> None:
 
     Each row that can't be traced is named with its line and the reason, the others are traced, and the exit code is
     65. With --json every finished traceback is one line of JSON, with the line of FILE that it came from.
+
+    \b
+    called,at,terminating,calling
+    +12025550143,2026-11-20T18:03:11Z,ginkgo,+12025550199
     """
     from coordinator.chain import Traceback
     from coordinator.intake import CallsFileError, Intake, RejectedCall, read_calls
