@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from protos.identity import ProviderId, parse_provider_id
 
@@ -23,6 +23,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
 _FOREVER = datetime.max.replace(tzinfo=UTC)
+_MOST_KNOWN = 100_000
 
 
 class PartyKind(enum.Enum):
@@ -128,6 +129,10 @@ class TrunkMap:
     entries: tuple[TrunkEntry, ...]
     _by_name: Mapping[str, tuple[TrunkEntry, ...]] = field(repr=False)
     _with_networks: tuple[TrunkEntry, ...] = field(repr=False)
+    _changes: tuple[datetime, ...] = field(repr=False)
+    _known: dict[tuple[Direction, str | None, str | None, int], Party | Unknown] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def from_entries(cls, entries: Iterable[TrunkEntry]) -> TrunkMap:
@@ -153,6 +158,7 @@ class TrunkMap:
             entries=kept,
             _by_name={name: tuple(group) for name, group in by_name.items()},
             _with_networks=tuple(entry for entry in kept if entry.networks),
+            _changes=tuple(sorted({time for entry in kept for time in (entry.valid_from, entry.valid_to)})),
         )
 
     def ingress_party(self, trunk: str | None, address: str | None, at: datetime) -> Party | Unknown:
@@ -185,6 +191,16 @@ class TrunkMap:
     def _party(self, direction: Direction, trunk: str | None, address: str | None, at: datetime) -> Party | Unknown:
         if not trunk and not address:
             return Unknown.NOT_RECORDED
+        # Between two dates of the map nothing changes: what was found once holds for the whole time between them.
+        key = (direction, trunk, address, bisect_right(self._changes, at))
+        party = self._known.get(key)
+        if party is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            party = self._known[key] = self._look_up(direction, trunk, address, at)
+        return party
+
+    def _look_up(self, direction: Direction, trunk: str | None, address: str | None, at: datetime) -> Party | Unknown:
         by_name = {e.party for e in self._by_name.get(trunk or "", ()) if e.holds(direction, at)}
         by_address = self._parties_at(direction, address, at) if address else set()
         if by_name:
@@ -194,7 +210,7 @@ class TrunkMap:
 
     def _parties_at(self, direction: Direction, address: str, at: datetime) -> set[Party]:
         try:
-            ip = _parse_ip(address)
+            ip = ipaddress.ip_address(address)
         except ValueError:
             return set()
         holding = [
@@ -206,8 +222,3 @@ class TrunkMap:
         ]
         longest = max((length for length, _ in holding), default=0)
         return {party for length, party in holding if length == longest}
-
-
-@lru_cache(maxsize=4096)
-def _parse_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(address)

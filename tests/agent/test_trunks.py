@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.trunks import Direction, InvalidTrunkError, TrunkEntry, TrunkMap, Unknown, parse_party
 from protos.identity import ProviderId
@@ -96,6 +98,19 @@ class TestReassignment:
         )
         assert trunks.ingress_party("TG1", None, JUNE) == BIRCH
         assert trunks.ingress_party("TG1", None, NOVEMBER) == ALDER
+
+    @given(st.lists(st.integers(0, 9), max_size=20))
+    def test_what_was_looked_up_before_changes_no_answer(self, hours: list[int]) -> None:
+        hour = timedelta(hours=1)
+        entries = [
+            entry("provider:birch", "TG1", "198.51.100.20", valid_from=JUNE + 2 * hour, valid_to=JUNE + 4 * hour),
+            entry("provider:alder", "TG1", valid_from=JUNE + 4 * hour, valid_to=JUNE + 7 * hour),
+        ]
+        asked_before = TrunkMap.from_entries(entries)
+        for when in (JUNE + number * hour for number in hours):
+            for trunk, address in (("TG1", None), (None, "198.51.100.20"), ("TG1", "198.51.100.20")):
+                fresh = TrunkMap.from_entries(entries).ingress_party(trunk, address, when)
+                assert asked_before.ingress_party(trunk, address, when) == fresh
 
     def test_a_time_that_no_entry_covers_is_unmapped(self) -> None:
         trunks = TrunkMap.from_entries([entry("provider:birch", "TG1", valid_from=NOVEMBER)])
