@@ -36,6 +36,7 @@ EXIT_DEFECT: Final = 70
 EXIT_CONFIG: Final = 78
 ENV_TRACEBACK: Final = "HOPBACK_TRACEBACK"
 _FOR_ONE_QUESTION: Final = timedelta(minutes=1)
+_PIPED_WIDTH: Final = 160
 
 
 CONFIG = click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
@@ -345,7 +346,10 @@ def _fail(message: str, code: int = EXIT_UNAVAILABLE) -> None:
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=stderr)
+    screen = Console(stderr=stderr, highlight=False, soft_wrap=stderr)
+    if not screen.is_terminal and "COLUMNS" not in os.environ:
+        screen.width = _PIPED_WIDTH  # a file or a pipe has no width; tables folded at 80 would be unreadable there
+    return screen
 
 
 @contextmanager

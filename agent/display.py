@@ -159,6 +159,7 @@ def consultation(found: Consultation) -> RenderableType:
         covered = " to ".join(str(_time(time)) for time in found.covered or ())
         parts.append(Text(f"The records say: {told['verdict']}. Coverage of {covered}: {told['coverage']}."))
         calls = _table("Calls considered", "", "records", "seizure", "off by", "came from", "went", "calling", "why")
+        calls.columns[2].no_wrap = True
         for call in told["calls"]:
             _row(calls, *_call(call))
         parts.append(calls if told["calls"] else Text("No record of that number lies in the window."))
@@ -170,18 +171,29 @@ def consultation(found: Consultation) -> RenderableType:
 
 def _call(call: dict[str, Any]) -> tuple[object, ...]:
     matches = {True: "matches", False: "differs", None: None}[call["calling_matches"]]
-    seizure = " to ".join(time.replace("+00:00", "Z") for time in dict.fromkeys(call["seizure"]))
     why = call["why"] + (" (number changed here)" if call["number_changed_here"] else "")
     return (
         "taken" if call["taken"] else "not",
         _records(call["records"]),
-        seizure,
+        _interval(*(datetime.fromisoformat(time) for time in call["seizure"])),
         f"{call['distance_s']:g} s",
         call["came_from"],
         call["went"],
         matches,
         why,
     )
+
+
+def _interval(earliest: datetime, latest: datetime) -> str:
+    """When the call may have been set up: a line for each end, the date once where it is the same."""
+
+    def ticks(time: datetime) -> str:
+        return f"{time:%H:%M:%S}" + (f".{time.microsecond // 1000:03}" if time.microsecond else "") + "Z"
+
+    first = f"{earliest:%Y-%m-%d} {ticks(earliest)}"
+    if earliest == latest:
+        return first
+    return f"{first}\nto {ticks(latest) if latest.date() == earliest.date() else f'{latest:%Y-%m-%d} {ticks(latest)}'}"
 
 
 def _records(rows: Sequence[dict[str, Any]]) -> str:

@@ -349,7 +349,7 @@ class TestLookup:
     def test_shows_no_numbers(self, indexed: Path) -> None:
         for extra in ((), ("--json",)):
             result = agent("lookup", indexed, "--called", CALLED, "--at", CALL.isoformat(), *extra)
-            assert "555" not in result.output
+            assert "202555" not in result.output
 
     def test_says_not_found_and_that_nothing_was_there(self, indexed: Path) -> None:
         result = agent("lookup", indexed, "--called", "+12025550100", "--at", (CALL + timedelta(hours=1)).isoformat())

@@ -147,7 +147,7 @@ class TestAnExplanation:
         asked = question(calling=CALLING)
         text = json.dumps(explanation(desk(some_records()).consult(asked), NOW))
         assert "0000000000000abc" in text
-        assert "555" not in text
+        assert "202555" not in text
 
     def test_of_a_refusal_says_that_nothing_was_read(self) -> None:
         told = explanation(desk(some_records()).consult(question(named_by=ProviderId("stranger"))), NOW)
@@ -175,7 +175,7 @@ class TestTheJournal:
         assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o700
         lines = [json.loads(line) for line in file.read_text().splitlines()]
         assert [line["disclosed"]["outcome"] for line in lines] == ["UPSTREAM"] * 2 + ["ORIGINATED_HERE"]
-        assert "555" not in file.read_text()
+        assert "202555" not in file.read_text()
 
     def test_says_so_when_it_cannot_be_written(self, tmp_path: Path) -> None:
         (tmp_path / "kept").write_text("a file where a directory should be")
