@@ -19,6 +19,7 @@ from agent.explain import disclosed, explanation, in_words
 from agent.inspection import Inspection
 from agent.mistakes import Mistake
 from agent.service import Consultation
+from protos.printable import printable
 from protos.types import Outcome
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _row(table: Table, *cells: object) -> None:
-    table.add_row(*(Text("-" if cell is None else str(cell)) for cell in cells))
+    """Values out of files come this way: what could steer a terminal is taken out, line by line."""
+    lines = ("-" if cell is None else "\n".join(map(printable, str(cell).split("\n"))) for cell in cells)
+    table.add_row(*map(Text, lines))
 
 
 def _time(time: datetime | None) -> str | None:

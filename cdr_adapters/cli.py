@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from protos.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -146,7 +148,7 @@ def _show(file: Path, mapping: MappingFile, found: Inspection) -> None:
         table = _table("reason", "detail", "records", "lines or rows")
         for (reason, detail), rejects in sorted(found.rejected.items(), key=lambda entry: -entry[1].count):
             more = ", ..." if rejects.count > len(rejects.rows) else ""
-            table.add_row(reason, detail, f"{rejects.count:,}", ", ".join(map(str, rejects.rows)) + more)
+            table.add_row(reason, printable(detail), f"{rejects.count:,}", ", ".join(map(str, rejects.rows)) + more)
         console.print(table)
     mapped = source.columns.specs if source.columns else {}
     never = [name for name in mapped if name in found.filled and not found.filled[name]]
@@ -169,7 +171,7 @@ def _show_peers(console: Console, found: Inspection) -> None:
     table = _table("seen in", "value", "calls")
     for name, counts in found.peers.items():
         for value, count in counts.most_common():
-            table.add_row(name, value, f"{count:,}")
+            table.add_row(name, printable(value), f"{count:,}")
     if table.row_count:
         console.print(table)
 
@@ -185,7 +187,7 @@ def _show_sample(console: Console, found: Inspection) -> None:
         earliest, latest = call["seizure_earliest"], call["seizure_latest"]
         time = f"{earliest:%Y-%m-%d %H:%M:%S}.{earliest.microsecond // 1000:03}"
         within = f"{(latest - earliest).total_seconds():g} s"
-        table.add_row(str(call["row"]), time, within, *(call[name] or "" for name in names))
+        table.add_row(str(call["row"]), time, within, *(printable(call[name] or "") for name in names))
     console.print(table)
 
 

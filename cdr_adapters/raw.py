@@ -17,13 +17,18 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from cdr_adapters.schema import Rejected
+from protos.printable import printable
 
 
 class AdapterError(Exception):
     """A source can't be read as configured. The message says what, where, and what to do; it holds no numbers.
 
-    The only exception that a reader or the mapping layer raises about a file, whatever bytes are in it.
+    The only exception that a reader or the mapping layer raises about a file, whatever bytes are in it. What it quotes
+    of a file (headings, names of tables) can't steer a terminal.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class Grade(Enum):

@@ -31,7 +31,8 @@ from coordinator.ports import (
 from hopback.v1 import lookup_pb2 as pb
 from protos.codec import ContractError, check, decode_answer, digest, encode_answer, exact_answer, parse
 from protos.codec_batch import decode_answers, encode_questions
-from protos.errors import printable, read_fault
+from protos.errors import read_fault
+from protos.printable import printable
 from protos.tls import TlsFiles, channel_credentials, provider_channel_options
 from protos.types import ErrorReason, Question
 

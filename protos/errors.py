@@ -21,6 +21,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from hopback.v1 import lookup_pb2 as pb
 from protos.codec import ContractError
+from protos.printable import printable
 from protos.types import ErrorReason
 
 DOMAIN: Final = "hopback"
@@ -35,7 +36,6 @@ _CODES: Final = {
     ErrorReason.STORE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 _FIELD = re.compile(r"[a-z][a-z0-9_.]{0,63}", re.ASCII)
-_MAX_TEXT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +89,6 @@ def read_fault(error: BaseException) -> Fault | None:
         if key == DETAILS_KEY and isinstance(value, bytes):
             return _from_status(value)
     return None
-
-
-def printable(text: str, limit: int = _MAX_TEXT) -> str:
-    """`text` of another party, cut to `limit` characters and without anything that could steer a terminal."""
-    clean = "".join(character if character.isprintable() else " " for character in text[:limit])
-    return clean if len(text) <= limit else clean + "…"
 
 
 def _from_status(data: bytes) -> Fault | None:

@@ -130,6 +130,17 @@ class TestInspect:
         numbers = [call["called_in"] for call in as_json(*inspect, "--show-numbers")["sample"]]
         assert numbers == ["+12025550143", "+12025550144", "+12025550143", "+12025550143"]
 
+    def test_lets_nothing_in_a_file_steer_the_terminal(self, tmp_path: Path, mapping: Path) -> None:
+        values = TABLE.replace("TG1", "TG\x1b[2J1").replace("soon", "\x1b]0;soon\x07")
+        headings = TABLE.replace("called", "\x1b[2Jcalled")
+        for text, expected in ((values, "TG [2J1"), (headings, "it has: id, method,  [2Jcalled")):
+            result = CliRunner().invoke(
+                main, ["inspect", str(written(tmp_path, text, "x.csv")), "--mapping", str(mapping)], color=True
+            )
+            assert expected in result.output
+            assert "\x1b" not in result.output
+            assert "\x07" not in result.output
+
     def test_shows_as_many_calls_as_asked_for(self, file: Path, mapping: Path) -> None:
         assert len(as_json("inspect", file, "--mapping", mapping, "--limit", 1)["sample"]) == 1
         assert as_json("inspect", file, "--mapping", mapping, "--limit", 0)["sample"] == []

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protos.codec import ContractError, decode_question
-from protos.errors import DETAILS_KEY, DOMAIN, Fault, printable, read_fault, trailing_metadata
+from protos.errors import DETAILS_KEY, DOMAIN, Fault, read_fault, trailing_metadata
+from protos.printable import printable
 from protos.types import ErrorReason
 
 Metadata = tuple[tuple[str, str | bytes], ...]
