@@ -82,9 +82,14 @@ class SqlStore:
             StaleTracebackError: the stored version is another one; nothing of this change was written.
             sqlalchemy.exc.SQLAlchemyError: the database can't be written.
         """
+        idle = self._writer is None or self._writer.done()
+        if idle and not _is_result(change):  # nobody to wait for, and nothing to wait for
+            if self._write([change]):
+                raise StaleTracebackError
+            return
         done = asyncio.get_running_loop().create_future()
         self._waiting.append((change, done))
-        if self._writer is None or self._writer.done():
+        if idle:
             self._writer = asyncio.create_task(self._write_waiting())
         await done
 
@@ -118,7 +123,7 @@ class SqlStore:
             self._connection = self._engine.connect()
         try:
             if self._engine.dialect.name == "sqlite":
-                flushed = any(change.after.status.phase is not Phase.ASKING for change in changes)
+                flushed = any(map(_is_result, changes))
                 driver_connection: Any = self._connection.connection.driver_connection
                 driver_connection.execute(_FLUSHED if flushed else _WRITTEN)
             with self._connection.begin():
@@ -221,6 +226,11 @@ class SqlStore:
                 [{"the_id": row["id"]} for row in rows],
             )
             connection.execute(insert(ProviderRow), rows)
+
+
+def _is_result(change: Change) -> bool:
+    """Whether the change ends in something other than the next question, and must be flushed."""
+    return change.after.status.phase is not Phase.ASKING
 
 
 @contextmanager
