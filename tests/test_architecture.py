@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,51 @@ def test_imports_go_only_downwards(floor: str) -> None:
     ]
     assert sources(floor)
     assert wrong == []
+
+
+EXTRAS = {
+    "protos": (),
+    "cdr_adapters": ("agent", "pcap"),
+    "agent": ("agent",),
+    "coordinator": ("coordinator",),
+    "deploy": ("agent", "coordinator", "pcap", "dev"),
+    "benchmarks": ("agent", "coordinator", "pcap", "dev"),
+    "tests": ("agent", "coordinator", "pcap", "dev"),
+}
+"""What each folder may count on having been installed beside the base distribution."""
+
+
+def declared(*extras: str) -> set[str]:
+    """Names of the distributions that pyproject.toml asks for, with the build's own for its hook."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lists = [project["project"]["dependencies"], *(project["project"]["optional-dependencies"][e] for e in extras)]
+    return {re.split(r"[\[<>=~! ]", wanted)[0].lower() for one in lists for wanted in one}
+
+
+@pytest.mark.parametrize("folder", EXTRAS)
+def test_whatever_is_imported_is_declared(folder: str) -> None:
+    known, there = declared(*EXTRAS[folder]), packages_distributions()
+    undeclared = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sources(folder)
+        if path.name != "build_stubs.py"  # runs in the build's own environment
+        for _, name in imported(path)
+        if name not in OURS | sys.stdlib_module_names
+        and not known.intersection(distribution.lower() for distribution in there.get(name, ()))
+    }
+    assert undeclared == set()
+
+
+def test_whatever_is_declared_for_running_is_imported() -> None:
+    there = packages_distributions()
+    used = {
+        distribution.lower()
+        for floor in FLOORS
+        for path in sources(floor)
+        for _, name in imported(path)
+        for distribution in there.get(name, ())
+    }
+    assert declared("agent", "coordinator", "pcap") - used == {"tzdata"}  # read by zoneinfo, imported by nobody
 
 
 def test_the_check_itself_sees_an_import_inside_a_function(tmp_path: Path) -> None:
