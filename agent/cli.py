@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from agent.params import Duration, Moment, Number, Provider
+from protos.program import Program
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +44,7 @@ CONFIG = click.argument("config", type=click.Path(path_type=Path, dir_okay=False
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, extra="agent", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="hopback")
 def main() -> None:
     """The agent beside a provider's call records: it answers who handed a call over, and nothing else.

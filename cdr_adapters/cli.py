@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from protos.printable import printable
+from protos.program import Program
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, extra="agent", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="hopback")
 def main() -> None:
     """Read files of call records as hopback's agents do, and see what comes of it.

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from protos.program import Program
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -76,7 +78,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON; 
 numbers_option = click.option("--show-numbers", is_flag=True, help="Show telephone numbers in full.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Program, extra="coordinator", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="hopback")
 def main() -> None:
     """Trace illegal robocalls back to where they came from, by asking each provider's agent in turn.
