@@ -32,9 +32,6 @@ from cdr_adapters.mapping import CalledFormat, PositiveDuration, SourceMapping, 
 from protos.identity import ProviderId, coordinators_among, parse_provider_id
 from protos.types import WINDOW_CAP
 
-EXIT_BAD_CONFIGURATION: Final = 78
-"""EX_CONFIG of sysexits.h."""
-
 ENV_PREFIX: Final = "HOPBACK_AGENT__"
 _NESTED: Final = "__"
 

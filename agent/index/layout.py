@@ -59,11 +59,6 @@ def key_base(day_in_segment: int, pseudonym: int) -> int:
     return (day_in_segment << _DAY_SHIFT) | ((pseudonym >> 32) << _TIME_BITS)
 
 
-def key_day(key: int) -> int:
-    """The day within the segment that a key belongs to."""
-    return key >> _DAY_SHIFT
-
-
 def key_time(key: int) -> int:
     """The millisecond of the day in a key."""
     return key & ((1 << _TIME_BITS) - 1)
