@@ -125,14 +125,16 @@ def init(directory: Path, name: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         authority = LabAuthority.create(directory / "ca")
         authority.issue_coordinator(name, directory)
-        with engine_for(f"sqlite:///{(directory / 'coordinator.db').resolve()}") as engine:
+        database = directory / "coordinator.db"
+        database.touch(mode=0o600)  # telephone numbers stand in it; what SQLite puts beside it takes this mode too
+        with engine_for(f"sqlite:///{database.resolve()}") as engine:
             migrate(engine)
         file.write_text(TEMPLATE.format(name=name), encoding="utf-8")
     except (OSError, LabAuthorityError, StoreError) as error:
         raise Misconfigured(str(error)) from None
     made = (
         (file, "the configuration; read its comments"),
-        (directory / "coordinator.db", "tracebacks and the registry"),
+        (database, "tracebacks and the registry"),
         (directory / f"coordinator-{name}.crt", f"this coordinator's certificate: hopback://coordinator/{name}"),
         (directory / "ca", "the lab authority, for trying out only: its key is not protected"),
     )

@@ -432,7 +432,8 @@ class TestInit:
         assert result.exit_code == 0
         assert "try" in result.stdout
         assert run(tmp_path / "new", "list").exit_code == 0
-        assert stat.S_IMODE((tmp_path / "new" / "coordinator-lab.key").stat().st_mode) == 0o600
+        for secret in ("coordinator-lab.key", "coordinator.db"):
+            assert stat.S_IMODE((tmp_path / "new" / secret).stat().st_mode) == 0o600
 
     def test_never_overwrites_one(self, tmp_path: Path) -> None:
         assert CliRunner().invoke(main, ["init", str(tmp_path)]).exit_code == 0
