@@ -33,11 +33,8 @@ def interval_to_cover(question: Question, decision: Decision, settings: MatchSet
     """
     if decision.verdict is Verdict.NOT_FOUND:
         return question.at - question.window, question.at + question.window
-    reach = min(
-        (i.distance(question.at) for i in decision.instances),
-        default=_ZERO,
-    )
-    reach = min(reach + settings.rival_margin, question.window)
+    nearest = min((i.distance(question.at) for i in decision.instances), default=_ZERO)
+    reach = min(settings.rivals_within(nearest), question.window + settings.longest_setup)  # as far as was searched
     return question.at - reach, question.at + reach
 
 

@@ -19,9 +19,10 @@ or by likelihood: a wrong hop accuses somebody who had nothing to do with the ca
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from agent.legs import Leg
 from agent.trunks import Party, PartyKind, TrunkMap, Unknown
@@ -33,6 +34,7 @@ FindLegs = Callable[[E164], Sequence[Leg]]
 """All legs of a called number around the question's time; used to follow internal trunks."""
 
 _ZERO = timedelta(0)
+_NO_INGRESS = (None, None)
 
 EXACT = timedelta(seconds=2)
 """A record that narrows the seizure to this interval knows it; a wider one knows only when the call was answered."""
@@ -43,20 +45,28 @@ class MatchSettings:
     """What the operator may tune.
 
     Attributes:
-        rival_margin: a rival with another upstream less than this further from the asked time makes it AMBIGUOUS.
-        trusted_distance: a record further from the asked time than this, whose calling number contradicts the one
-            claimed, does not count as the call: nothing but the called number speaks for it.
+        rival_margin: a rival with another upstream less than this further from the asked time makes it AMBIGUOUS. By
+            default two seconds for the watch of the person who asks, one that it cuts off, two for the clocks.
+        trusted_distance: a record further from the asked time than this counts as the call only if the calling number
+            is the claimed one; else nothing but the called number speaks for it, and the call itself may be missing.
         internal_hops: how many internal trunks are followed at most inside this provider.
         longest_setup: how far apart the rows of one call may lie: records must be searched this much beyond the window,
             or its edge tears a call's rows apart and a row that knows least stands alone.
         sources_with_egress: sources whose records say where a call went, so that an empty egress means: nowhere.
     """
 
-    rival_margin: timedelta = timedelta(seconds=3)
+    rival_margin: timedelta = timedelta(seconds=5)
     trusted_distance: timedelta = timedelta(seconds=10)
     internal_hops: int = 8
     longest_setup: timedelta = timedelta(seconds=180)
     sources_with_egress: frozenset[str] = frozenset()
+
+    def rivals_within(self, nearest: timedelta) -> timedelta:
+        """How near a call must be to be a rival of one that is `nearest` away.
+
+        If that one is meant, the question is off by `nearest`; it can't tell calls apart that differ by no more.
+        """
+        return nearest + max(self.rival_margin, nearest)
 
 
 class Fit(enum.Enum):
@@ -64,8 +74,13 @@ class Fit(enum.Enum):
 
     DIRECT = "went to the asking side"
     UNKNOWN = "where it went is not recorded"
+    UNTOLD = "no egress, in records that would show one: perhaps it never left"
     ELSEWHERE = "went to somebody else"
     FAILED_HERE = "failed here, never left"
+
+
+_FITS = {Fit.DIRECT: 3, Fit.UNKNOWN: 2, Fit.UNTOLD: 1, Fit.ELSEWHERE: 0, Fit.FAILED_HERE: 0}
+"""How well a call fits the side that asks. 0: not at all; 2: as well as any, for all that its records say."""
 
 
 class Verdict(enum.Enum):
@@ -140,10 +155,9 @@ def match(
     instances = [
         instance
         for instance in _instances(legs, trunks, wanted, settings)
-        if instance.distance(question.at) <= question.window
-        and (question.named_by is None or any(leg.sent_as_asked for leg in instance.rows))
+        if question.named_by is None or any(leg.sent_as_asked for leg in instance.rows)
     ]
-    decision = _decide(question.at, instances, settings, question.named_by)
+    decision = _decide(question.at, question.window, instances, settings, question.named_by)
     if decision.verdict is not Verdict.FOUND or not _is_internal(decision.upstream):
         return decision
     return _follow_internal(question, decision, trunks, find, settings)
@@ -167,11 +181,19 @@ def _is_internal(party: Party | Unknown | None) -> bool:
 
 
 def _decide(
-    at: datetime, instances: Sequence[Instance], settings: MatchSettings, named_by: ProviderId | None
+    at: datetime,
+    window: timedelta,
+    found: Sequence[Instance],
+    settings: MatchSettings,
+    named_by: ProviderId | None,
 ) -> Decision:
-    """Choose among instances; `named_by` is the side that asks, None when the call is said to end here."""
+    """Choose among instances; `named_by` is the side that asks, None when the call is said to end here.
+
+    Only an instance within the window is an answer; one beyond it may still be the rival of another at its edge.
+    """
+    away = {id(i): i.distance(at) for i in found}
+    instances = [i for i in found if away[id(i)] <= window]
     notes: dict[int, str] = {}
-    away = {id(i): i.distance(at) for i in instances}
 
     def considered(taken: Iterable[Instance] = ()) -> tuple[Considered, ...]:
         kept = {id(instance) for instance in taken}
@@ -180,44 +202,22 @@ def _decide(
             for i in sorted(instances, key=lambda i: away[id(i)])
         )
 
-    pool = [i for i in instances if i.fit in (Fit.DIRECT, Fit.UNKNOWN)]
-    if not pool and named_by is None:
-        # The order says that the call ended here; no record shows a subscriber, so it may have failed or gone on.
-        pool = list(instances)
+    # The order says that the call ended here, not how: it may have failed, or gone on. A provider knows what it got.
+    least = 0 if named_by is None else 1
+    pool = [i for i in instances if _FITS[i.fit] >= least]
     if not pool:
         return Decision(Verdict.NOT_FOUND, considered(), handed_over=False if instances else None)
 
-    furthest = min(away[id(i)] for i in pool) + settings.rival_margin
-    rivals = [i for i in pool if away[id(i)] < furthest]
-    near = {id(i) for i in rivals}
-    notes |= {id(i): "another call is nearer in time" for i in pool if id(i) not in near}
+    furthest = settings.rivals_within(min(away[id(i)] for i in pool))
+    beyond = [i for i in found if window < away[id(i)] < furthest and _FITS[i.fit] >= least]
+    instances += beyond
+    pool += beyond
+    near = {id(i) for i in pool if away[id(i)] < furthest}
+    rivals = _unbeaten(pool, near, named_by, notes) if len(pool) > 1 else pool
 
-    if any(i.fit is Fit.DIRECT for i in rivals):
+    if all(away[id(i)] > settings.trusted_distance and not i.calling_matches for i in rivals):
         for instance in rivals:
-            if instance.fit is not Fit.DIRECT:
-                notes[id(instance)] = "another call is known to have gone to the asking side"
-        rivals = [i for i in rivals if i.fit is Fit.DIRECT]
-    else:
-        # Further away, but known to have gone where we are asked from: neither beats the other.
-        rivals += [i for i in pool if i.fit is Fit.DIRECT and id(i) not in near]
-
-    matching = [i for i in rivals if i.calling_matches]
-    if any(i.fit is Fit.UNKNOWN and _is_provider(i.upstream, named_by) for i in rivals):
-        # The call may have come back from the very side that asks, with the calling number that this side gave it.
-        matching = []
-    if matching:
-        for instance in rivals:
-            if not instance.calling_matches:
-                notes[id(instance)] = "the calling number speaks for another call"
-        rivals = matching
-    else:
-        # The claimed calling number speaks for a call that time speaks against: neither beats the other.
-        chosen = {id(i) for i in rivals}
-        rivals += [i for i in pool if i.calling_matches and id(i) not in chosen]
-
-    if all(away[id(i)] > settings.trusted_distance and i.calling_matches is False for i in rivals):
-        for instance in rivals:
-            notes[id(instance)] = "far from the asked time, and the calling number differs"
+            notes[id(instance)] = "far from the asked time, and the calling number does not speak for it"
         return Decision(Verdict.AMBIGUOUS, considered())
 
     if len({(i.upstream, i.called_in) for i in rivals}) > 1:
@@ -233,6 +233,57 @@ def _decide(
         instances=tuple(rivals),
         handed_over=True if all(i.fit is Fit.DIRECT for i in rivals) else None,
     )
+
+
+class _Evidence(NamedTuple):
+    """What speaks for an instance: it is near in time; where it went, as `_FITS`; its calling number is the claimed."""
+
+    near: bool
+    went: int
+    spoken_for: bool
+
+    def beats(self, other: _Evidence) -> bool:
+        """Whether all that speaks for the other speaks for this one, and more; where they contradict, neither wins.
+
+        That one is known to have gone to the asking side is nothing against another of which that is not known. And a
+        call that is near and has the claimed number is not doubted for a distant one that has not.
+        """
+        if self.near and self.spoken_for and not (other.near or other.spoken_for):
+            return True
+        as_good = all(mine >= its for mine, its in zip(self, other, strict=True))
+        unfit = other.went < self.went and other.went < _FITS[Fit.UNKNOWN]
+        return as_good and (self.near > other.near or self.spoken_for > other.spoken_for or unfit)
+
+    def lost_to(self, stronger: _Evidence) -> str:
+        """Why the stronger one was taken instead."""
+        if stronger.near > self.near:
+            return "another call is nearer in time"
+        if stronger.spoken_for > self.spoken_for:
+            return "the calling number speaks for another call"
+        return "another call is known to have gone to the asking side"
+
+
+def _unbeaten(
+    pool: Sequence[Instance], near: Collection[int], named_by: ProviderId | None, notes: dict[int, str]
+) -> list[Instance]:
+    """The instances that no other one beats; `near` holds the ids of those that time doesn't tell from the nearest."""
+    # A call may have come back from the very side that asks, with the calling number that this side gave it. And one
+    # that passed twice may have got another number in between: then its number doesn't choose between the two passes.
+    came_back = any(i.fit is not Fit.DIRECT and _is_provider(i.upstream, named_by) for i in pool if id(i) in near)
+    with_it, without = ({r.call_ref for i in pool if i.calling_matches is m for r in i.rows} for m in (True, False))
+    changed = (with_it & without) - {None}
+
+    def evidence(instance: Instance) -> _Evidence:
+        spoken = bool(instance.calling_matches) and not came_back
+        if spoken and changed:
+            spoken = not any(leg.call_ref in changed for leg in instance.rows)
+        return _Evidence(id(instance) in near, _FITS[instance.fit], spoken)
+
+    weighed = [(instance, evidence(instance)) for instance in pool]
+    present = sorted({e for _, e in weighed})
+    beaten = {e: stronger for e in present for stronger in present if stronger.beats(e)}
+    notes |= {id(instance): e.lost_to(beaten[e]) for instance, e in weighed if e in beaten}
+    return [instance for instance, e in weighed if e not in beaten]
 
 
 def _follow_internal(
@@ -253,9 +304,9 @@ def _follow_internal(
         instances = [
             i if hint_holds else replace(i, calling_matches=None)
             for i in _instances(legs, trunks, _leads_inside(decision.upstream), settings)
-            if i.distance(at) <= question.window and any(leg.sent_as_asked for leg in i.rows) and i.fit is Fit.DIRECT
+            if i.fit is Fit.DIRECT and any(leg.sent_as_asked for leg in i.rows)
         ]
-        decision = _decide(at, instances, settings, question.named_by)
+        decision = _decide(at, question.window, instances, settings, question.named_by)
         if decision.verdict is Verdict.AMBIGUOUS:
             return replace(decision, considered=exit_leg.considered + decision.considered, via_internal=tuple(trail))
         if decision.verdict is Verdict.NOT_FOUND:
@@ -300,9 +351,22 @@ def _instances(
             ingress: object = upstream if isinstance(upstream, Party) else (leg.ingress_trunk, leg.ingress_address)
             by_ingress.setdefault(ingress, []).append(leg)
             upstreams[ingress] = upstream
+        if len(by_ingress) == 2 and _NO_INGRESS in by_ingress:
+            _join_silent(by_ingress, trunks, at)
         for ingress, passing in by_ingress.items():
             instances.append(_instance(passing, upstreams[ingress], _fit(passing, trunks, at, wanted, settings)))
     return instances
+
+
+def _join_silent(by_ingress: dict[object, list[Leg]], trunks: TrunkMap, at: datetime) -> None:
+    """Rows that don't say where the call came in belong to the one pass that is known, if they left where it left."""
+
+    def left(rows: Sequence[Leg]) -> set[Party | Unknown]:
+        return {trunks.egress_party(leg.egress_trunk, leg.egress_address, at) for leg in rows}
+
+    (known,) = by_ingress.keys() - {_NO_INGRESS}
+    if left(by_ingress[_NO_INGRESS]) <= left(by_ingress[known]) - set(Unknown):
+        by_ingress[known] += by_ingress.pop(_NO_INGRESS)
 
 
 def _one_call_each(rows: Sequence[Leg]) -> list[list[Leg]]:
@@ -357,8 +421,12 @@ def _fit(
         return Fit.UNKNOWN
     if known:
         return Fit.ELSEWHERE
-    would_say = {leg.disposition for leg in rows if leg.source_name in settings.sources_with_egress}
-    return Fit.FAILED_HERE if "failed" in would_say and would_say <= {"failed", None} else Fit.UNKNOWN
+    if not any(leg.source_name in settings.sources_with_egress for leg in rows):
+        return Fit.UNKNOWN
+    dispositions = {leg.disposition for leg in rows} - {None}
+    if not dispositions:
+        return Fit.UNTOLD
+    return Fit.FAILED_HERE if dispositions == {"failed"} else Fit.UNKNOWN  # somebody rang: it did go somewhere
 
 
 def _is_provider(party: Party | Unknown, provider: ProviderId | None) -> bool:

@@ -38,8 +38,8 @@ from deploy.lab.traffic import Passage, Ride, Traffic
 from protos.e164 import E164
 
 ALIKE = timedelta(seconds=5)
-"""Two calls closer than this are alike in time to a person: three seconds that a matcher leaves between rivals, one
-that the asking person's watch cuts off, one for clocks that are off by some hundred milliseconds each."""
+"""Two calls closer than this are alike in time to a person: two seconds for the watch of the person who asks, one that
+it cuts off, two for the clocks; as much as a matcher leaves between rivals."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class TestASoundConfiguration:
         assert not whole.listen.reflection
         assert not whole.explain.keep
         assert whole.index.retention == timedelta(days=548)
-        assert whole.match.rival_margin == timedelta(seconds=3)
+        assert whole.match.rival_margin == timedelta(seconds=5)
         assert whole.match.window_cap == timedelta(seconds=300)
 
     def test_becomes_the_trunk_map(self, whole: AgentConfig) -> None:

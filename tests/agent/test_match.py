@@ -85,6 +85,31 @@ class TestWhereTheCallWent:
         decision = decide(question(), leg(0, ingress="in-alder", egress=None), leg(40, ingress="in-birch"))
         assert decision.verdict is Verdict.AMBIGUOUS
 
+    def test_that_one_call_is_known_to_have_come_to_the_asking_side_is_nothing_against_one_of_which_it_is_not(
+        self,
+    ) -> None:
+        unknown = leg(0, ingress="in-alder", egress=None)
+        known = leg(0.5, ingress="in-birch", egress="out-elm")
+        assert decide(question(), unknown, known).verdict is Verdict.AMBIGUOUS
+        assert decide(question(), unknown, known, settings=SHOWS_NONE).verdict is Verdict.AMBIGUOUS
+
+    def test_where_egress_is_recorded_a_call_that_says_nothing_of_it_nor_of_its_fate_yields_to_one_that_does(
+        self,
+    ) -> None:
+        nowhere = leg(0, ingress="in-alder", egress=None, disposition=None)
+        known = leg(0.5, ingress="in-birch", egress="out-elm")
+        assert decide(question(), nowhere, known).upstream == parse_party("provider:birch")
+
+    def test_a_failed_call_with_the_claimed_calling_number_contradicts_a_delivered_one_without_it(self) -> None:
+        failed = leg(0, ingress="in-alder", egress=None, disposition="failed", calling=True)
+        rang = leg(2, ingress="in-birch", egress="out-homes", calling=False)
+        assert decide(question(named_by=None, calling=CALLED), failed, rang).verdict is Verdict.AMBIGUOUS
+
+    def test_a_failed_call_at_the_asked_time_contradicts_a_delivered_one_that_is_further_off(self) -> None:
+        failed = leg(0, ingress="in-alder", egress=None, disposition="failed")
+        rang = leg(9, ingress="in-birch", egress="out-homes")
+        assert decide(question(named_by=None), failed, rang).verdict is Verdict.AMBIGUOUS
+
     def test_where_no_egress_is_ever_recorded_a_rejected_call_counts_like_an_answered_one(self) -> None:
         rejected = leg(0, ingress="in-alder", egress=None, disposition="failed")
         answered = leg(20, ingress="in-birch", egress=None)
@@ -101,7 +126,7 @@ class TestTime:
         decision = decide(question(), leg(0.5, ingress="in-birch"), leg(9, ingress="in-alder"))
         assert decision.upstream == parse_party("provider:birch")
 
-    @pytest.mark.parametrize("apart", [0, 1, 2, 2.9])
+    @pytest.mark.parametrize("apart", [0, 1, 2, 3, 4.9])
     def test_a_rival_with_another_upstream_within_the_margin_is_ambiguous(self, apart: float) -> None:
         decision = decide(question(), leg(0, ingress="in-birch"), leg(apart, ingress="in-alder"))
         assert decision.verdict is Verdict.AMBIGUOUS
@@ -117,6 +142,19 @@ class TestTime:
 
     def test_nothing_outside_the_window_is_a_match(self) -> None:
         assert decide(question(window=30), leg(31)).verdict is Verdict.NOT_FOUND
+
+    def test_a_call_just_beyond_the_window_is_still_the_rival_of_one_just_inside(self) -> None:
+        inside, beyond = leg(9, ingress="in-birch"), leg(11, ingress="in-alder")
+        assert decide(question(window=10), inside, beyond).verdict is Verdict.AMBIGUOUS
+
+    def test_a_question_that_is_off_by_some_seconds_can_not_tell_calls_apart_by_fewer(self) -> None:
+        before, after = leg(-8, ingress="in-birch"), leg(15, ingress="in-alder")
+        assert decide(question(), before, after).verdict is Verdict.AMBIGUOUS
+        assert decide(question(-6), before, after).upstream == parse_party("provider:birch")
+
+    def test_a_distant_record_for_which_only_the_called_number_speaks_is_not_taken_for_the_call(self) -> None:
+        assert decide(question(), leg(9)).verdict is Verdict.FOUND
+        assert decide(question(), leg(11)).verdict is Verdict.AMBIGUOUS
 
     def test_a_record_that_knows_only_the_answer_time_fits_any_setup_before_it(self) -> None:
         decision = decide(question(0), leg(25, setup=180, ingress="in-birch"))
@@ -148,8 +186,20 @@ class TestTheCallingNumber:
         near, far = leg(0, ingress="in-birch", calling=False), leg(30, ingress="in-alder", calling=True)
         assert decide(question(calling=CALLED), near, far).verdict is Verdict.AMBIGUOUS
 
-    def test_a_distant_record_that_contradicts_it_is_not_taken_for_the_call(self) -> None:
-        assert decide(question(calling=CALLED), leg(40, calling=False)).verdict is Verdict.AMBIGUOUS
+    @pytest.mark.parametrize("calling", [False, None])
+    def test_a_distant_record_is_taken_for_the_call_only_when_it_matches(self, calling: bool | None) -> None:
+        assert decide(question(calling=CALLED), leg(40, calling=calling)).verdict is Verdict.AMBIGUOUS
+        assert decide(question(calling=CALLED), leg(40, calling=True)).verdict is Verdict.FOUND
+
+    def test_it_does_not_choose_between_two_passes_of_one_call_that_got_another_number_on_its_way(self) -> None:
+        first = leg(0, ingress="in-birch", egress=None, calling=False, call=5)
+        second = leg(0.1, ingress="in-alder", egress=None, calling=True, call=5)
+        assert decide(question(calling=CALLED), first, second, settings=SHOWS_NONE).verdict is Verdict.AMBIGUOUS
+
+    def test_a_call_that_is_near_and_has_it_is_not_doubted_for_a_distant_one_without(self) -> None:
+        near = leg(0, ingress="in-birch", egress=None, calling=True)
+        distant = leg(40, ingress="in-alder", egress="out-elm", calling=False)
+        assert decide(question(calling=CALLED), near, distant).upstream == parse_party("provider:birch")
 
     def test_it_does_not_choose_a_call_that_came_back_from_the_side_that_asks(self) -> None:
         first = leg(0, ingress="in-birch", egress=None, calling=False)
@@ -199,6 +249,17 @@ class TestInstances:
         decision = decide(question(), leg(0, egress=None, call=3), leg(0, egress="out-elm", call=3))
         assert decision.handed_over is True
         assert len(decision.instances) == 1
+
+    def test_a_row_that_does_not_say_where_the_call_came_in_belongs_to_the_pass_that_left_where_it_left(self) -> None:
+        told, silent = leg(0, ingress="in-birch", call=3), leg(0, ingress=None, call=3)
+        assert decide(question(), told, silent).upstream == parse_party("provider:birch")
+
+    def test_such_a_row_that_left_elsewhere_or_does_not_say_is_a_pass_of_its_own(self) -> None:
+        told = leg(0, ingress="in-birch", egress="out-fir", call=3)
+        silent = leg(0, ingress=None, egress="out-elm", call=3)
+        assert decide(question(named_by="elm"), told, silent).upstream is Unknown.NOT_RECORDED
+        mute = leg(0, ingress=None, egress=None, call=3)
+        assert decide(question(named_by="fir"), told, mute).verdict is Verdict.AMBIGUOUS
 
 
 class TestTheUpstream:
@@ -282,7 +343,8 @@ class TestWhateverTheRecords:
                 call=99,
             )
             rival = _at_same_time(rival, decision)
-            assert decide(question(), *legs, rival).verdict is Verdict.AMBIGUOUS or decision.handed_over is None
+            beside = decide(question(), *legs, rival)
+            assert beside.verdict is Verdict.AMBIGUOUS or beside.upstream != decision.upstream
 
 
 def _at_same_time(rival: Leg, decision: Decision) -> Leg:
