@@ -1,19 +1,22 @@
 """From the records found for a question to the one call that it means, or to the honest word that none can be told.
 
-Pure: the records come in, a decision goes out. What decides, in this order:
+Pure: the records come in, a decision goes out. What decides:
 
 1. **The called number** that the asking side saw is the one that went downstream. A record in which another number
    was sent is not the call (unless we terminate it ourselves).
-2. **Where the call went.** The record whose egress is the provider that named us; for the terminating provider, its
-   own subscriber. A record that went to somebody else, and only there, is not the call. Rows of one call (legs, failed
+2. **Where the call went.** Who was named by a neighbour: a record that went to somebody else, and only there, is not
+   the call. Who terminates it: what reached a subscriber goes before what did not. Rows of one call (legs, failed
    routes, start and stop) are one *instance*, told apart by call id, ingress and called number: the same call passing
    twice, or tried over two routes by an upstream, is two instances.
-3. **Time.** The seizure lies in an interval (records may know only the answer time). The nearest instance is best;
-   every instance less than `rival_margin` further away is its rival: clocks and people's watches are off by that much.
-4. **The calling number**, only to choose among rivals, only where it matches: it is a claim.
+3. **Time.** The seizure lies in an interval (records may know only the answer time). Every instance that is less than
+   `rival_margin` further off than the nearest is as near as that; where the nearest is further off itself, the question
+   is off by as much, and tells calls apart accordingly worse.
+4. **The calling number**, only to choose, only where it matches: it is a claim. A record far from the asked time is the
+   call only if the calling number says so too.
 
-If what remains agrees on the upstream, that is the answer; if not, AMBIGUOUS. There is no tie-break by order, by size
-or by likelihood: a wrong hop accuses somebody who had nothing to do with the call.
+An instance falls only to another for which all speaks that speaks for it, and more. If what remains agrees on the
+upstream, that is the answer; if not, AMBIGUOUS. There is no tie-break by order, by size or by likelihood: a wrong hop
+accuses somebody who had nothing to do with the call.
 """
 
 from __future__ import annotations
