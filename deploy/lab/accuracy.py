@@ -35,7 +35,8 @@ from cdr_adapters.numbers import number_of
 from coordinator.lab_ca import LabAuthority
 from deploy.lab.fleet import Fleet, FleetError, command, run
 from deploy.lab.scoring import Scored, SeenHop, Verdict, percentile, score, summary, true_call
-from deploy.lab.siplab import LabError, agent_tables, to_toml, topology
+from deploy.lab.siplab import agent_tables, to_toml, topology
+from deploy.lab.siplab_tables import LabError
 
 ROOT_KEY = "root.key"
 WRONG_CALLING = "+19995550100"  # NPA 999 is not assigned: nobody's number

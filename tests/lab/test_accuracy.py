@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from deploy.lab.accuracy import WAYS, build, main, run_all
-from deploy.lab.siplab import LabError, agent_tables, topology
+from deploy.lab.siplab import agent_tables, topology
+from deploy.lab.siplab_tables import LabError
 from tests.shared import SIPLAB, needs_siplab
 
 HANDWRITTEN = Path(__file__).parent / "handwritten"
