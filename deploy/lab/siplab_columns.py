@@ -25,7 +25,7 @@ _CODE = ("sip_code", "code", "Sip-Response-Code", "response_code", "status_code"
 _REPLY = ("time_sec", "time", "timestamp", "Timestamp", "ts", "event_time", "created")
 _RELEASE = ("end_time", "end_local", "end", "release_time", "stop_time")
 _FROM_HOST = ("src_domain", "from_domain", "dst_domain", "User-Name")
-_INGRESS = re.compile(r"(?:^|[_-])(?:in|src|from|orig|source|i|itrunk)", re.IGNORECASE)
+_INGRESS = re.compile(r"(?:^|[_-])(?:in|i|src|from|orig|source|itrunk|ingress|inbound|peer)(?:[_-]|$)", re.IGNORECASE)
 
 _DATE_FORMS = (
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "%Y-%m-%d %H:%M:%S"),
@@ -96,10 +96,11 @@ def _called(table: Table, provider: Mapping[str, Any], sides: Mapping[str, Any])
     store: Mapping[str, Any] = provider.get("store") or {}
     description = str(store.get("called", ""))
     named = _named(table, description)
-    sent = next((name for name in named if _said_of(description, name, "sent")), None)
-    others = [name for name in named if name != sent]
-    received = next((name for name in others if _said_of(description, name, "received")), None)
-    received = received or next(iter(others), None) or table.first(name for name in _CALLED if name != sent)
+    as_received = [name for name in named if _said_of(description, name, "received")]
+    as_sent = [name for name in named if _said_of(description, name, "sent") and name not in as_received]
+    sent = next(iter(as_sent), None)
+    received = next(iter([*as_received, *(name for name in named if name != sent)]), None)
+    received = received or table.first(name for name in _CALLED if name != sent)
     if received is None:
         raise LabError(f"{table.path} table {table.name}: no column of it is named by {description!r} as called number")
     if sent is None and received == "ruri_in":
