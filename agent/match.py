@@ -76,13 +76,14 @@ class Fit(enum.Enum):
     """How a call's egress fits the side that asks."""
 
     DIRECT = "went to the asking side"
+    INSIDE = "went on inside this network"
     UNKNOWN = "where it went is not recorded"
     UNTOLD = "no egress, in records that would show one: perhaps it never left"
     ELSEWHERE = "went to somebody else"
     FAILED_HERE = "failed here, never left"
 
 
-_FITS = {Fit.DIRECT: 3, Fit.UNKNOWN: 2, Fit.UNTOLD: 1, Fit.ELSEWHERE: 0, Fit.FAILED_HERE: 0}
+_FITS = {Fit.DIRECT: 3, Fit.INSIDE: 3, Fit.UNKNOWN: 2, Fit.UNTOLD: 1, Fit.ELSEWHERE: 0, Fit.FAILED_HERE: 0}
 """How well a call fits the side that asks. 0: not at all; 2: as well as any, for all that its records say."""
 
 
@@ -298,14 +299,14 @@ def _follow_internal(
     trail: list[Instance] = list(decision.instances)
     called = question.called
     translated: E164 | None = None
-    hint_holds = all(i.calling_matches for i in decision.instances)  # else it was rewritten here, or is another call's
     for _ in range(settings.internal_hops):
         if decision.called_in is not None:
             called = translated = decision.called_in
         at = _anchor(decision.instances, question.at)
+        hint_holds = _told_by_calling(decision, settings)
         legs = [leg for leg in find(called) if (leg.source, leg.row) not in seen]
         instances = [
-            i if hint_holds else replace(i, calling_matches=None)
+            replace(i, fit=Fit.INSIDE, calling_matches=i.calling_matches if hint_holds else None)
             for i in _instances(legs, trunks, _leads_inside(decision.upstream), settings)
             if i.fit is Fit.DIRECT and any(leg.sent_as_asked for leg in i.rows)
         ]
@@ -326,6 +327,22 @@ def _follow_internal(
         trail += decision.instances
     # It came over an internal trunk from a leg that is not in the records: nobody can be named.
     return replace(exit_leg, upstream=Unknown.UNMAPPED, via_internal=tuple(trail))
+
+
+def _told_by_calling(decision: Decision, settings: MatchSettings) -> bool:
+    """Whether the claimed calling number tells the one leg that was found from all others that came the same way.
+
+    If not, it may have been changed inside this network, or be another call's: then it tells nothing of what came in.
+    """
+    if len(decision.instances) != 1 or not decision.instances[0].calling_matches:
+        return False
+    (leg,) = decision.instances
+    reach = settings.rivals_within(min(item.distance for item in decision.considered if item.taken))
+    return not any(
+        item.instance.calling_matches and item.instance.upstream == leg.upstream and item.distance < reach
+        for item in decision.considered
+        if not item.taken
+    )
 
 
 def _anchor(instances: Sequence[Instance], at: datetime) -> datetime:

@@ -307,6 +307,28 @@ class TestInternalTrunks:
         decision = decide(question(0.05, calling=CALLED), first, out, again)
         assert decision.verdict is Verdict.AMBIGUOUS
 
+    def test_the_calling_number_chooses_inside_when_it_tells_the_leg_that_went_out_from_all_others(self) -> None:
+        one = leg(0, ingress="in-birch", egress="out-east", calling=True), leg(0.1, ingress="in-west", calling=True)
+        other = leg(0, ingress="in-alder", egress="out-east", calling=False), leg(0.1, ingress="in-west", calling=False)
+        assert decide(question(calling=CALLED), *one, *other).upstream == parse_party("provider:birch")
+
+    @pytest.mark.parametrize("back_from", ["in-elm", "in-alder"])
+    def test_it_does_not_choose_inside_when_a_call_passed_twice_and_got_it_within_this_network(
+        self, back_from: str
+    ) -> None:
+        first = leg(0, ingress="in-birch", egress="out-east", calling=False)
+        out = leg(0.05, ingress="in-west", egress="out-elm", calling=True)
+        again = leg(0.1, ingress=back_from, egress="out-east", calling=True)
+        out_again = leg(0.15, ingress="in-west", egress="out-fir", calling=True)
+        decision = decide(question(calling=CALLED), first, out, again, out_again)
+        assert decision.verdict is Verdict.AMBIGUOUS
+
+    def test_it_does_not_choose_inside_a_call_that_came_back_from_the_side_that_asks(self) -> None:
+        first = leg(0, ingress="in-birch", egress="out-east", calling=False)
+        out = leg(0.05, ingress="in-west", egress="out-elm", calling=True)
+        back = leg(0.1, ingress="in-elm", egress="out-east", calling=True)
+        assert decide(question(calling=CALLED), first, out, back).verdict is Verdict.AMBIGUOUS
+
     def test_inner_legs_that_lead_in_a_circle_name_nobody(self) -> None:
         circle = leg(-0.2, ingress="in-west", egress="out-east"), leg(-0.1, ingress="in-west", egress="out-east")
         assert decide(question(), *circle, leg(0, ingress="in-west")).upstream is Unknown.UNMAPPED
