@@ -271,17 +271,14 @@ def _unbeaten(
     pool: Sequence[Instance], near: Collection[int], named_by: ProviderId | None, notes: dict[int, str]
 ) -> list[Instance]:
     """The instances that no other one beats; `near` holds the ids of those that time doesn't tell from the nearest."""
-    # A call may have come back from the very side that asks, with the calling number that this side gave it. And one
-    # that passed twice may have got another number in between: then its number doesn't choose between the two passes.
+    # A call may have come back from the very side that asks, with the calling number that this side gave it.
     came_back = any(i.fit is not Fit.DIRECT and _is_provider(i.upstream, named_by) for i in pool if id(i) in near)
-    with_it, without = ({r.call_ref for i in pool if i.calling_matches is m for r in i.rows} for m in (True, False))
-    changed = (with_it & without) - {None}
+    # One that passed twice may have got the number in between: what speaks for one pass speaks for all.
+    passed = {leg.call_ref for i in pool if i.calling_matches and id(i) in near for leg in i.rows} - {None}
 
     def evidence(instance: Instance) -> _Evidence:
-        spoken = bool(instance.calling_matches) and not came_back
-        if spoken and changed:
-            spoken = not any(leg.call_ref in changed for leg in instance.rows)
-        return _Evidence(id(instance) in near, _FITS[instance.fit], spoken)
+        spoken_for = bool(instance.calling_matches) or any(leg.call_ref in passed for leg in instance.rows)
+        return _Evidence(id(instance) in near, _FITS[instance.fit], spoken_for and not came_back)
 
     weighed = [(instance, evidence(instance)) for instance in pool]
     present = sorted({e for _, e in weighed})

@@ -196,6 +196,15 @@ class TestTheCallingNumber:
         second = leg(0.1, ingress="in-alder", egress=None, calling=True, call=5)
         assert decide(question(calling=CALLED), first, second, settings=SHOWS_NONE).verdict is Verdict.AMBIGUOUS
 
+    def test_what_speaks_for_one_pass_or_attempt_of_a_call_speaks_for_all_of_them(self) -> None:
+        failed = leg(0, ingress="in-alder", egress=None, calling=False, call=5, disposition="failed")
+        rang = leg(0.3, ingress="in-birch", egress="out-homes", calling=True, call=5)
+        other = leg(1, ingress="in-elm", egress="out-homes", calling=True)
+        both = decide(question(named_by=None, calling=CALLED), failed, rang, other)
+        assert both.verdict is Verdict.AMBIGUOUS
+        alone = decide(question(named_by=None, calling=CALLED), failed, rang)
+        assert alone.upstream == parse_party("provider:birch")
+
     def test_a_call_that_is_near_and_has_it_is_not_doubted_for_a_distant_one_without(self) -> None:
         near = leg(0, ingress="in-birch", egress=None, calling=True)
         distant = leg(40, ingress="in-alder", egress="out-elm", calling=False)
@@ -361,7 +370,7 @@ class TestWhateverTheRecords:
             rival = leg(
                 ingress=other,
                 egress="out-elm",
-                calling=twin.calling_matches or decision.instances[0].calling_matches,
+                calling=any(call.calling_matches for call in decision.instances) or twin.calling_matches,
                 call=99,
             )
             rival = _at_same_time(rival, decision)
