@@ -13,26 +13,24 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
 
+from cdr_adapters import formats
 from cdr_adapters.mapping import Columns, SourceMapping, describe
 from cdr_adapters.raw import AdapterError, Grade, Head, RawBatch
 
 ENTRY_POINTS = "hopback.adapters"
 
 BUILT_IN: Mapping[str, str] = {
-    "delimited": "cdr_adapters.delimited",
-    "jsonl": "cdr_adapters.jsonl",
-    "kamailio_dbtext": "cdr_adapters.kamailio_dbtext",
-    "kamailio_syslog": "cdr_adapters.kamailio_syslog",
-    "radius_detail": "cdr_adapters.radius_detail",
-    "sip_pcap": "cdr_adapters.sip_pcap",
-    "sqldump": "cdr_adapters.sqldump",
-    "sqlite": "cdr_adapters.sqlite",
+    module.name: f"{formats.__name__}.{module.name}"
+    for module in iter_modules(formats.__path__)
+    if not module.name.startswith("_")
 }
+"""hopback's own: the modules of `cdr_adapters.formats`; those that begin with an underscore are shared by several."""
 
 
 @dataclass(frozen=True, slots=True)

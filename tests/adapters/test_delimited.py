@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_adapters import delimited
+from cdr_adapters.formats import delimited
 from cdr_adapters.raw import AdapterError
 from cdr_adapters.schema import RejectReason
 from cdr_adapters.stream import MAX_LINE

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cdr_adapters.formats.sip_pcap import COLUMN_NAMES
 from cdr_adapters.raw import AdapterError, Head, RawBatch
 from cdr_adapters.registry import adapter
 from cdr_adapters.schema import Rejected, RejectReason
-from cdr_adapters.sip_pcap import COLUMN_NAMES
 from tests.adapters.sip_bytes import (
     DOWNSTREAM,
     OWN,
@@ -321,5 +321,5 @@ class TestIdentify:
 
 
 def test_nothing_heavy_is_imported_to_offer_the_format() -> None:
-    code = "import sys, cdr_adapters.sip_pcap; sys.exit(bool({'pyshark', 'lxml', 'pandas'} & set(sys.modules)))"
+    code = "import sys, cdr_adapters.formats.sip_pcap; sys.exit(bool({'pyshark', 'lxml', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

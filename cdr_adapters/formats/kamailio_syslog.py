@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from cdr_adapters import raw
-from cdr_adapters.jsonl import JsonRecordError, fields_of, parse_object
+from cdr_adapters.formats.jsonl import JsonRecordError, fields_of, parse_object
 from cdr_adapters.records import RecordBuffer, batches
 from cdr_adapters.stream import MAX_LINE, Encoding, read_lines
 
