@@ -28,7 +28,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from agent.match import MatchSettings
 from agent.mistakes import ConfigError, Mistake, meant, where_is
 from agent.trunks import Direction, InvalidTrunkError, TrunkEntry, TrunkMap, parse_party
-from cdr_adapters.mapping import CalledFormat, PositiveDuration, SourceMapping, TrunkFormats, parse_duration
+from cdr_adapters.column_specs import CalledFormat
+from cdr_adapters.durations import PositiveDuration, parse_duration
+from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from protos.identity import ProviderId, coordinators_among, parse_provider_id
 from protos.types import WINDOW_CAP
 

@@ -26,7 +26,7 @@ def check_source(mapping: SourceMapping, formats: TrunkFormats) -> None:
     """
     adapter = registry.adapter(mapping.format)
     adapter.check_options(mapping.options)
-    ColumnMapper(mapping, registry.columns_of(mapping), formats)
+    ColumnMapper(registry.completed(mapping), formats)
 
 
 def read_source(path: Path, mapping: SourceMapping, formats: TrunkFormats) -> Iterator[Batch]:
@@ -35,7 +35,7 @@ def read_source(path: Path, mapping: SourceMapping, formats: TrunkFormats) -> It
     Raises:
         AdapterError: the file can't be read as the mapping says. Batches that came before it are right, but not all.
     """
-    mapper = ColumnMapper(mapping, registry.columns_of(mapping), formats)
+    mapper = ColumnMapper(registry.completed(mapping), formats)
     pending: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(_MAPPERS, "map-columns") as pool:
         # the columns' work is done outside the interpreter's lock, beside the reader's and the consumer's

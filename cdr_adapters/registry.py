@@ -20,7 +20,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from cdr_adapters import formats
-from cdr_adapters.mapping import Columns, SourceMapping, describe
+from cdr_adapters.column_specs import Columns
+from cdr_adapters.mapping import SourceMapping, describe
 from cdr_adapters.raw import AdapterError, Grade, Head, RawBatch
 
 ENTRY_POINTS = "hopback.adapters"
@@ -56,6 +57,17 @@ class Adapter:
         """What the columns mean when the mapping doesn't say; None for formats that leave it to the mapping."""
         columns: Mapping[str, Any] | None = getattr(self.module, "COLUMNS", None)
         return None if columns is None else Columns.model_validate(columns)
+
+    @property
+    def default_where(self) -> dict[str, str | list[str]]:
+        """Which rows are calls when the mapping doesn't say."""
+        return dict(getattr(self.module, "WHERE", {}))
+
+    @property
+    def default_zone(self) -> str | None:
+        """The zone of naive times when the mapping doesn't say; only where the format's maker guarantees it."""
+        zone: str | None = getattr(self.module, "ZONE", None)
+        return zone
 
     def check_options(self, options: Mapping[str, Any]) -> Any:
         """The reader's options, checked.
@@ -116,16 +128,24 @@ def adapter(name: str) -> Adapter:
     return Adapter(name, module)
 
 
-def columns_of(mapping: SourceMapping) -> Columns:
-    """The mapping's columns, else those that the format itself defines.
+def completed(mapping: SourceMapping) -> SourceMapping:
+    """The mapping with what it leaves out as its format brings it: columns, where, zone, each as a whole.
 
     Raises:
-        AdapterError: neither says what the columns mean.
+        AdapterError: there is no such format, or neither says what the columns mean.
     """
-    columns = mapping.columns or adapter(mapping.format).default_columns
+    own = adapter(mapping.format)
+    said = mapping.model_fields_set
+    columns = mapping.columns or own.default_columns
     if columns is None:
         raise AdapterError(
             f"source {mapping.name!r}: format {mapping.format!r} doesn't say what its columns mean; "
             "add [sources.columns] with at least a called number and a time"
         )
-    return columns
+    return mapping.model_copy(
+        update={
+            "columns": columns,
+            "where": mapping.where if "where" in said else own.default_where,
+            "zone": mapping.zone if "zone" in said else own.default_zone,
+        }
+    )

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cdr_adapters.mapping import TimeColumn
+from cdr_adapters.column_specs import TimeColumn, ZoneUnit
 from cdr_adapters.times import (
     DAY_MS,
     EARLIEST_MS,
@@ -27,12 +27,15 @@ from cdr_adapters.times import (
     LATEST_MS,
     MS,
     PER_SECOND,
+    SINCE,
+    UNFIT,
     Reading,
     Status,
     read_local,
     step_of,
     time_of,
 )
+from cdr_adapters.zones import zone_of
 
 Milliseconds: TypeAlias = npt.NDArray[np.int64]
 
@@ -147,24 +150,24 @@ def _is_plain(texts: pa.StringArray, between: str) -> bool:
     return bool(pc.equal(separator, between.encode()).true_count == len(texts))
 
 
-def _vector_pattern(texts: pa.StringArray, spec: TimeColumn, zone: ZoneInfo | None, times: Times) -> None:
-    rewrite = _iso_rewrite(spec.format)
+def _vector_pattern(texts: pa.StringArray, pattern: str, zone: tzinfo | None, times: Times) -> None:
+    rewrite = _iso_rewrite(pattern)
     if rewrite is None or zone is None:
         return
     shape, layout = rewrite
     fits: npt.NDArray[np.bool_] = np.ones(len(texts), np.bool_)
     chosen = texts
-    if spec.format not in _PLAIN_LAYOUTS or not _is_plain(texts, spec.format[8]):
+    if pattern not in _PLAIN_LAYOUTS or not _is_plain(texts, pattern[8]):
         fits = pc.match_substring_regex(texts, shape).to_numpy(zero_copy_only=False)
         if not fits.any():
             return
         chosen = texts if fits.all() else texts.filter(pa.array(fits))
-        if spec.format not in _ISO_LAYOUTS:
+        if pattern not in _ISO_LAYOUTS:
             chosen = pc.replace_substring_regex(chosen, shape, layout)
-    ms = _cast_ms(chosen, "us" if "%f" in spec.format else "s", None)
+    ms = _cast_ms(chosen, "us" if "%f" in pattern else "s", None)
     if ms is None:
         return
-    times.step[fits] = step_of(spec.format)
+    times.step[fits] = step_of(pattern)
     if len(ms) == len(texts):
         local = ms
     else:
@@ -177,7 +180,7 @@ _ISO_AWARE = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[-+]\d\d:?\d
 _ISO_NAIVE = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?$"
 
 
-def _vector_iso(texts: pa.StringArray, zone: ZoneInfo | None, times: Times) -> None:
+def _vector_iso(texts: pa.StringArray, zone: tzinfo | None, times: Times) -> None:
     for shape, target in ((_ISO_AWARE, "UTC"), (_ISO_NAIVE, None)):
         fits = pc.match_substring_regex(texts, shape).to_numpy(zero_copy_only=False)
         if not fits.any() or (target is None and zone is None):
@@ -196,18 +199,21 @@ def _vector_iso(texts: pa.StringArray, zone: ZoneInfo | None, times: Times) -> N
             times.status[fits] = Status.OK
 
 
-_WHOLE = r"^[1-9]\d{0,15}$"
+_WHOLE = r"^[1-9]\d{0,17}$"
+_WHOLE_NS = r"^[1-8]\d{0,18}$"
 _DECIMAL = {"epoch_s": r"^[1-9]\d{0,9}\.\d{1,6}$", "julian": r"^[1-9]\d{0,9}\.\d{1,15}$"}
 
 
 def _vector_number(texts: pa.StringArray, unit: str, times: Times) -> None:
-    whole = pc.match_substring_regex(texts, _WHOLE).to_numpy(zero_copy_only=False)
+    whole = pc.match_substring_regex(texts, _WHOLE_NS if unit == "epoch_ns" else _WHOLE).to_numpy(zero_copy_only=False)
     if unit != "julian" and whole.any():
         value = pc.cast(texts.filter(pa.array(whole)), pa.int64()).to_numpy(zero_copy_only=False)
         # far beyond the range anyway; the limit only keeps the product from wrapping round
-        ms = np.minimum(value, 10**15) * 1000 if unit == "epoch_s" else value * 1000 // PER_SECOND[unit]
+        per_second = PER_SECOND[unit]
+        seconds = per_second == 1
+        ms = np.minimum(value - SINCE.get(unit, 0), 10**15) * 1000 if seconds else value // (per_second // 1000)
         times.first[whole] = ms
-        times.step[whole] = 1000 if unit == "epoch_s" else 1
+        times.step[whole] = 1000 if seconds else 1
         times.status[whole] = Status.OK
     np.copyto(times.second, times.first)
     if unit not in _DECIMAL or whole.all():
@@ -227,7 +233,7 @@ def _vector_number(texts: pa.StringArray, unit: str, times: Times) -> None:
 
 
 def _slowly(
-    texts: pa.StringArray, rows: npt.NDArray[np.int64], spec: TimeColumn, zone: ZoneInfo | None, to: Times
+    texts: pa.StringArray, rows: npt.NDArray[np.int64], spec: TimeColumn, zone: tzinfo | None, to: Times
 ) -> None:
     encoded = texts.take(pa.array(rows)).dictionary_encode()
     readings = [time_of(text.as_py(), spec, zone) for text in encoded.dictionary]
@@ -236,25 +242,69 @@ def _slowly(
     to.step[rows] = np.array([reading.step for reading in readings], np.int64)[which]
 
 
-def read_times(
-    values: pa.StringArray, spec: TimeColumn, zone: ZoneInfo | None, fraction: pa.StringArray | None = None
-) -> Times:
-    """A column of times as UTC, with fraction and shift applied, before the source's clock offset."""
-    times = _empty(len(values))
-    texts = pc.fill_null(values, "") if values.null_count else values
-    if spec.format == "iso8601":
+def _read(texts: pa.StringArray, spec: TimeColumn, zone: tzinfo | None) -> Times:
+    """The texts' readings; the common layouts of the first format by vector operations, all else one by one."""
+    times = _empty(len(texts))
+    time_format = spec.format[0]
+    if time_format == "iso8601":
         _vector_iso(texts, zone, times)
-    elif spec.format in (*PER_SECOND, "julian"):
-        _vector_number(texts, spec.format, times)
+    elif time_format in (*PER_SECOND, "julian"):
+        _vector_number(texts, time_format, times)
     else:
-        _vector_pattern(texts, spec, zone, times)
+        _vector_pattern(texts, time_format, zone, times)
     settled = (times.status == Status.OK) | (times.status == Status.REPEATED)
     outside = settled & ((times.first < EARLIEST_MS) | (times.first >= LATEST_MS))
     times.status[outside] = Status.OUT_OF_RANGE
-    times.first[outside] = times.second[outside] = times.step[outside] = 0
-    open_rows = np.flatnonzero(times.status == Status.WRONG_FORMAT)
+    open_rows = np.flatnonzero(np.isin(times.status, UNFIT))
     if len(open_rows):
         _slowly(texts, open_rows, spec, zone, times)
+    return times
+
+
+def _read_zones(texts: pa.StringArray, zones: pa.StringArray, unit: ZoneUnit, spec: TimeColumn) -> Times:
+    """The texts' readings, each in its row's own zone."""
+    times = _empty(len(texts))
+    encoded = pc.fill_null(zones, "").dictionary_encode()
+    which = encoded.indices.to_numpy(zero_copy_only=False)
+    order = np.argsort(which, kind="stable")
+    counts = np.bincount(which, minlength=len(encoded.dictionary))
+    unknown: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    end = 0
+    for name, count in zip(encoded.dictionary.to_pylist(), counts.tolist(), strict=True):
+        rows = order[end : end + count]
+        end += count
+        zone = zone_of(name, unit)
+        if zone is None:
+            unknown.append(rows)  # together: a file of nonsense has as many of them as it has rows
+        else:
+            _put(times, rows, _read(texts.take(pa.array(rows)), spec, zone))
+    rest = np.concatenate(unknown)
+    if len(rest):
+        _put(times, rest, _read(texts.take(pa.array(rest)), spec, None))
+    return times
+
+
+def _put(to: Times, rows: npt.NDArray[np.int64], part: Times) -> None:
+    to.status[rows], to.first[rows] = part.status, part.first
+    to.second[rows], to.step[rows] = part.second, part.step
+
+
+def read_times(
+    values: pa.StringArray,
+    spec: TimeColumn,
+    zone: ZoneInfo | None,
+    fraction: pa.StringArray | None = None,
+    zones: pa.StringArray | None = None,
+) -> Times:
+    """A column of times as UTC, with fraction and shift applied, before the source's clock offset.
+
+    `zones` holds each row's own zone in the column's `zone_unit`; a row whose zone can't be read has NO_ZONE.
+    """
+    texts = pc.fill_null(values, "") if values.null_count else values
+    if zones is not None and spec.zone_unit is not None:
+        times = _read_zones(texts, zones, spec.zone_unit, spec)
+    else:
+        times = _read(texts, spec, zone)
     if fraction is not None and spec.fraction_unit is not None:
         _add_fraction(fraction, spec.fraction_unit, times)
     shift = spec.shift // MS

@@ -10,7 +10,6 @@ import pytest
 from cdr_adapters.columns import ColumnMapper
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.raw import AdapterError, RawBatch, string_batch
-from cdr_adapters.registry import columns_of
 from cdr_adapters.schema import CALLS, Batch, Rejected, RejectReason
 
 T = "1795321360"  # 2026-11-22 04:22:40 UTC
@@ -22,7 +21,7 @@ def mapper(formats: TrunkFormats | None = None, **table: Any) -> ColumnMapper:
     source = SourceMapping.model_validate(
         {"name": "test", "path": "x", "format": "delimited", "columns": columns, **table}
     )
-    return ColumnMapper(source, columns_of(source), formats or TrunkFormats())
+    return ColumnMapper(source, formats or TrunkFormats())
 
 
 def records(*rows: dict[str, str | None], header: tuple[str, ...] | None = None) -> RawBatch:

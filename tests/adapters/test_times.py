@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_adapters.mapping import TimeColumn
+from cdr_adapters.column_specs import TimeColumn
 from cdr_adapters.time_columns import read_times
 from cdr_adapters.times import Reading, Status, time_of
 
@@ -51,15 +51,11 @@ class TestCountsFromAnEpoch:
             ("1795321360779", "epoch_ms", "2026-11-22 04:22:40.779", 1),
             ("1795321360779388", "epoch_us", "2026-11-22 04:22:40.779", 1),
             ("2461366.68240162", "julian", "2026-11-22 04:22:39.500", 1000),
-            ("2440587.5", "julian", "1970-01-01 00:00:00", 0),
         ],
     )
     def test_are_utc(self, text: str, unit: str, expected: str, step: int) -> None:
         reading = both_ways(text, spec(unit), None)
-        if expected.startswith("1970"):
-            assert reading.status is Status.OUT_OF_RANGE
-        else:
-            assert (reading.status, reading.first, reading.step) == (Status.OK, utc(expected), step)
+        assert (reading.status, reading.first, reading.step) == (Status.OK, utc(expected), step)
 
     def test_a_julian_day_of_a_database_that_loses_half_a_second_is_shifted_back(self) -> None:
         column = spec("julian", shift="0.5s", resolution="1s")
@@ -124,7 +120,7 @@ class TestLocalTimes:
     def test_a_zero_date_is_absent(self, pattern: str) -> None:
         assert both_ways("0000-00-00 00:00:00", spec(pattern), NEW_YORK).status is Status.ABSENT
 
-    @pytest.mark.parametrize("text", ["9999-12-31 23:59:59", "0001-01-01 00:00:00", "1899-12-31 00:00:00"])
+    @pytest.mark.parametrize("text", ["9999-12-31 23:59:59", "1899-12-31 00:00:00", "1970-01-01 00:00:01"])
     def test_far_off_are_out_of_range(self, text: str) -> None:
         assert both_ways(text, spec("%Y-%m-%d %H:%M:%S"), ZoneInfo("Asia/Tokyo")).status is Status.OUT_OF_RANGE
 
@@ -208,7 +204,7 @@ class TestZoneAbbreviations:
         column = spec("%H:%M:%S.%f %Z %a %b %d %Y", abbreviations={"EET": "+02:00", "NST": "-03:30"})
         assert both_ways("14:48:32.000 EET Mon Dec 26 2005", column, None).first == utc("2005-12-26 12:48:32")
         assert both_ways("14:48:32.000 NST Mon Dec 26 2005", column, None).first == utc("2005-12-26 18:18:32")
-        assert both_ways("14:48:32.000 PST Mon Dec 26 2005", column, None).status is Status.UNKNOWN_ABBREVIATION
+        assert both_ways("14:48:32.000 EEST Mon Dec 26 2005", column, None).status is Status.UNKNOWN_ABBREVIATION
 
 
 class TestIso8601:

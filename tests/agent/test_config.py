@@ -168,7 +168,6 @@ class TestTheEnvironment:
         ("[[sources]]", '[explain]\nkeep = "perhaps"\n[[sources]]', "explain.keep", "boolean"),
         ("[[sources]]", '[log]\nlevel = "verbose"\n[[sources]]', "log.level", "debug"),
         ('format = "delimited"', "", "sources[1](acc).format", "missing"),
-        ('zone = "America/New_York"', "", "sources[1](acc)", "set zone"),
         ('zone = "America/New_York"', 'zone = "EST5EDT7"', "sources[1](acc).zone", "IANA name"),
         ('zone = "America/New_York"', 'zne = "UTC"', "sources[1](acc).zne", "did you mean 'zone'?"),
         ('column = "dnis", format', 'column = "dnis", fromat', "called_in.fromat", "did you mean 'format'?"),
