@@ -92,7 +92,9 @@ class TestIdentify:
         [b"", b"\n\n", b"a line of text\nand another\n", b"\x00\x01\x02\x03" * 99, b"<xml><a/></xml>\n", b"{\n"],
     )
     def test_a_file_that_nobody_claims_is_refused_with_what_to_do(self, tmp_path: Path, content: bytes) -> None:
-        with pytest.raises(UnknownFormatError, match=r"no format claims it.*name the format in a mapping"):
+        with pytest.raises(
+            UnknownFormatError, match=r"no format claims it.*hopback-cdr init.*name the format in a mapping"
+        ):
             identify(written(tmp_path, content))
 
     def test_a_file_that_cannot_be_opened_is_an_error(self, tmp_path: Path) -> None:
@@ -100,11 +102,25 @@ class TestIdentify:
             identify(tmp_path / "none")
 
     def test_two_claims_are_an_error_that_names_both(self, tmp_path: Path, entry_points: list[EntryPoint]) -> None:
-        entry_points.append(reader("x_cdr", identify=lambda head: b"," in head.data))
-        path = written(tmp_path, CLAIMED["delimited"][0])
-        with pytest.raises(AmbiguousFormatError, match="delimited, xcdr") as caught:
+        entry_points.append(reader("x_cdr", identify=lambda head: b"\t" in head.data, GRADE=Grade.DOCUMENTATION))
+        path = written(tmp_path, RADIUS)
+        with pytest.raises(AmbiguousFormatError, match="radius_detail, xcdr") as caught:
             identify(path)
-        assert caught.value.claimants == ("delimited", "xcdr")
+        assert caught.value.claimants == ("radius_detail", "xcdr")
+
+    def test_a_generic_format_yields_to_a_special_one(self, tmp_path: Path, entry_points: list[EntryPoint]) -> None:
+        path = written(tmp_path, CLAIMED["delimited"][0])
+        assert identify(path) == "delimited"
+        entry_points.append(reader("x_cdr", identify=lambda head: b"," in head.data, GRADE=Grade.DOCUMENTATION))
+        registry._modules.cache_clear()
+        assert identify(path) == "xcdr"
+
+    def test_two_generic_formats_do_not_yield_to_each_other(
+        self, tmp_path: Path, entry_points: list[EntryPoint]
+    ) -> None:
+        entry_points.append(reader("x_cdr", identify=lambda head: b"," in head.data))
+        with pytest.raises(AmbiguousFormatError, match="delimited, xcdr"):
+            identify(written(tmp_path, CLAIMED["delimited"][0]))
 
 
 class TestFormatsOfThirdParties:
