@@ -74,6 +74,8 @@ class Headed:
         signature: what the header must hold to be claimed; of several spellings of one name, one.
         known: the format's columns under their stable names. One that a file lacks is null.
         absent: names that another format's header has beside the same signature.
+        refused: names of columns that show that the file holds something else, and what: such a file is claimed, so
+            that it can be refused with the reason.
         delimiters: those that are tried, in this order.
         quote, escape: as the delimited reader takes them.
         below: whether a line right below the header is still no record (a row of types, of dashes).
@@ -82,6 +84,7 @@ class Headed:
     signature: Sequence[str | tuple[str, ...]]
     known: Sequence[str] = ()
     absent: Sequence[str] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
     delimiters: str = ",;\t|"
     quote: str = '"'
     escape: str = ""
@@ -105,6 +108,10 @@ class Headed:
         header = self._header(path, options)
         if header is None:
             return
+        there = {fold(name) for name in header.names}
+        for name, reason in self.refused.items():
+            if fold(name) in there:
+                raise raw.AdapterError(f"{path}: the header has {name}: {reason}")
         plan = self._plan(path, header.names, columns)
         shown = tuple(dict.fromkeys((*self._plan(path, header.names, None), *plan, *self.known)))
         source = delimited.Options(
@@ -213,8 +220,11 @@ class PositionalOptions(raw.Options):
     encoding: Encoding = "utf-8"
 
 
+SKIP = ""
+"""What a `Check` says of a row that is known to be no call at all (an audit record)."""
+
 Check = Callable[[Sequence[str]], str | None]
-"""Whether a row proves its layout: None when it does, else what is wrong and what to configure."""
+"""Whether a row proves its layout: None when it does, `SKIP`, or else what is wrong and what to configure."""
 
 
 @dataclass(frozen=True)
@@ -227,15 +237,14 @@ class Positional:
     Attributes:
         names: the columns from the left.
         at_least: how many columns every record has.
-        check: proves a row's layout (a type marker, a time where a time belongs); see `Check`.
-        skip: whether a row is known to be no call at all (an audit record).
+        prove: gives the `Check` of a layout, from where its columns are (by name, from 0): a type marker, a time where
+            a time belongs. A row too short for it is rejected.
         delimiter, quote: one character each; an empty quote means that quotes are text.
     """
 
     names: Sequence[str]
     at_least: int
-    check: Check
-    skip: Callable[[Sequence[str]], bool] = field(default=lambda _: False)
+    prove: Callable[[Mapping[str, int]], Check]
     delimiter: str = ","
     quote: str = '"'
 
@@ -252,40 +261,57 @@ class Positional:
     def identify(self, head: raw.Head) -> bool:
         """Most of the first lines are rows of this layout, and one at least is a record."""
         lines = [line for line in head.lines(20) if len(line) <= MAX_LINE]
-        rows = [self.split(line) or [] for line in lines]
-        records = sum(1 for row in rows if len(row) >= self.at_least and self.check(row) is None)
-        skipped = sum(1 for row in rows if self.skip(row))
+        check = self.prove(_positions(self.names))
+        found = [self._problem(self.split(line), check) for line in lines]
         # a broken line now and then is what the reader is for
-        return records > 0 and (records + skipped) * 10 >= len(lines) * 8
+        return None in found and sum(not problem for problem in found) * 10 >= len(found) * 8
 
     def read(self, path: Path, options: PositionalOptions, columns: frozenset[str] | None) -> Iterator[raw.RawBatch]:
         """See `raw.ReaderModule.read`."""
-        rows = _Rows(_distinct(options.names or self.names), columns)
+        names = _distinct(options.names or self.names)
+        try:
+            check = self.prove(_positions(names))
+        except KeyError as missing:
+            raise raw.AdapterError(
+                f"option names lacks {missing.args[0]!r}, by which rows prove their layout"
+            ) from None
+        rows = _Rows(names, columns)
         for number, line in read_lines(path, options.encoding):
             if not line or line.isspace():
                 continue
             values = self.split(line) if len(line) <= MAX_LINE else None
-            if values is None:
-                rows.reject(number, "quotes don't match, or the line is too long", line)
-            elif self.skip(values):
-                rows.skipped += 1
-            elif len(values) < self.at_least:
-                rows.reject(number, f"{len(values)} values instead of {self.at_least} at least", line)
-            elif (problem := self.check(values)) is not None:
-                rows.reject(number, problem, line)
-            else:
+            problem = self._problem(values, check)
+            if problem is None and values is not None:
                 rows.numbers.append(number)
                 rows.values.append(values)
+            elif problem == SKIP:
+                rows.skipped += 1
+            else:
+                rows.reject(number, problem or "", line)
             if rows.full:
                 yield rows.take()
         yield rows.take()
+
+    def _problem(self, values: Sequence[str] | None, check: Check) -> str | None:
+        if values is None:
+            return "quotes don't match, or the line is too long"
+        if len(values) < self.at_least:
+            return f"{len(values)} values instead of {self.at_least} at least"
+        try:
+            return check(values)
+        except IndexError:
+            return f"{len(values)} values are too few for this layout"
+
+
+def _positions(names: Sequence[str]) -> Mapping[str, int]:
+    return {name: at for at, name in enumerate(names)}
 
 
 class _Rows:
     """Rows of values until there are enough for a batch; turned into columns all at once, for speed."""
 
     def __init__(self, names: tuple[str, ...], columns: frozenset[str] | None) -> None:
-        self._at: Mapping[str, int] = {name: at for at, name in enumerate(names)}
+        self._at = _positions(names)
         self._columns = columns
         self.numbers: list[int] = []
         self.values: list[list[str]] = []

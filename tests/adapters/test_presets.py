@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,17 +16,23 @@ SWITCH = presets.Headed(
     signature=["Call Id", ("Called Number", "DNIS"), "Trunk In"],
     known=["Call Id", "Called Number", "Trunk In", "Start"],
     absent=["Invoice"],
+    refused={"Packets Lost": "quality records, no calls"},
     below=lambda values: set("".join(values)) <= {"-"},
 )
 
 
-def _check(values: Sequence[str]) -> str | None:
-    return None if values[0] == "R" else "the first column is no record type"
+def _prove(at: Mapping[str, int]) -> presets.Check:
+    kind = at["type"]
+
+    def check(values: Sequence[str]) -> str | None:
+        if values[kind] == "A":
+            return presets.SKIP
+        return None if values[kind] == "R" else f"column {kind + 1} is no record type"
+
+    return check
 
 
-ROWS = presets.Positional(
-    names=["type", "called", "start"], at_least=2, check=_check, skip=lambda values: values[0] == "A", delimiter=";"
-)
+ROWS = presets.Positional(names=["type", "called", "start"], at_least=2, prove=_prove, delimiter=";")
 
 
 def rows_of(batches: list[RawBatch]) -> list[dict[str, str | None]]:
@@ -77,6 +83,12 @@ class TestAHeader:
         with pytest.raises(AdapterError, match="CallID and call_id could both be 'Call Id'"):
             headed(tmp_path, "CallID,call_id,DNIS,Trunk In\na,b,2,3\n", {"Call Id"})
 
+    def test_of_something_else_is_claimed_and_refused_with_the_reason(self, tmp_path: Path) -> None:
+        text = "Call Id,DNIS,Trunk In,packets_lost\n1,2,3,4\n"
+        assert SWITCH.identify(read_head(written(tmp_path, text)))
+        with pytest.raises(AdapterError, match="the header has Packets Lost: quality records, no calls"):
+            headed(tmp_path, text)
+
     def test_is_kept_apart_from_the_line_below_it(self, tmp_path: Path) -> None:
         batches = headed(tmp_path, "Call Id,DNIS,Trunk In\n\n---,---,---\na,2,3\n", {"Call Id"})
         assert rows_of(batches) == [{"Call Id": "a"}]
@@ -107,9 +119,9 @@ class TestAHeader:
         assert [(reject.row, reject.detail) for reject in batch.rejected] == [(2, "2 values instead of 3")]
 
 
-def positional(path: Path, text: str, columns: set[str] | None = None) -> list[RawBatch]:
+def positional(path: Path, text: str, columns: set[str] | None = None, **options: object) -> list[RawBatch]:
     wanted = None if columns is None else frozenset(columns)
-    return list(ROWS.read(written(path, text.encode()), presets.PositionalOptions(), wanted))
+    return list(ROWS.read(written(path, text.encode()), presets.PositionalOptions.model_validate(options), wanted))
 
 
 class TestPositions:
@@ -125,7 +137,7 @@ class TestPositions:
     @pytest.mark.parametrize(
         ("row", "detail"),
         [
-            ("X;2;t0", "the first column is no record type"),
+            ("X;2;t0", "column 1 is no record type"),
             ("R", "1 values instead of 2 at least"),
             ('R;"2;t0', "quotes don't match, or the line is too long"),
         ],
@@ -142,6 +154,15 @@ class TestPositions:
         [batch] = positional(tmp_path, "R;2;t0\n", {"called", "colled"})
         assert batch.header is not None
         assert "colled" not in batch.header
+
+    def test_of_another_release_are_given_as_names(self, tmp_path: Path) -> None:
+        [batch] = positional(tmp_path, "1;R;2\n1;X;2\n", {"called"}, names=["sequence", "type", "called"])
+        assert rows_of([batch]) == [{"called": "2"}]
+        assert [reject.detail for reject in batch.rejected] == ["column 2 is no record type"]
+        [batch] = positional(tmp_path, "1;2\n", names=["start", "called", "type"])
+        assert [reject.detail for reject in batch.rejected] == ["2 values are too few for this layout"]
+        with pytest.raises(AdapterError, match="option names lacks 'type'"):
+            positional(tmp_path, "1;2\n", names=["called", "start"])
 
     def test_are_recognised_by_their_rows(self, tmp_path: Path) -> None:
         assert ROWS.identify(read_head(written(tmp_path, b"A;x\nR;2;t0\nR;3;t0\n")))
