@@ -55,19 +55,21 @@ class Adapter:
     @property
     def default_columns(self) -> Columns | None:
         """What the columns mean when the mapping doesn't say; None for formats that leave it to the mapping."""
-        columns: Mapping[str, Any] | None = getattr(self.module, "COLUMNS", None)
-        return None if columns is None else Columns.model_validate(columns)
+        return self.defaults.columns
 
     @property
-    def default_where(self) -> dict[str, str | list[str]]:
-        """Which rows are calls when the mapping doesn't say."""
-        return dict(getattr(self.module, "WHERE", {}))
+    def defaults(self) -> SourceMapping:
+        """The mapping that the format itself brings: its columns, which rows are calls, the zone of naive times.
 
-    @property
-    def default_zone(self) -> str | None:
-        """The zone of naive times when the mapping doesn't say; only where the format's maker guarantees it."""
-        zone: str | None = getattr(self.module, "ZONE", None)
-        return zone
+        Raises:
+            AdapterError: the format's module brings one that is wrong.
+        """
+        brought = {"columns": "COLUMNS", "where": "WHERE", "zone": "ZONE"}
+        table = {key: getattr(self.module, name) for key, name in brought.items() if hasattr(self.module, name)}
+        try:
+            return SourceMapping.model_validate({"name": "default", "path": "*", "format": self.name, **table})
+        except ValidationError as error:
+            raise AdapterError(f"format {self.name!r} brings a mapping that is wrong: {describe(error)}") from None
 
     def check_options(self, options: Mapping[str, Any]) -> Any:
         """The reader's options, checked.
@@ -132,11 +134,11 @@ def completed(mapping: SourceMapping) -> SourceMapping:
     """The mapping with what it leaves out as its format brings it: columns, where, zone, each as a whole.
 
     Raises:
-        AdapterError: there is no such format, or neither says what the columns mean.
+        AdapterError: there is no such format, what it brings is wrong, or neither says what the columns mean.
     """
-    own = adapter(mapping.format)
+    brought = adapter(mapping.format).defaults
     said = mapping.model_fields_set
-    columns = mapping.columns or own.default_columns
+    columns = mapping.columns or brought.columns
     if columns is None:
         raise AdapterError(
             f"source {mapping.name!r}: format {mapping.format!r} doesn't say what its columns mean; "
@@ -145,7 +147,7 @@ def completed(mapping: SourceMapping) -> SourceMapping:
     return mapping.model_copy(
         update={
             "columns": columns,
-            "where": mapping.where if "where" in said else own.default_where,
-            "zone": mapping.zone if "zone" in said else own.default_zone,
+            "where": mapping.where if "where" in said else brought.where,
+            "zone": mapping.zone if "zone" in said else brought.zone,
         }
     )
