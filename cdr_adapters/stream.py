@@ -1,30 +1,25 @@
-"""Bytes and lines of a file, whatever it is compressed with, in bounded memory.
+"""Bytes and lines of a file, whatever it is packed with, in bounded memory.
 
-Understands gzip, bzip2 and xz by their first bytes, never by the file's name. A line longer than `MAX_LINE` is cut; its
-reader rejects it. Everything that goes wrong with a file is an `AdapterError` with the file's name.
+Sees through compression (`compression`) and archives (`archives`). A line longer than `MAX_LINE` is cut; its reader
+rejects it. Everything that goes wrong with a file is an `AdapterError` with the file's name.
 """
 
 from __future__ import annotations
 
-import bz2
 import codecs
-import gzip
-import lzma
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated
 
 from pydantic import AfterValidator
 
-from cdr_adapters.raw import HEAD_SIZE, AdapterError, Head
+from cdr_adapters.archives import opened
+from cdr_adapters.raw import HEAD_SIZE, Head
 
 MAX_LINE = 1 << 20
 """Longest line that can be a record, in bytes or in characters."""
 
 _BLOCK = 1 << 20
-_READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -41,45 +36,24 @@ Encoding = Annotated[str, AfterValidator(_check_encoding)]
 """The name of a text encoding that this Python knows."""
 
 
-def _opened(path: Path) -> BinaryIO:
-    with path.open("rb") as file:
-        mark = file.read(6)
-    if mark.startswith(b"\x1f\x8b"):
-        return cast("BinaryIO", gzip.open(path, "rb"))
-    if mark.startswith(b"BZh"):
-        return cast("BinaryIO", bz2.open(path, "rb"))
-    if mark == b"\xfd7zXZ\x00":
-        return cast("BinaryIO", lzma.open(path, "rb"))
-    return path.open("rb")
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except _READ_ERRORS as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise AdapterError(f"{path}: can't be read: {reason}") from None
-
-
 def read_head(path: Path) -> Head:
-    """The beginning of a file, for `identify`.
+    """The beginning of a file, or of the first file that isn't empty in an archive, for `identify`.
 
     Raises:
-        AdapterError: it can't be opened or decompressed.
+        AdapterError: it can't be opened or unpacked.
     """
-    with _reported(path), _opened(path) as file:
+    with opened(path, beginning=True) as file:
         data = file.read(HEAD_SIZE + 1)
-        return Head(path, data[:HEAD_SIZE], complete=len(data) <= HEAD_SIZE)
+    return Head(path, data[:HEAD_SIZE], complete=len(data) <= HEAD_SIZE)
 
 
 def read_blocks(path: Path, size: int = _BLOCK) -> Iterator[bytes]:
-    """The file's decompressed bytes, `size` at a time.
+    """The unpacked bytes of a file, or of the only file in an archive, `size` at a time.
 
     Raises:
-        AdapterError: it can't be opened, read or decompressed to its end.
+        AdapterError: it can't be opened, or read and unpacked to its end.
     """
-    with _reported(path), _opened(path) as file:
+    with opened(path) as file:
         while block := file.read(size):
             yield block
 
