@@ -11,7 +11,7 @@ allow and never narrower:
 
 Answer goes before release. Where an answer and a release with the time since seizure contradict each other, the
 interval spans both. A local time that occurred twice gives two readings, each with its own seizure; answer and release
-take the reading that doesn't lie before it.
+take the reading that doesn't lie before it, and where there is none, the second reading falls.
 """
 
 from __future__ import annotations
@@ -248,13 +248,26 @@ def call_times(
         return Reading(earliest, latest, answered_at, released_at)
 
     first = reading("first")
+    second = first
+    if repeated.any():
+        second = reading("second")
+        repeated = repeated & ~_ended_before_it_began(second, answer, release)
     return CallTimes(
         first,
-        reading("second") if repeated.any() else first,
+        second,
         repeated,
         nobody if answer is None else answer.good,
         nobody if release is None else release.good,
     )
+
+
+def _ended_before_it_began(reading: Reading, answer: Moments | None, release: Moments | None) -> Mask:
+    """Rows that can't mean this reading: whatever the answer or the release means, it lies before the seizure."""
+    before: Mask = np.zeros(len(reading.earliest), np.bool_)
+    for moments, at in ((answer, reading.answer), (release, reading.release)):
+        if moments is not None:
+            before |= moments.good & (at + moments.step < reading.earliest)
+    return before
 
 
 def _before_release(

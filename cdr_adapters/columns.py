@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial, reduce
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -131,6 +132,16 @@ class ColumnMapper:
         rejected = rejects.records(table, rows) if rejects.mask.any() else ()
         return Batch(calls, (*raw.rejected, *rejected), skipped)
 
+    def chosen(self, table: pa.RecordBatch) -> pa.RecordBatch:
+        """The records of `table` that `where` takes for calls."""
+        mask = self._chosen(table)
+        return table if mask is None else table.filter(pa.array(mask))
+
+    def texts(self, table: pa.RecordBatch, name: str) -> pa.StringArray | None:
+        """What the records have for the canonical column `name`, not yet read; None when it isn't mapped."""
+        spec = self._columns.specs.get(name)
+        return None if spec is None else self._value(table, spec)
+
     def _chosen(self, table: pa.RecordBatch) -> Mask | None:
         """Which rows fit `where`; None when all do."""
         chosen: Mask | None = None
@@ -147,8 +158,7 @@ class ColumnMapper:
         elif spec.join is None:
             value = pc.coalesce(*found)
         else:
-            joined = pc.binary_join_element_wise(*found, pa.array([spec.join])[0], null_handling="skip")
-            value = _without_blanks(joined)
+            value = reduce(partial(_joined, spec.join), found)
         if not spec.pattern:
             return value
         return pc.coalesce(*(_cut(value, pattern) for pattern in spec.pattern))
@@ -311,6 +321,13 @@ class _Condition:
 
 def _is_in(texts: pa.StringArray, wanted: pa.Array) -> Mask:
     return _some(pc.equal(texts, wanted[0]) if len(wanted) == 1 else pc.is_in(texts, value_set=wanted))
+
+
+def _joined(between: str, left: pa.StringArray, right: pa.StringArray) -> pa.StringArray:
+    """Both texts with `between` in the middle; where one is null, the other."""
+    # not null_handling="skip": it gives no rows at all where all of them are null
+    both = pc.binary_join_element_wise(left, right, pa.array([between], _TEXT)[0])
+    return pc.coalesce(both, left, right) if left.null_count or right.null_count else both
 
 
 def _cut(value: pa.StringArray, pattern: str) -> pa.StringArray:
