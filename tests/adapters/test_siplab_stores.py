@@ -331,7 +331,7 @@ class TestIdentify:
             ("alder/alder_acc.csv", "delimited"),
             ("birch/birch.sql", "sqldump"),
             ("cedar/cedar.syslog", "kamailio_syslog"),
-            ("elm/flat/acc_129.log", "delimited"),
+            ("elm/flat/acc_129.log", "opensips_flatstore"),
             ("ivy/ivy_radius.detail", "radius_detail"),
             ("pcap/alder.pcap.gz", "sip_pcap"),
             ("pcap/ginkgo.pcapng.gz", "sip_pcap"),
