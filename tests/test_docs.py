@@ -9,7 +9,7 @@ import click
 import pytest
 
 from agent.cli import main as agent_cli
-from cdr_adapters.cli import main as cdr_cli
+from agent.kit import main as cdr_cli
 from cdr_adapters.registry import BUILT_IN, adapter
 from coordinator.chain import Status
 from coordinator.cli import main as coordinator_cli
