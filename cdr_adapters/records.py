@@ -24,12 +24,14 @@ _WEIGHED = 16
 class RecordBuffer:
     """Records, rejects and skipped lines until there are enough for a batch.
 
-    With a `header`, all records have its columns and may come as `add_values`; it may be set later, before the first
+    With a `header`, all records have its columns and may come by position; it may be set later, before the first
     record. One buffer takes records either by name or by position.
     """
 
     def __init__(self, columns: frozenset[str] | None, header: tuple[str, ...] | None = None) -> None:
         self._columns = columns
+        self.wanted: tuple[str, ...] = ()
+        """The columns of the header that somebody wants, in its order."""
         self.header = header
         self._records: list[dict[str, str | None]] = []
         self._values: list[Sequence[str | None]] = []
@@ -37,6 +39,18 @@ class RecordBuffer:
         self._rejected: list[Rejected] = []
         self._skipped = 0
         self._size = 0
+
+    @property
+    def header(self) -> tuple[str, ...] | None:
+        """Every column that the source has, when all its records have the same ones."""
+        return self._header
+
+    @header.setter
+    def header(self, header: tuple[str, ...] | None) -> None:
+        self._header = header
+        self.wanted = tuple(
+            name for name in dict.fromkeys(header or ()) if self._columns is None or name in self._columns
+        )
 
     def add(self, row: int, record: dict[str, str | None]) -> None:
         """One record, by column name."""
@@ -46,7 +60,7 @@ class RecordBuffer:
             self._weigh(record.values())
 
     def add_values(self, row: int, values: Sequence[str | None]) -> None:
-        """One record by position: a value for each column of the header, no more and no less."""
+        """One record by position: a value for each of the `wanted` columns, no more and no less."""
         self._rows.append(row)
         self._values.append(values)
         if not len(self._rows) % _WEIGHED:
@@ -76,16 +90,15 @@ class RecordBuffer:
 
     def take(self) -> RawBatch:
         """Everything so far as a batch; the buffer is empty afterwards."""
-        if self._columns is not None:
-            names = sorted(self._columns if self.header is None else self._columns.intersection(self.header))
-        elif self.header is not None:
-            names = list(self.header)
+        if self._values:
+            columns = columns_of_values(self._values, self.wanted)
+        elif self._header is not None:
+            columns = columns_of_records(self._records, self.wanted)
+        elif self._columns is not None:
+            columns = columns_of_records(self._records, sorted(self._columns))
         else:
-            names = list(dict.fromkeys(name for record in self._records for name in record))
-        if self._values and self.header is not None:
-            columns = columns_of_values(self._values, self.header, names)
-        else:
-            columns = columns_of_records(self._records, names)
+            names = dict.fromkeys(name for record in self._records for name in record)
+            columns = columns_of_records(self._records, list(names))
         batch = RawBatch(
             string_batch(columns, len(self._rows)),
             pa.array(self._rows, pa.int64()),
@@ -104,12 +117,10 @@ class RecordBuffer:
 
 
 def columns_of_values(
-    records: Sequence[Sequence[str | None]], header: Sequence[str], names: Iterable[str]
+    records: Sequence[Sequence[str | None]], names: Sequence[str]
 ) -> dict[str, list[str | None] | pa.Array]:
-    """The columns `names` of records by position."""
-    columns = list(zip(*records, strict=True))
-    at = {name: columns[index] for index, name in reversed(list(enumerate(header)))}
-    return {name: pa.array(at[name], TEXT) for name in names}
+    """The columns of records by position, each of which has a value for every name."""
+    return {name: pa.array(values, TEXT) for name, values in zip(names, zip(*records, strict=True), strict=True)}
 
 
 def columns_of_records(
