@@ -13,6 +13,7 @@ skipped in spring is no time; one that they passed twice in autumn has two readi
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import IntEnum
@@ -98,22 +99,33 @@ def _ms(naive: datetime) -> int:
     return (naive - EPOCH) // MS
 
 
-def _abbreviated(naive: datetime, name: str, spec: TimeColumn, zone: tzinfo | None, step: int) -> Reading:
-    """A local time with a zone abbreviation: the configuration explains it, or the zone itself uses it at that time."""
-    said = spec.abbreviations.get(name)
+def offset_said(name: str, spec: TimeColumn, zone: tzinfo | None) -> timedelta | None:
+    """The offset that an abbreviation means at any time; None where the source's zone has to tell it by the season."""
+    said = spec.abbreviations.get(name) or spec.abbreviations.get(name.upper())
     if said is not None:
         sign = -1 if said[0] == "-" else 1
-        return _in_range(_ms(naive - sign * timedelta(hours=int(said[1:3]), minutes=int(said[4:]))), step)
+        return sign * timedelta(hours=int(said[1:3]), minutes=int(said[4:]))
+    return offset_of_abbreviation(name.upper(), zone if isinstance(zone, ZoneInfo) else None)
+
+
+def _abbreviated(naive: datetime, name: str, spec: TimeColumn, zone: tzinfo | None, step: int) -> Reading:
+    """A local time with a zone abbreviation: the configuration explains it, or the zone itself uses it at that time."""
+    offset = offset_said(name, spec, zone)
+    if offset is not None:
+        return _in_range(_ms(naive - offset), step)
     for fold in (0, 1):
         local = naive.replace(tzinfo=zone, fold=fold)
-        if zone is not None and local.tzname() == name and (offset_now := local.utcoffset()) is not None:
+        if (
+            zone is not None
+            and (local.tzname() or "").upper() == name.upper()
+            and (offset_now := local.utcoffset()) is not None
+        ):
             # a skipped time bears the name of one side, but no clock showed it
             back = (local.astimezone(UTC)).astimezone(zone)
             if back.replace(tzinfo=None, fold=0) != naive:
                 return Reading(Status.SKIPPED)
             return _in_range(_ms(naive - offset_now), step)
-    offset = offset_of_abbreviation(name, zone if isinstance(zone, ZoneInfo) else None)
-    return Reading(Status.UNKNOWN_ABBREVIATION) if offset is None else _in_range(_ms(naive - offset), step)
+    return Reading(Status.UNKNOWN_ABBREVIATION)
 
 
 def _parsed(text: str, pattern: str) -> datetime | None:
@@ -136,23 +148,27 @@ def _with_abbreviation(text: str, pattern: str) -> tuple[datetime, str] | None:
     return None
 
 
-def step_of(pattern: str) -> int:
-    if "%f" in pattern:
+def step_of_directives(directives: Collection[str]) -> int:
+    """What a clock with these fields cuts off, in ms."""
+    if "f" in directives:
         return 1
-    if "%S" in pattern:
+    if "S" in directives:
         return 1000
-    return 60_000 if "%M" in pattern else 3_600_000
+    return 60_000 if "M" in directives else 3_600_000
+
+
+_DIRECTIVE = re.compile("%(.)", re.DOTALL)
 
 
 def _by_pattern(text: str, pattern: str, spec: TimeColumn, zone: tzinfo | None) -> Reading:
     pattern = pattern.replace("%e", "%d")
-    step = step_of(pattern)
+    step = step_of_directives(_DIRECTIVE.findall(pattern))
     if "%Z" in pattern:
         found = _with_abbreviation(text, pattern)
         if found is None:
             return Reading(Status.WRONG_FORMAT)
         naive, name = found
-        return Reading(Status.ABSENT) if _is_never(naive) else _abbreviated(naive, name.upper(), spec, zone, step)
+        return Reading(Status.ABSENT) if _is_never(naive) else _abbreviated(naive, name, spec, zone, step)
     value = _parsed(text, pattern)
     return Reading(Status.WRONG_FORMAT) if value is None else _zoned(value, zone, step)
 

@@ -19,7 +19,7 @@ DENVER = ZoneInfo("America/Denver")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def spec(time_format: str, **more: object) -> TimeColumn:
+def spec(time_format: str | list[str], **more: object) -> TimeColumn:
     return TimeColumn.model_validate({"column": "t", "format": time_format, **more})
 
 
@@ -235,26 +235,122 @@ class TestIso8601:
         assert both_ways(text, spec("iso8601"), NEW_YORK).status is Status.WRONG_FORMAT
 
 
-_FORMATS = ("epoch_s", "epoch_ms", "epoch_us", "julian", "iso8601", "%Y-%m-%d %H:%M:%S", "%m/%d/%Y %H:%M:%S.%f")
+_FORMATS = (
+    "epoch_s",
+    "epoch_ms",
+    "epoch_us",
+    "epoch_ns",
+    "gregorian_s",
+    "julian",
+    "iso8601",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M:%S.%f",
+    "%m/%d/%Y %H:%M:%S.%f",
+    "%m/%d/%y %I:%M %p",
+    "%d.%m.%Y %H:%M",
+    "%Y%m%d%H%M%S",
+    "%Y%m%d%H%M%S.%f",
+    "%H:%M:%S.%f %Z %b %d %Y",
+    "%H:%M:%S %z %d%b%Y",
+    "%a %b %e %H:%M:%S %Y",
+    "%A %d %B %Y %H:%M:%S",
+    "%Y-%j %H:%M:%S",
+    "%Y-%m-%d %H:%M:%S %p",
+)
+_NAIVE = st.datetimes(datetime(1985, 1, 1), datetime(2105, 1, 1))  # noqa: DTZ001 - texts
+_ZONES = st.sampled_from(["EST", "EDT", "PST", "UTC", "est", "CET", "X", "+0530", "-05:00", "Z", "+25:00", "+0560"])
+
+
+def _spoilt(text: str, at: int, by: str) -> str:
+    at %= len(text) + 1
+    return text[:at] + by + text[at + 1 :]
+
+
+_WRITTEN = st.builds(
+    lambda moment, pattern, zone: moment.strftime(pattern.replace("%Z", zone).replace("%z", zone)),
+    _NAIVE,
+    st.sampled_from([name for name in _FORMATS if "%" in name]),
+    _ZONES,
+)
 _TEXTS = st.one_of(
     st.text(max_size=30),
     st.text("0123456789-:/. TZ+", max_size=30),
     st.integers(0, 4_200_000_000).map(str),
+    st.integers(0, 4_200_000_000).map(lambda n: f"{n * 10**9 + 7}"),
+    st.integers(62_000_000_000, 66_500_000_000).map(str),
     st.decimals(600_000_000, 4_200_000_000, places=6).map(str),
     st.decimals(2_447_000, 2_489_000, places=8).map(str),
-    st.datetimes(datetime(1985, 1, 1), datetime(2105, 1, 1)).map(str),  # noqa: DTZ001 - texts
-    st.datetimes(datetime(1985, 1, 1), datetime(2105, 1, 1)).map(lambda t: f"{t:%m/%d/%Y %H:%M:%S.%f}"),  # noqa: DTZ001
+    _NAIVE.map(str),
+    _NAIVE.map(lambda t: t.isoformat() + "Z"),
+    st.builds(lambda t, zone: t.isoformat(" ") + zone, _NAIVE, _ZONES),
+    _WRITTEN,
+    _WRITTEN.map(lambda text: text.replace(" 0", "  ").replace("/0", "/")),
+    _WRITTEN.map(str.upper),
+    st.builds(_spoilt, _WRITTEN, st.integers(0, 40), st.sampled_from(["", "0", "9", "x", " ", ":", "\u0662"])),
 )
 
 
 class TestVectorOperations:
-    @given(st.lists(_TEXTS, max_size=8), st.sampled_from(_FORMATS))
-    @settings(max_examples=200, deadline=None)
-    def test_say_the_same_as_one_time_at_a_time(self, texts: list[str], time_format: str) -> None:
-        column = spec(time_format)
-        times = read_times(pa.array(texts, pa.string()), column, NEW_YORK)
+    @given(
+        st.lists(_TEXTS, max_size=8),
+        st.lists(st.sampled_from(_FORMATS), min_size=1, max_size=3, unique=True),
+        st.sampled_from([None, NEW_YORK, ZoneInfo("Europe/Dublin"), ZoneInfo("Australia/Lord_Howe")]),
+        st.sampled_from([1, 20]),
+    )
+    @settings(max_examples=600, deadline=None)
+    def test_say_the_same_as_one_time_at_a_time(
+        self, texts: list[str], formats: list[str], zone: ZoneInfo | None, times_over: int
+    ) -> None:
+        column = spec(formats)
+        texts = texts * times_over  # long columns take shorter ways
+        times = read_times(pa.array(texts, pa.string()), column, zone)
         for index, text in enumerate(texts):
-            one = time_of(text, column, NEW_YORK)
-            assert times.status[index] == one.status
+            one = time_of(text, column, zone)
+            assert times.status[index] == one.status, text
             if one.status in (Status.OK, Status.REPEATED):
                 assert (times.first[index], times.second[index], times.step[index]) == (one.first, one.second, one.step)
+
+    @given(
+        st.sampled_from(_FORMATS),
+        st.lists(_NAIVE, min_size=1, max_size=6),
+        st.sampled_from([NEW_YORK, ZoneInfo("Australia/Lord_Howe"), ZoneInfo("Africa/Casablanca")]),
+        _ZONES,
+    )
+    @settings(max_examples=600, deadline=None)
+    def test_say_the_same_of_what_is_written_in_their_format(
+        self, time_format: str, moments: list[datetime], zone: ZoneInfo, said: str
+    ) -> None:
+        if "%" not in time_format:
+            return
+        pattern = time_format.replace("%Z", said).replace("%z", said)
+        texts = [moment.strftime(pattern) for moment in moments] * 20
+        column = spec(time_format)
+        times = read_times(pa.array(texts, pa.string()), column, zone)
+        for index, text in enumerate(texts):
+            one = time_of(text, column, zone)
+            assert times.status[index] == one.status, text
+            if one.status in (Status.OK, Status.REPEATED):
+                assert (times.first[index], times.second[index], times.step[index]) == (one.first, one.second, one.step)
+
+    def test_settle_the_layouts_of_the_trade_without_looking_at_each(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        slow: list[str] = []
+
+        def counting(text: str, column: TimeColumn, zone: ZoneInfo | None) -> Reading:
+            slow.append(text)
+            return time_of(text, column, zone)
+
+        monkeypatch.setattr("cdr_adapters.time_columns.time_of", counting)
+        moment = datetime(2017, 12, 18, 15, 54, 56, 868000, tzinfo=UTC)
+        for time_format in _FORMATS:
+            if "%" not in time_format or {"%A", "%B", "%j"} & set(time_format.split()) or "%j" in time_format:
+                continue
+            text = moment.strftime(time_format.replace("%Z", "PST")).upper()
+            read_times(pa.array([text]), spec(time_format), NEW_YORK)
+        for unit, text in (
+            ("epoch_s", "1795321360.5"),
+            ("epoch_ns", "1795321360000000000"),
+            ("iso8601", "2026-11-21T23:23:27.5-05:00"),
+        ):
+            read_times(pa.array([text]), spec(unit), None)
+        assert slow == []
