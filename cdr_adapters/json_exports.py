@@ -15,8 +15,8 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +176,7 @@ def _elements(text: _Text) -> Iterator[_Found]:
 
 def _inside(value: dict[str, Any], lists: frozenset[str], depth: int) -> Iterator[_Found]:
     """The records of a page that was read whole; of a record itself, that one."""
-    inner = next((value[name] for name in value if name in lists), None)
+    inner = next((value[name] for name in value if name in lists and isinstance(value[name], (list, dict))), None)
     if isinstance(inner, list):
         return map(_element, inner)
     if isinstance(inner, dict) and depth < _MAX_WRAPPERS:
@@ -228,11 +228,13 @@ class JsonExport:
         signature: fields that every record has; of several spellings of one name, one.
         lists: names under which a page holds its records.
         known: the format's columns under their stable names.
+        refused: fields that show that the file holds something else, and what: as in `presets.Headed`.
     """
 
     signature: Sequence[str | tuple[str, ...]]
     lists: Sequence[str] = ()
     known: Sequence[str] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def identify(self, head: raw.Head) -> bool:
         """The first record has the fields of this format."""
@@ -246,7 +248,11 @@ class JsonExport:
 
     def read(self, path: Path, options: presets.Options, columns: frozenset[str] | None) -> Iterator[raw.RawBatch]:
         """See `raw.ReaderModule.read`."""
-        gathered = _Gathered(columns, {presets.fold(name): name for name in self.known})
+        gathered = _Gathered(
+            columns,
+            {presets.fold(name): name for name in reversed(self.known)},
+            {presets.fold(name): f"{path}: a record has {name}: {why}" for name, why in self.refused.items()},
+        )
         pieces = _decoded(read_text(path, options.encoding))
         for number, found in enumerate(_records(pieces, frozenset(self.lists)), 1):
             if found.record is None:
@@ -261,9 +267,10 @@ class JsonExport:
 class _Gathered:
     """Records until there are enough for a batch."""
 
-    def __init__(self, columns: frozenset[str] | None, known: dict[str, str]) -> None:
+    def __init__(self, columns: frozenset[str] | None, known: dict[str, str], refused: dict[str, str]) -> None:
         self._columns = columns
         self._known = known
+        self._refused = refused
         self._plans: dict[tuple[str, ...], dict[str, str]] = {}
         self._records: list[dict[str, str | None]] = []
         self._rows: list[int] = []
@@ -286,6 +293,9 @@ class _Gathered:
 
     def _plan(self, record: dict[str, Any]) -> dict[str, str]:
         """For wanted columns: where each is in such a record; for all columns: the stable name of each field."""
+        for name in record:
+            if (reason := self._refused.get(presets.fold(name))) is not None:
+                raise raw.AdapterError(reason)
         if self._columns is None:
             return {name: self._known.get(presets.fold(name), name) for name in record}
         at = {presets.fold(name): name for name in reversed(record)}

@@ -66,6 +66,14 @@ class _Header:
     delimiter: str
 
 
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A column that the file hasn't got, made of those that it has; what is missing comes as nulls."""
+
+    columns: tuple[str, ...]
+    make: Callable[..., pa.StringArray]
+
+
 @dataclass(frozen=True)
 class Headed:
     """A table whose header gives it away.
@@ -76,6 +84,7 @@ class Headed:
         absent: names that another format's header has beside the same signature.
         refused: names of columns that show that the file holds something else, and what: such a file is claimed, so
             that it can be refused with the reason.
+        derived: columns that are made of others, by name.
         delimiters: those that are tried, in this order.
         quote, escape: as the delimited reader takes them.
         below: whether a line right below the header is still no record (a row of types, of dashes).
@@ -85,6 +94,7 @@ class Headed:
     known: Sequence[str] = ()
     absent: Sequence[str] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+    derived: Mapping[str, Derived] = field(default_factory=dict)
     delimiters: str = ",;\t|"
     quote: str = '"'
     escape: str = ""
@@ -112,8 +122,10 @@ class Headed:
         for name, reason in self.refused.items():
             if fold(name) in there:
                 raise raw.AdapterError(f"{path}: the header has {name}: {reason}")
-        plan = self._plan(path, header.names, columns)
-        shown = tuple(dict.fromkeys((*self._plan(path, header.names, None), *plan, *self.known)))
+        made = {name: one for name, one in self.derived.items() if columns is not None and name in columns}
+        needed = None if columns is None else columns.union(*(one.columns for one in made.values())) - made.keys()
+        plan = self._plan(path, header.names, needed)
+        shown = tuple(dict.fromkeys((*self._plan(path, header.names, None), *plan, *self.known, *self.derived)))
         source = delimited.Options(
             delimiter=header.delimiter,
             header=False,
@@ -126,8 +138,12 @@ class Headed:
             encoding=options.encoding,
         )
         for batch in delimited.read(path, source, frozenset(plan.values())):
+            rows = batch.columns.num_rows
             found = {name: batch.columns.column(at) for name, at in plan.items()}
-            yield replace(batch, columns=raw.string_batch(found, batch.columns.num_rows), header=shown)
+            for name, one in made.items():
+                found[name] = one.make(*(found.get(of, pa.nulls(rows, pa.string())) for of in one.columns))
+            found = {name: values for name, values in found.items() if columns is None or name in columns}
+            yield replace(batch, columns=raw.string_batch(found, rows), header=shown)
 
     def _plan(self, path: Path, names: Sequence[str], columns: frozenset[str] | None) -> dict[str, str]:
         """Which column of the file each wanted column is, by the name that it is wanted under."""
@@ -135,7 +151,7 @@ class Headed:
         for name in names:
             of_fold.setdefault(fold(name), []).append(name)
         if columns is None:
-            known = {fold(name): name for name in self.known}
+            known = {fold(name): name for name in reversed(self.known)}
             return {known.get(fold(name), name) if len(of_fold[fold(name)]) == 1 else name: name for name in names}
         plan = {}
         for name in sorted(columns):

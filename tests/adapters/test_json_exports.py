@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cdr_adapters import json_exports, presets
 from cdr_adapters.json_exports import JsonExport
-from cdr_adapters.raw import RawBatch
+from cdr_adapters.raw import AdapterError, RawBatch
 from cdr_adapters.stream import MAX_LINE, read_head
 from tests.adapters.reading import memory_peak_below, written
 
@@ -46,9 +46,10 @@ class TestRecords:
             json.dumps({"calls": [A, B], "page": 1}, indent=2),
             json.dumps({"calls": [A]}, indent=2) + "\n" + json.dumps({"next": None, "calls": [B]}),
             json.dumps({"data": {"total": 2, "calls": [A, B]}}),
+            json.dumps({"data": "ok", "calls": [A, B]}),
             json.dumps({"data": A}) + json.dumps({"data": B}),
         ],
-        ids=["lines", "joined", "array", "page", "pages", "page in a page", "wrapped"],
+        ids=["lines", "joined", "array", "page", "pages", "page in a page", "a word and a page", "wrapped"],
     )
     def test_are_found_in_lines_arrays_and_pages(self, tmp_path: Path, text: str) -> None:
         batches = read(tmp_path, text, {"callId", "to"})
@@ -76,6 +77,11 @@ class TestRecords:
         assert rows_of(read(tmp_path, text)) == [
             {"Call Id": "a", "n": "1234567890123456789.50", "from.number": "1", "ok": "true", "legs.0.ip": "x"}
         ]
+
+    def test_of_something_else_are_refused_with_the_reason(self, tmp_path: Path) -> None:
+        export = JsonExport(["callId"], refused={"vendor": "legs to vendors"})
+        with pytest.raises(AdapterError, match="a record has vendor: legs to vendors"):
+            list(export.read(written(tmp_path, '{"callId": "a", "Vendor": "b"}'), presets.Options(), None))
 
     def test_without_the_fields_of_the_format_are_not_claimed(self, tmp_path: Path) -> None:
         for text in ('{"callId": 1}', '["callId", "to"]', '{"calls": []}', "callId,to", "", '{"callId'):

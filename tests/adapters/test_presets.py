@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 
 from cdr_adapters import presets, raw
@@ -16,6 +17,7 @@ SWITCH = presets.Headed(
     signature=["Call Id", ("Called Number", "DNIS"), "Trunk In"],
     known=["Call Id", "Called Number", "Trunk In", "Start"],
     absent=["Invoice"],
+    derived={"Where": presets.Derived(("Trunk In", "Start"), lambda *parts: pc.coalesce(*parts))},
     refused={"Packets Lost": "quality records, no calls"},
     below=lambda values: set("".join(values)) <= {"-"},
 )
@@ -78,6 +80,12 @@ class TestAHeader:
         assert batch.header is not None
         assert "Start" in batch.header
         assert "Stop" not in batch.header
+
+    def test_has_columns_that_are_made_of_others(self, tmp_path: Path) -> None:
+        [batch] = headed(tmp_path, "Call Id,DNIS,Trunk In\na,2,tg1\nb,3,tg2\n", {"Where", "Call Id"})
+        assert [row["Where"] for row in rows_of([batch])] == ["tg1", "tg2"]
+        assert batch.header is not None
+        assert "Where" in batch.header
 
     def test_with_two_columns_for_one_name_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(AdapterError, match="CallID and call_id could both be 'Call Id'"):
