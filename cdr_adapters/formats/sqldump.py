@@ -21,7 +21,7 @@ from cdr_adapters.records import RecordBuffer, batches
 from cdr_adapters.stream import MAX_LINE, Encoding, read_text
 
 SUMMARY = "SQL dumps: COPY and INSERT of PostgreSQL, MySQL/MariaDB and SQLite"
-GRADE = raw.Grade.REAL_FILES
+GRADE = raw.Grade.GENERIC
 
 _ROW_LIMIT = 1 << 18
 _ROW_LINES = 1000

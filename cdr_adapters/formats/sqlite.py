@@ -25,7 +25,7 @@ from cdr_adapters.records import BATCH_ROWS
 from cdr_adapters.stream import MAX_LINE, read_head
 
 SUMMARY = "SQLite databases: a table or a query"
-GRADE = raw.Grade.REAL_FILES
+GRADE = raw.Grade.GENERIC
 
 _FETCHED = 256
 _BATCH_SIZE = 32 << 20

@@ -64,7 +64,7 @@ def as_json(*arguments: object) -> Any:
 class TestFormats:
     def test_are_listed_with_their_grade(self) -> None:
         listed = {entry["name"]: entry for entry in as_json("formats")}
-        assert listed["sqlite"]["grade"] == "tested on real files"
+        assert listed["sqlite"]["grade"] == "generic"
         assert {"delimited", "jsonl", "radius_detail", "sip_pcap", "sqldump"} <= listed.keys()
         result = run("formats")
         assert "radius_detail" in result.stdout
