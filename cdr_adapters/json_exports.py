@@ -1,223 +1,74 @@
-"""Records in JSON as web APIs give them: one object a line, an array of objects, or pages that wrap such an array.
+"""Records in JSON as web APIs give them, recognised by their fields: objects, an array of them, or pages that hold one.
 
-A page is an object in which one of a few names known beforehand (`value`, `calls`, `infoCdrs`) holds the records; pages
-may follow each other in one file, pretty-printed or not. The text is read a piece at a time, so that memory holds a few
-records, not the file. Numbers stay the text that they are, so that no digit is lost; a nested field is named by its
-path (see `formats.jsonl`). A record's row is its number in the file, from 1: a page may stand on one line.
-
-Refused: a record longer than `MAX_LINE` or nested too deeply, and what isn't JSON. Inside an array there is no way to
-tell where the next record would begin: then the rest of the document is given up, in one reject that says so; between
-records that stand on their own the next line is tried.
+Where a page holds its records (`value`, `calls`, `data.calls`) is found by a few names known beforehand. A field may be
+asked for in any spelling (`Call Id`, `call_id`, `callId`), a nested one by its path (see `formats.jsonl`). A record's
+row is its place in the file, from 1. What can't be read is rejected as `json_documents` says.
 """
 
 from __future__ import annotations
 
 import codecs
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from cdr_adapters import presets, raw
 from cdr_adapters.formats import jsonl
-from cdr_adapters.records import BATCH_ROWS, RAW_LIMIT
-from cdr_adapters.schema import Rejected, RejectReason
-from cdr_adapters.stream import MAX_LINE, read_text
+from cdr_adapters.json_documents import Broken, records, scan
+from cdr_adapters.records import RecordBuffer, batches
+from cdr_adapters.stream import read_head, read_text
 
-_SPACE = re.compile(r"[ \t\r\n\x1e]*")
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
-_MAX_WRAPPERS = 4
-
-
-class _BrokenError(ValueError):
-    """The text is no JSON from here on."""
+_SPACE = " \t\r\n"
+_MAX_PLANS = 1000
+_MAX_DEPTH = 4
 
 
-class _Text:
-    """The part of a document that is in memory, and how far it was read; `line` is where that is, from 1."""
+def page_path(text: str, lists: Sequence[str]) -> tuple[str, ...]:
+    """Under which names the page that `text` begins holds its records; nothing when it is no page.
 
-    def __init__(self, pieces: Iterable[str]) -> None:
-        self._pieces = iter(pieces)
-        self._text = ""
-        self._counted = 0
-        self.at = 0
-        self._line = 1
-
-    @property
-    def line(self) -> int:
-        self._line += self._text.count("\n", self._counted, self.at)
-        self._counted = self.at
-        return self._line
-
-    def more(self) -> bool:
-        """Read on; False at the end."""
-        piece = next(self._pieces, None)
-        if piece is None:
-            return False
-        self._line = self.line
-        self._text = self._text[self.at :] + piece
-        self.at = self._counted = 0
-        return True
-
-    def peek(self) -> str:
-        """The next character that is no space; empty at the end."""
-        while True:
-            found = _SPACE.match(self._text, self.at)
-            self.at = found.end() if found else self.at
-            if self.at < len(self._text):
-                return self._text[self.at]
-            if not self.more():
-                return ""
-
-    def take(self, character: str) -> None:
-        if self.peek() != character:
-            raise _BrokenError
-        self.at += 1
-
-    def value(self) -> Any:
-        """The value that begins here.
-
-        Raises:
-            _BrokenError: none does, it is too long, or nested too deeply.
-        """
-        self.peek()
-        while True:
-            try:
-                value, end = _DECODER.raw_decode(self._text, self.at)
-            except RecursionError:
-                raise _BrokenError from None
-            except ValueError:
-                if len(self._text) - self.at > MAX_LINE or not self.more():
-                    raise _BrokenError from None
-                continue
-            # a number may go on in the next piece
-            if end == len(self._text) and self._text[-1] not in '"}]' and self.more():
-                continue
-            if end - self.at > MAX_LINE:
-                raise _BrokenError
-            self.at = end
-            return value
-
-    def value_in_memory(self) -> Any:
-        """The value that begins here, when all of it has been read already; None when it hasn't, or is none."""
+    Only the names in `lists` are followed; a field before them that has no end within `text` ends the search.
+    """
+    path: tuple[str, ...] = ()
+    candidate = _skipped(text, 0)
+    while text[candidate : candidate + 1] == "{" and len(path) < _MAX_DEPTH:
         try:
-            value, end = _DECODER.raw_decode(self._text, self.at)
-        except (ValueError, RecursionError):
+            found = _listed(text, candidate + 1, lists)
+        except (ValueError, StopIteration, RecursionError):
+            return ()
+        if found is None:
+            return ()
+        name, candidate = found
+        path = (*path, name)
+    return path if text[candidate : candidate + 1] == "[" else ()
+
+
+def _skipped(text: str, at: int) -> int:
+    while text[at : at + 1] and text[at] in _SPACE:
+        at += 1
+    return at
+
+
+def _listed(text: str, at: int, lists: Sequence[str]) -> tuple[str, int] | None:
+    """The first field from `at` on that has one of these names and holds an array or an object, and where that begins.
+
+    Raises:
+        ValueError, StopIteration, RecursionError: the object breaks off before it.
+    """
+    while True:
+        name, at = scan(text, _skipped(text, at))
+        at = _skipped(text, at)
+        if not isinstance(name, str) or text[at : at + 1] != ":":
             return None
-        if end - self.at > MAX_LINE:
+        at = _skipped(text, at + 1)
+        if name in lists and text[at : at + 1] in ("[", "{"):
+            return name, at
+        _, at = scan(text, at)
+        at = _skipped(text, at)
+        if text[at : at + 1] != ",":
             return None
-        self.at = end
-        return value
-
-    def skip_line(self) -> str:
-        """Go to the next line; the beginning of what was passed over."""
-        passed = self._text[self.at : self.at + RAW_LIMIT]
-        while True:
-            end = self._text.find("\n", self.at)
-            if end >= 0:
-                self.at = end + 1
-                break
-            self.at = len(self._text)
-            if not self.more():
-                break
-            passed = passed or self._text[:RAW_LIMIT]
-        return passed.partition("\n")[0]
-
-    @property
-    def beginning(self) -> str:
-        return self._text[self.at : self.at + RAW_LIMIT]
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A record, or what stood in its place."""
-
-    record: dict[str, Any] | None
-    detail: str = ""
-    text: str = ""
-
-
-def _records(pieces: Iterable[str], lists: frozenset[str]) -> Iterator[_Found]:
-    """Every record of a document, in order."""
-    text = _Text(pieces)
-    while start := text.peek():
-        line = text.line
-        try:
-            if start == "[":
-                yield from _elements(text)
-            elif start == "{":
-                yield from _object(text, lists, 0)
-            else:
-                yield _Found(None, "not a JSON object", text.skip_line())
-        except _BrokenError:
-            if text.line > line:
-                yield _Found(None, "not JSON, or cut off: what follows in the file is not read", text.beginning)
-                return
-            # a record that stands on its own: the next may be good
-            yield _Found(None, "not JSON, or nested too deeply, or too long", text.skip_line())
-
-
-def _element(value: object) -> _Found:
-    return _Found(value) if isinstance(value, dict) else _Found(None, "not a JSON object", str(value)[:RAW_LIMIT])
-
-
-def _elements(text: _Text) -> Iterator[_Found]:
-    text.take("[")
-    while text.peek() != "]":
-        yield _element(text.value())
-        if text.peek() != "]":
-            text.take(",")
-    text.take("]")
-
-
-def _inside(value: dict[str, Any], lists: frozenset[str], depth: int) -> Iterator[_Found]:
-    """The records of a page that was read whole; of a record itself, that one."""
-    inner = next((value[name] for name in value if name in lists and isinstance(value[name], (list, dict))), None)
-    if isinstance(inner, list):
-        return map(_element, inner)
-    if isinstance(inner, dict) and depth < _MAX_WRAPPERS:
-        return _inside(inner, lists, depth + 1)
-    return iter((_Found(value),))
-
-
-def _object(text: _Text, lists: frozenset[str], depth: int) -> Iterator[_Found]:
-    """A record, or a page with records in it, which come while it is read."""
-    if depth == 0 and (whole := text.value_in_memory()) is not None:
-        yield from _inside(whole, lists, 0)
-        return
-    text.take("{")
-    fields: dict[str, Any] = {}
-    is_page = False
-    while text.peek() != "}":
-        name = text.value()
-        if not isinstance(name, str):
-            raise _BrokenError
-        text.take(":")
-        start = text.peek()
-        if name in lists and start == "[":
-            is_page = True
-            yield from _elements(text)
-        elif name in lists and start == "{" and depth < _MAX_WRAPPERS:
-            is_page = True
-            yield from _object(text, lists, depth + 1)
-        else:
-            fields[name] = text.value()
-        if text.peek() != "}":
-            text.take(",")
-    text.take("}")
-    if not is_page:
-        yield _Found(fields)
-
-
-def _decoded(blocks: Iterable[bytes]) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for block in blocks:
-        yield decoder.decode(block)
-    yield decoder.decode(b"", final=True)
+        at += 1
 
 
 @dataclass(frozen=True)
@@ -226,7 +77,7 @@ class JsonExport:
 
     Attributes:
         signature: fields that every record has; of several spellings of one name, one.
-        lists: names under which a page holds its records.
+        lists: names under which a page holds its records, or the page within.
         known: the format's columns under their stable names.
         refused: fields that show that the file holds something else, and what: as in `presets.Headed`.
     """
@@ -238,87 +89,80 @@ class JsonExport:
 
     def identify(self, head: raw.Head) -> bool:
         """The first record has the fields of this format."""
-        data = head.data.decode("utf-8-sig", "replace")
-        if data.lstrip()[:1] not in ("{", "["):
+        text = _text_of(head)
+        if text[:1] not in ("{", "["):
             return False
-        first = next(_records(iter((data,)), frozenset(self.lists)), None)
-        if first is None or first.record is None:
-            return False
-        return presets.Headed(self.signature).fits(list(first.record))
+        first = next(records((text,), page_path(text, self.lists)), None)
+        return isinstance(first, dict) and presets.Headed(self.signature).fits(list(first))
 
     def read(self, path: Path, options: presets.Options, columns: frozenset[str] | None) -> Iterator[raw.RawBatch]:
         """See `raw.ReaderModule.read`."""
-        gathered = _Gathered(
+        pages = page_path(_text_of(read_head(path)), self.lists)
+        pieces = _decoded(path, options.encoding)
+        fields = _Fields(
             columns,
             {presets.fold(name): name for name in reversed(self.known)},
             {presets.fold(name): f"{path}: a record has {name}: {why}" for name, why in self.refused.items()},
         )
-        pieces = _decoded(read_text(path, options.encoding))
-        for number, found in enumerate(_records(pieces, frozenset(self.lists)), 1):
-            if found.record is None:
-                gathered.rejected.append(Rejected(number, RejectReason.MALFORMED_ROW, found.detail, found.text))
-            else:
-                gathered.add(number, found.record)
-            if gathered.full:
-                yield gathered.take()
-        yield gathered.take()
+        buffer = RecordBuffer(columns)
+
+        def steps() -> Iterator[None]:
+            for number, record in zip(count(1), records(pieces, pages)):
+                if isinstance(record, Broken):
+                    buffer.reject(number, record.detail, record.text)
+                else:
+                    buffer.add(number, fields.of(record))
+                yield
+
+        return batches(buffer, steps)
 
 
-class _Gathered:
-    """Records until there are enough for a batch."""
+def _text_of(head: raw.Head) -> str:
+    return head.data.decode("utf-8-sig", "replace").lstrip(_SPACE)
 
-    def __init__(self, columns: frozenset[str] | None, known: dict[str, str], refused: dict[str, str]) -> None:
+
+def _decoded(path: Path, encoding: str) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for block in read_text(path, encoding):
+        yield decoder.decode(block)
+    yield decoder.decode(b"", final=True)
+
+
+class _Fields:
+    """Where the wanted columns are in records; the same for all records with the same fields."""
+
+    def __init__(self, columns: frozenset[str] | None, known: Mapping[str, str], refused: Mapping[str, str]) -> None:
         self._columns = columns
         self._known = known
         self._refused = refused
         self._plans: dict[tuple[str, ...], dict[str, str]] = {}
-        self._records: list[dict[str, str | None]] = []
-        self._rows: list[int] = []
-        self.rejected: list[Rejected] = []
 
-    def add(self, number: int, record: dict[str, Any]) -> None:
+    def of(self, record: dict[str, Any]) -> dict[str, str | None]:
+        """The columns of a record.
+
+        Raises:
+            AdapterError: it is something that the format refuses.
+        """
         keys = tuple(record)
         plan = self._plans.get(keys)
         if plan is None:
             plan = self._plan(record)
-            if len(self._plans) < 1000:
+            if len(self._plans) < _MAX_PLANS:
                 self._plans[keys] = plan
         if self._columns is None:
-            leaves = jsonl.fields_of(record, None)
-            self._records.append({plan.get(name, name): value for name, value in leaves.items()})
-        else:
-            paths = jsonl.fields_of(record, frozenset(plan.values()))
-            self._records.append({name: paths[path] for name, path in plan.items()})
-        self._rows.append(number)
+            return {plan.get(name, name): value for name, value in jsonl.fields_of(record, None).items()}
+        paths = jsonl.fields_of(record, frozenset(plan.values()))
+        return {name: paths[path] for name, path in plan.items()}
 
-    def _plan(self, record: dict[str, Any]) -> dict[str, str]:
-        """For wanted columns: where each is in such a record; for all columns: the stable name of each field."""
+    def _plan(self, record: Mapping[str, Any]) -> dict[str, str]:
+        """For wanted columns: the field that each is; for all columns: the stable name of each field."""
         for name in record:
             if (reason := self._refused.get(presets.fold(name))) is not None:
                 raise raw.AdapterError(reason)
         if self._columns is None:
             return {name: self._known.get(presets.fold(name), name) for name in record}
-        at = {presets.fold(name): name for name in reversed(record)}
+        at = {presets.fold(name): name for name in reversed(list(record))}
         return {name: name if name in record else at.get(presets.fold(name), name) for name in self._columns}
-
-    @property
-    def full(self) -> bool:
-        return len(self._records) >= BATCH_ROWS or len(self.rejected) >= BATCH_ROWS
-
-    def take(self) -> raw.RawBatch:
-        names = (
-            list(dict.fromkeys(name for record in self._records for name in record))
-            if self._columns is None
-            else sorted(self._columns)
-        )
-        columns: dict[str, list[str | None] | pa.Array] = {
-            name: [record.get(name) for record in self._records] for name in names
-        }
-        batch = raw.RawBatch(
-            raw.string_batch(columns, len(self._rows)), pa.array(self._rows, pa.int64()), tuple(self.rejected)
-        )
-        self._records, self._rows, self.rejected = [], [], []
-        return batch
 
 
 @dataclass(frozen=True)
@@ -334,12 +178,5 @@ class Either:
 
     def read(self, path: Path, options: presets.Options, columns: frozenset[str] | None) -> Iterator[raw.RawBatch]:
         """See `raw.ReaderModule.read`."""
-        is_json = _first_character(path, options.encoding) in ("{", "[")
+        is_json = next((text[0] for text in map(str.lstrip, _decoded(path, options.encoding)) if text), "") in "{["
         return (self.json if is_json else self.table).read(path, options, columns)
-
-
-def _first_character(path: Path, encoding: str) -> str:
-    for block in read_text(path, encoding):
-        if text := block.decode("utf-8", "replace").lstrip():
-            return text[0]
-    return ""
