@@ -28,9 +28,9 @@ def check_source(mapping: SourceMapping, formats: TrunkFormats) -> None:
     Raises:
         AdapterError: saying what is wrong.
     """
-    adapter = registry.adapter(mapping.format)
-    adapter.check_options(mapping.options)
-    ColumnMapper(registry.completed(mapping), formats)
+    mapping = registry.completed(mapping)
+    registry.adapter(mapping.format).check_options(mapping.options)
+    ColumnMapper(mapping, formats)
 
 
 def read_source(path: Path, mapping: SourceMapping, formats: TrunkFormats) -> Iterator[Batch]:
@@ -41,7 +41,8 @@ def read_source(path: Path, mapping: SourceMapping, formats: TrunkFormats) -> It
     Raises:
         AdapterError: the file can't be read as the mapping says. Batches that came before it are right, but not all.
     """
-    mapper = ColumnMapper(registry.completed(mapping), formats)
+    mapping = registry.completed(mapping)
+    mapper = ColumnMapper(mapping, formats)
     pending: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(_MAPPERS, "map-columns") as pool, closing(_raw_batches(path, mapping, mapper.used)) as raws:
         # the columns' work is done outside the interpreter's lock, beside the reader's and the consumer's

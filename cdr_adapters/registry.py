@@ -133,6 +133,8 @@ def adapter(name: str) -> Adapter:
 def completed(mapping: SourceMapping) -> SourceMapping:
     """The mapping with what it leaves out as its format brings it: columns, where, zone, each as a whole.
 
+    A reader that must know our own addresses gets those of the source.
+
     Raises:
         AdapterError: there is no such format, what it brings is wrong, or neither says what the columns mean.
     """
@@ -149,5 +151,14 @@ def completed(mapping: SourceMapping) -> SourceMapping:
             "columns": columns,
             "where": mapping.where if "where" in said else brought.where,
             "zone": mapping.zone if "zone" in said else brought.zone,
+            "options": _options(mapping),
         }
     )
+
+
+def _options(mapping: SourceMapping) -> Mapping[str, Any]:
+    """The reader's options, with the source's own addresses where the reader asks for them and isn't told apart."""
+    asks = "own_addresses" in adapter(mapping.format).module.Options.model_fields
+    if asks and mapping.own_addresses and "own_addresses" not in mapping.options:
+        return {**mapping.options, "own_addresses": mapping.own_addresses}
+    return mapping.options

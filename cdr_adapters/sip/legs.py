@@ -13,8 +13,12 @@ Where that leaves doubt the egress stays unknown. A retransmission is the same I
 higher CSeq after a challenge (401, 407 and the like, RFC 3261 22) is the same attempt; a route advance is one row an
 attempt; an egress that no ingress explains is a row without ingress.
 
-Messages come in the order of the capture; legs leave once nothing has been heard of them for `HORIZON_US`, so that
-memory grows with the calls in progress, not with the capture.
+Where nobody knows which addresses are ours, an INVITE is a row without ingress and egress: who sent it may be the
+upstream or this provider itself.
+
+A leg is answered when the final response that says so passes, and released by the first BYE of either side; an
+unanswered one by its final response. Messages come in the order of the capture; legs leave once nothing more is to be
+heard of them (`_Leg.due_us`), so that memory grows with the calls in progress, not with the capture.
 """
 
 from __future__ import annotations
@@ -25,11 +29,21 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Generic, TypeVar
 
-from cdr_adapters.sip_addresses import OwnAddresses
-from cdr_adapters.sip_message import Final, Invite, Via
+from cdr_adapters.sip.addresses import OwnAddresses
+from cdr_adapters.sip.message import Bye, Final, Invite, Message, Via
+from cdr_adapters.sip.numbers import number_keys, same_number, same_numbers
 
 HORIZON_US = 300_000_000
 """Longer than any set-up stays undecided: Timer C (RFC 3261 16.6, over 3 minutes) and a margin."""
+
+LINGER_US = 40_000_000
+"""How long a call that is over may still be heard of: Timer H and J (RFC 3261 17.2, 32 seconds) and a margin."""
+
+LONGEST_CALL_US = 4 * 3600 * 1_000_000
+"""How long the BYE of an answered call is waited for."""
+
+MOST_OPEN = 100_000
+"""Legs that are followed at a time; beyond that the one that has least to wait for leaves as it stands."""
 
 PAIRING_WINDOW_US = 2_000_000
 """How long after an ingress INVITE an egress with another Call-ID may still be taken for the same call."""
@@ -37,14 +51,8 @@ PAIRING_WINDOW_US = 2_000_000
 TRY_AGAIN = frozenset({401, 407, 415, 416, 420, 421, 422, 494})
 """Final responses after which the same client sends the same INVITE again, amended (RFC 3261 8.1.3.5; 4028; 3329)."""
 
-_TAIL = 7
-"""Digits by which numbers in different formats are first brought together; shorter ones are extensions."""
-
 _MOST_ALIKE = 64
 """Legs that look alike at one time; beyond that nothing can be told apart, and no work is spent on trying."""
-
-_WHOLE = 10
-"""Common last digits that make two numbers in different formats the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +72,28 @@ class CallLeg:
     """One row: one attempt to pass on one call that came in.
 
     Attributes:
-        frame, time_us: of the first ingress INVITE (of the egress INVITE when the call came in nowhere).
+        packet, invite: the first ingress INVITE (the egress INVITE when the call came in nowhere).
+        called_in, called_out: as received, as sent on; None where that INVITE was not seen.
         ingress_address, egress_address: the neighbour's; None when not seen, or not told apart.
+        call_id_out: Call-ID of the egress.
         code: this attempt's final response; of a call with one attempt or none, what went back upstream.
         code_upstream: the final response that went back upstream.
+        answer_us, release_us: of this attempt, microseconds since the epoch; None when not seen.
+        route_advanced: this attempt failed, and another one was made after it.
     """
 
-    frame: int
-    time_us: int
+    packet: Packet
+    invite: Invite
     called_in: str | None
     called_out: str | None
-    calling: str
     ingress_address: str | None
     egress_address: str | None
-    call_id: str
+    call_id_out: str | None
     code: int | None
     code_upstream: int | None
-    attestation: str
+    answer_us: int | None
+    release_us: int | None
+    route_advanced: bool
 
 
 @dataclass(slots=True)
@@ -88,6 +101,7 @@ class _Attempt:
     packet: Packet
     invite: Invite
     code: int | None = None
+    code_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -97,14 +111,35 @@ class _Leg:
     cseq: int
     last_us: int
     code: int | None = None
+    code_us: int | None = None
+    release_us: int | None = None
     attempts: list[_Attempt] = field(default_factory=list)
     came_in: bool = True  # False: an egress INVITE that nothing explains
+    gone: bool = False
     joined_for_certain: bool = False  # by Via or Call-ID
     vias: list[tuple[str, Via]] = field(default_factory=list)
+    dialogs: list[tuple[str, str]] = field(default_factory=list)
     transactions: list[_Transaction] = field(default_factory=list)
 
     def waits_for_route(self) -> bool:
         return self.code is None and all(attempt.code is not None for attempt in self.attempts[-_MOST_ALIKE:])
+
+    def answered(self) -> bool:
+        return _is_success(self.code) or any(_is_success(attempt.code) for attempt in self.attempts)
+
+    def due_us(self) -> int:
+        """When nothing more is to be expected."""
+        if self.release_us is not None:
+            return max(self.last_us, self.release_us) + LINGER_US
+        if self.answered():
+            return self.last_us + LONGEST_CALL_US
+        if self.code is None or self.code in TRY_AGAIN:
+            return self.last_us + HORIZON_US
+        return self.last_us + LINGER_US
+
+
+def _is_success(code: int | None) -> bool:
+    return code is not None and 200 <= code < 300
 
 
 _Transaction = tuple[str, str, int, Via]
@@ -142,24 +177,39 @@ class LegPairing:
         strangers: INVITEs neither to nor from one of them.
     """
 
-    def __init__(self, own: OwnAddresses) -> None:
+    def __init__(self, own: OwnAddresses | None, most_open: int = MOST_OPEN) -> None:
         self._own = own
+        self._most_open = most_open
         self._due: list[tuple[int, int, _Leg]] = []
+        self._open = 0
         self._arrivals = 0
         self._by_via: _Groups[tuple[str, Via], _Leg] = _Groups()
         self._by_call_id: _Groups[str, _Leg] = _Groups()
         self._by_numbers: _Groups[tuple[str, str], _Leg] = _Groups()
+        self._by_dialog: _Groups[tuple[str, str], _Leg] = _Groups()
         self._awaiting: dict[_Transaction, _Leg | _Attempt] = {}
         self.ours = 0
         self.strangers = 0
 
-    def feed(self, packet: Packet, message: Invite | Final) -> list[CallLeg]:
+    def feed(self, packet: Packet, message: Message) -> list[CallLeg]:
         """Take one message; return the legs that are over by now."""
-        from_own = self._own.include(packet.src, packet.src_port)
-        to_own = self._own.include(packet.dst, packet.dst_port)
+        if isinstance(message, Bye):
+            self._bye(packet, message)
+        elif self._own is None:
+            if isinstance(message, Final):
+                self._final(packet, message, sent_by_us=True)
+            else:
+                self._ingress(packet, message)
+        else:
+            self._at_the_border(packet, message, self._own)
+        return self._settled(packet.time_us)
+
+    def _at_the_border(self, packet: Packet, message: Invite | Final, own: OwnAddresses) -> None:
+        from_own = own.include(packet.src, packet.src_port)
+        to_own = own.include(packet.dst, packet.dst_port)
         if from_own != to_own:
             if isinstance(message, Final):
-                self._final(message, sent_by_us=from_own)
+                self._final(packet, message, sent_by_us=from_own)
             elif to_own:
                 self._ingress(packet, message)
             else:
@@ -169,7 +219,6 @@ class LegPairing:
                 self.ours += 1
             else:
                 self.strangers += 1
-        return self._settled(packet.time_us - HORIZON_US)
 
     def finish(self) -> list[CallLeg]:
         """Return what is left at the end of the capture."""
@@ -183,9 +232,10 @@ class LegPairing:
         leg = self._challenged(packet, invite)
         if leg is None:
             leg = self._new_leg(_Leg(packet, invite, invite.cseq, packet.time_us))
-            self._by_numbers.add(_numbers(invite), leg)
+            for key in number_keys(invite):
+                self._by_numbers.add(key, leg)
         else:
-            leg.cseq, leg.code, leg.last_us = invite.cseq, None, packet.time_us
+            leg.cseq, leg.code, leg.code_us, leg.last_us = invite.cseq, None, None, packet.time_us
         if invite.vias[0].branch:
             via = (invite.call_id, invite.vias[0])
             leg.vias.append(via)
@@ -194,10 +244,21 @@ class LegPairing:
         self._awaiting[transaction] = leg
 
     def _new_leg(self, leg: _Leg) -> _Leg:
-        self._arrivals += 1
-        heapq.heappush(self._due, (leg.last_us, self._arrivals, leg))
+        self._open += 1
+        self._wait_for(leg)
         self._by_call_id.add(leg.invite.call_id, leg)
+        self._note_dialog(leg, leg.invite)
         return leg
+
+    def _wait_for(self, leg: _Leg) -> None:
+        self._arrivals += 1
+        heapq.heappush(self._due, (leg.due_us(), self._arrivals, leg))
+
+    def _note_dialog(self, leg: _Leg, invite: Invite) -> None:
+        dialog = (invite.call_id, invite.from_tag)
+        if invite.from_tag and dialog not in leg.dialogs:
+            leg.dialogs.append(dialog)
+            self._by_dialog.add(dialog, leg)
 
     def _challenged(self, packet: Packet, invite: Invite) -> _Leg | None:
         """The leg of which this INVITE is another try: same client and call, higher CSeq, told to try again."""
@@ -226,7 +287,8 @@ class LegPairing:
             attempt = _Attempt(packet, invite)
             leg.attempts.append(attempt)
         else:
-            attempt.invite, attempt.code = invite, None
+            attempt.invite, attempt.code, attempt.code_us = invite, None, None
+        self._note_dialog(leg, invite)
         leg.transactions.append(transaction)
         self._awaiting[transaction] = attempt
 
@@ -244,8 +306,10 @@ class LegPairing:
                 return leg
         else:
             since = packet.time_us - PAIRING_WINDOW_US
-            candidates = self._by_numbers[_numbers(invite)]
-            candidates = [leg for leg in candidates if not leg.joined_for_certain and _same_numbers(leg.invite, invite)]
+            alike = {id(leg): leg for key in number_keys(invite) for leg in self._by_numbers[key]}
+            candidates = [
+                leg for leg in alike.values() if not leg.joined_for_certain and same_numbers(leg.invite, invite)
+            ]
             leg = _only(candidates, lambda leg: leg.code is None and leg.packet.time_us >= since)
             if leg is not None:
                 return leg
@@ -254,56 +318,53 @@ class LegPairing:
         # nothing that came in would be found under this number: a leg of its own, without ingress
         return self._new_leg(_Leg(packet, invite, invite.cseq, packet.time_us, came_in=False))
 
-    def _final(self, final: Final, *, sent_by_us: bool) -> None:
+    def _final(self, packet: Packet, final: Final, *, sent_by_us: bool) -> None:
         awaiting = self._awaiting.get(("in" if sent_by_us else "out", final.call_id, final.cseq, final.via))
         if awaiting is None or awaiting.code is not None:
             return
         current = awaiting.cseq if isinstance(awaiting, _Leg) else awaiting.invite.cseq
-        if final.cseq == current:  # not the challenge to an earlier try, repeated late
-            awaiting.code = final.code
+        if final.cseq != current:
+            return  # the challenge to an earlier try, repeated late
+        awaiting.code, awaiting.code_us = final.code, packet.time_us
+        if isinstance(awaiting, _Leg):
+            awaiting.last_us = max(awaiting.last_us, packet.time_us)
+            self._wait_for(awaiting)
 
-    def _settled(self, until_us: int | None) -> list[CallLeg]:
-        """Legs silent since before `until_us`, taken out of all indices; every leg for None."""
+    def _bye(self, packet: Packet, bye: Bye) -> None:
+        for tag in dict.fromkeys(bye.tags):
+            for leg in self._by_dialog[bye.call_id, tag]:
+                if leg.release_us is None and leg.answered():
+                    leg.release_us = packet.time_us
+                    self._wait_for(leg)
+
+    def _settled(self, now_us: int | None) -> list[CallLeg]:
+        """Legs of which nothing more is to be expected, taken out of all indices; every leg for None."""
         rows: list[CallLeg] = []
-        while self._due and (until_us is None or self._due[0][0] < until_us):
-            _, arrival, leg = heapq.heappop(self._due)
-            if until_us is not None and leg.last_us >= until_us:
-                heapq.heappush(self._due, (leg.last_us, arrival, leg))
+        while self._due and (now_us is None or self._due[0][0] < now_us or self._open > self._most_open):
+            leg = heapq.heappop(self._due)[2]
+            if leg.gone:
+                continue
+            if now_us is not None and leg.due_us() >= now_us and self._open <= self._most_open:
+                self._wait_for(leg)
                 continue
             self._forget(leg)
-            rows.extend(_rows(leg))
+            rows.extend(_rows(leg, known_sides=self._own is not None))
         return rows
 
     def _forget(self, leg: _Leg) -> None:
+        leg.gone = True
+        self._open -= 1
         self._by_call_id.remove(leg.invite.call_id, leg)
-        self._by_numbers.remove(_numbers(leg.invite), leg)
+        for key in number_keys(leg.invite):
+            self._by_numbers.remove(key, leg)
         for via in leg.vias:
             self._by_via.remove(via, leg)
+        for dialog in leg.dialogs:
+            self._by_dialog.remove(dialog, leg)
         mine = {id(leg), *map(id, leg.attempts)}
         for transaction in leg.transactions:
             if id(self._awaiting.get(transaction)) in mine:
                 del self._awaiting[transaction]
-
-
-def digits(user: str) -> str:
-    """The digits of a user part, in order, with those of a tech prefix, without those of a parameter."""
-    return "".join(c for c in user.partition(";")[0] if c in "0123456789")
-
-
-def same_number(one: str, other: str) -> bool:
-    """Whether two user parts are one number in different formats: with country code, 00, + or tech prefix, or not."""
-    a, b = sorted((digits(one), digits(other)), key=len)
-    if len(a) < _TAIL:
-        return bool(a) and a == b
-    return b.endswith(a) or a[-_WHOLE:] == b[-_WHOLE:]
-
-
-def _numbers(invite: Invite) -> tuple[str, str]:
-    return digits(invite.called)[-_TAIL:], digits(invite.calling)[-_TAIL:]
-
-
-def _same_numbers(one: Invite, other: Invite) -> bool:
-    return same_number(one.called, other.called) and same_number(one.calling, other.calling)
 
 
 def _only(legs: Sequence[_Leg], fits: Callable[[_Leg], bool]) -> _Leg | None:
@@ -327,21 +388,25 @@ def _tried_again(attempts: Sequence[_Attempt], packet: Packet, invite: Invite) -
     return None
 
 
-def _rows(leg: _Leg) -> Iterator[CallLeg]:
-    came_in = leg.came_in
+def _rows(leg: _Leg, *, known_sides: bool) -> Iterator[CallLeg]:
     attempts: Sequence[_Attempt | None] = leg.attempts or [None]
+    latest = max((attempt.packet.time_us for attempt in leg.attempts), default=0)
     for attempt in attempts:
-        own_code = attempt.code if attempt else None
+        alone = len(leg.attempts) < 2 and leg.code is not None
+        code = leg.code if alone else attempt.code if attempt else None
+        code_us = leg.code_us if alone else attempt.code_us if attempt else None
+        success = _is_success(code)
         yield CallLeg(
-            frame=leg.packet.frame,
-            time_us=leg.packet.time_us,
-            called_in=leg.invite.called if came_in else None,
+            packet=leg.packet,
+            invite=leg.invite,
+            called_in=leg.invite.called if leg.came_in else None,
             called_out=attempt.invite.called if attempt else None,
-            calling=leg.invite.calling,
-            ingress_address=leg.packet.src if came_in else None,
+            ingress_address=leg.packet.src if leg.came_in and known_sides else None,
             egress_address=attempt.packet.dst if attempt else None,
-            call_id=leg.invite.call_id,
-            code=own_code if len(leg.attempts) > 1 or leg.code is None else leg.code,
+            call_id_out=attempt.invite.call_id if attempt else None,
+            code=code,
             code_upstream=leg.code,
-            attestation=leg.invite.attestation,
+            answer_us=(leg.code_us if _is_success(leg.code) else code_us) if success else None,
+            release_us=leg.release_us if success else code_us,
+            route_advanced=code_us is not None and not success and not alone and latest >= code_us,
         )

@@ -1,26 +1,30 @@
 """The few facts of a SIP message from which call legs are told, parsed from its start line and header bytes.
 
 RFC 3261: compact and folded headers, several Via values in one field, name-addr and addr-spec; RFC 3966 tel: URIs;
-RFC 3325 P-Asserted-Identity; RFC 8224 Identity (the attestation claim of RFC 8588 is read, not verified).
+RFC 3325 P-Asserted-Identity; RFC 8224 Identity (see `passport`); RFC 5806 Diversion, RFC 7044 History-Info.
 
-Keeps only INVITE requests that open a dialog and final responses to INVITE; `parse_message` says None for the rest. It
+Keeps INVITE requests that open a dialog, final responses to INVITE, and BYE; `parse_message` says None for the rest. It
 refuses an INVITE that lacks what RFC 3261 8.1.1 makes mandatory: such a message can't be told apart from others.
+
+The called number is that of the Request-URI, whatever a redirection says: that is the number under which this provider
+got the call, or sent it. What Diversion and History-Info claim about numbers dialled before is kept beside it.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote
+
+from cdr_adapters.sip.passport import claims_of, verstat_of
 
 ANONYMOUS_USERS = frozenset({"", "anonymous", "restricted", "private", "unavailable", "unknown", "withheld"})
 """User parts of a From header which say that the caller's number is withheld (RFC 3323 and common practice)."""
 
 _COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "y": "identity"}
-_WANTED = frozenset({"via", "from", "to", "call-id", "cseq", "p-asserted-identity", "identity"})
+_MANDATORY = frozenset({"via", "from", "to", "call-id", "cseq"})
+_HINTS = frozenset({"p-asserted-identity", "remote-party-id", "identity", "diversion", "history-info"})
+_WANTED = _MANDATORY | _HINTS
 _REQUEST = re.compile(r"([A-Za-z]+) +(\S+) +SIP/2\.0\s*", re.ASCII)
 _RESPONSE = re.compile(r"SIP/2\.0 +([1-6][0-9]{2})(?: .*)?", re.ASCII | re.DOTALL)
 _CSEQ = re.compile(r"([0-9]{1,10})\s+([A-Za-z]+)", re.ASCII)
@@ -56,18 +60,30 @@ class Invite:
 
     Attributes:
         called: user part of the Request-URI as `user_of` gives it; empty when it has none.
-        calling: user part of From, or of P-Asserted-Identity when From names no number.
+        callers: user parts that name the caller, best first: P-Asserted-Identity, From unless withheld,
+            Remote-Party-ID; those with digits before a From without.
         vias: topmost (the sender's) first.
-        attestation: A, B or C as the Identity header claims, "?" when it has one that doesn't say, empty without one.
+        attestation, origid: as the Identity header claims; verstat: of P-Asserted-Identity or From. Empty without.
+        first_called: the number first dialled as History-Info, else Diversion claims; empty when not redirected.
+        diverted_by: the last number that sent the call on, as Diversion, else History-Info claims; empty likewise.
     """
 
     call_id: str
     cseq: int
     from_tag: str
     called: str
-    calling: str
+    callers: tuple[str, ...]
     vias: tuple[Via, ...]
-    attestation: str
+    attestation: str = ""
+    origid: str = ""
+    verstat: str = ""
+    first_called: str = ""
+    diverted_by: str = ""
+
+    @property
+    def calling(self) -> str:
+        """The best of `callers`; empty when nobody says."""
+        return self.callers[0] if self.callers else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +96,19 @@ class Final:
     code: int
 
 
-def parse_message(start_line: bytes, header: bytes) -> Invite | Final | None:
-    """Parse one message; None when it is neither an INVITE that opens a dialog nor a final response to an INVITE.
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """A BYE: the end of an answered call. `tags` are its From and To tags, of which one is the caller's."""
+
+    call_id: str
+    tags: tuple[str, str]
+
+
+Message = Invite | Final | Bye
+
+
+def parse_message(start_line: bytes, header: bytes) -> Message | None:
+    """Parse one message; None when it is neither an INVITE that opens a dialog, nor a final response to one, nor a BYE.
 
     Raises:
         MalformedSipError: an INVITE without a readable Via, From, To, Call-ID, CSeq or Request-URI.
@@ -89,12 +116,27 @@ def parse_message(start_line: bytes, header: bytes) -> Invite | Final | None:
     line = _text(start_line).strip()
     request = _REQUEST.fullmatch(line)
     if request is not None:
-        return _invite(request[2], _fields(header)) if request[1] == "INVITE" else None
+        if request[1] == "INVITE":
+            return _invite(request[2], _fields(header))
+        return _bye(header) if request[1] == "BYE" else None
     response = _RESPONSE.fullmatch(line)
     if response is None:
         return None
     code = int(response[1])
     return _final(code, header) if code >= 200 else None
+
+
+def split_message(payload: bytes) -> tuple[bytes, bytes]:
+    """Start line and header of a message.
+
+    Raises:
+        MalformedSipError: the header does not end within `payload`.
+    """
+    end = payload.find(b"\r\n\r\n")
+    if end < 0:
+        raise MalformedSipError("INVITE whose header is cut off")
+    start, _, header = payload[:end].partition(b"\r\n")
+    return start, header
 
 
 def user_of(uri: str) -> str:
@@ -127,16 +169,31 @@ def _invite(uri: str, fields: dict[str, list[str]]) -> Invite | None:
         return None  # in a dialog: a re-INVITE, no new call
     cseq, _ = _cseq(fields)
     from_value = _only(fields, "from")
-    vias = _vias(fields)
+    asserted = fields.get("p-asserted-identity", [])
+    claims = claims_of(fields.get("identity", ()))
+    first_called, diverted_by = _redirection(fields.get("history-info", []), fields.get("diversion", []))
     return Invite(
         call_id=_only(fields, "call-id"),
         cseq=cseq,
         from_tag=_parameter(_TAG, from_value),
         called=user_of(uri),
-        calling=_calling(from_value, fields.get("p-asserted-identity", [])),
-        vias=vias,
-        attestation=_attestation(fields.get("identity", [])),
+        callers=_callers(from_value, asserted, fields.get("remote-party-id", [])),
+        vias=_vias(fields),
+        attestation=claims.attestation,
+        origid=claims.origid,
+        verstat=verstat_of((*asserted, from_value)),
+        first_called=first_called,
+        diverted_by=diverted_by,
     )
+
+
+def _bye(header: bytes) -> Bye | None:
+    try:
+        fields = _fields(header)
+        tags = _parameter(_TAG, _only(fields, "from")), _parameter(_TAG, _only(fields, "to"))
+        return Bye(_only(fields, "call-id"), tags)
+    except MalformedSipError:
+        return None  # when the call ended stays unknown
 
 
 def _final(code: int, header: bytes) -> Final | None:
@@ -164,9 +221,9 @@ def _fields(header: bytes) -> dict[str, list[str]]:
         key = _COMPACT.get(key, key)
         if colon and key in _WANTED:
             if len(value) > _LONGEST_FIELD:
-                if key != "identity":
+                if key in _MANDATORY:
                     raise MalformedSipError(f"INVITE with {len(value)} characters of {key}")
-                value = ""  # a hint only
+                value = ""
             found.setdefault(key, []).append(value.strip())
     return found
 
@@ -216,29 +273,30 @@ def _address(value: str) -> str:
     return angled[1] if angled else bare.partition(";")[0]
 
 
-def _calling(from_value: str, asserted: list[str]) -> str:
-    uri = _address(from_value)
-    user = user_of(uri)
-    withheld = user.lower() in ANONYMOUS_USERS or "anonymous.invalid" in uri.lower()
-    if not withheld and any(c.isdigit() for c in user):
-        return user
-    for value in asserted:
-        for one in _QUOTED.sub("", value).split(","):
-            if number := user_of(_address(one)):
-                return number
-    return "" if withheld else user
+def _addresses(values: list[str]) -> list[str]:
+    """The URIs of a header that may have several values, in order."""
+    found: list[str] = []
+    for value in values:
+        bare = _QUOTED.sub("", value)
+        angled = _ANGLED.findall(bare)
+        found += angled or [one.partition(";")[0] for one in bare.split(",")]
+    return found
 
 
-def _attestation(identities: list[str]) -> str:
-    if not identities:
-        return ""
-    for identity in identities:
-        try:
-            payload = identity.split(".")[1]
-            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        except (IndexError, ValueError, binascii.Error, RecursionError):
-            continue
-        attest = claims.get("attest") if isinstance(claims, dict) else None
-        if attest in ("A", "B", "C"):
-            return str(attest)
-    return "?"
+def _callers(from_value: str, asserted: list[str], remote_party: list[str]) -> tuple[str, ...]:
+    from_uri = _address(from_value)
+    from_user = user_of(from_uri)
+    withheld = from_user.lower() in ANONYMOUS_USERS or "anonymous.invalid" in from_uri.lower()
+    told = [user_of(uri) for uri in _addresses(asserted)]
+    said = [] if withheld else [from_user]
+    known = [*told, *said, *(user_of(uri) for uri in _addresses(remote_party))]
+    numbers = [user for user in known if any(c.isdigit() for c in user)]
+    return tuple(dict.fromkeys([*numbers, *said]))
+
+
+def _redirection(history: list[str], diversion: list[str]) -> tuple[str, str]:
+    """The number first dialled and the last one that sent the call on (RFC 7044: oldest first; RFC 5806: newest)."""
+    went = [user for uri in _addresses(history) if (user := user_of(uri.partition("?")[0]))]
+    sent_on = [user for uri in _addresses(diversion) if (user := user_of(uri.partition("?")[0]))]
+    first = went[0] if len(went) > 1 else sent_on[-1] if sent_on else ""
+    return first, sent_on[0] if sent_on else went[-2] if len(went) > 1 else ""

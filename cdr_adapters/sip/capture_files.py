@@ -10,14 +10,15 @@ from __future__ import annotations
 import heapq
 import re
 import struct
-import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from cdr_adapters import stream
+from cdr_adapters.archives import Member
 from cdr_adapters.raw import AdapterError
-from cdr_adapters.sip_capture import Seen
+from cdr_adapters.sip.wire import Seen
 
 SLACK_US = 1_000_000
 """How far the packets of one file may be out of order (several queues or interfaces in one file)."""
@@ -32,8 +33,6 @@ _PCAP = {
 _PCAPNG = b"\x0a\x0d\x0d\x0a"
 _BYTE_ORDER = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _INTERFACE, _PACKET, _TSRESOL, _TSOFFSET = 1, 6, 9, 14
-_GZIP = b"\x1f\x8b"
-_HEAD = 1 << 16
 _MOST_OPEN = 8
 
 
@@ -98,26 +97,32 @@ def _resolution(options: bytes, order: str) -> tuple[int, int]:
     return ticks, offset
 
 
+ReadFile = Callable[[CaptureFile], Generator[Seen, None, None]]
+"""What is seen in one file, in its order."""
+
+
 def read_head(path: Path) -> bytes:
-    """The first bytes of a file, uncompressed, as far as they can be had.
+    """The first bytes of a file, unpacked; none when they can't be unpacked.
 
     Raises:
         AdapterError: the file can't be opened.
     """
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            file.read(1)
     except OSError as error:
         raise AdapterError(f"{path}: {error.strerror or error}") from None
-    if not head.startswith(_GZIP):
-        return head
     try:
-        return zlib.decompressobj(wbits=31).decompress(head, _HEAD)
-    except zlib.error:
+        return stream.read_head(path).data
+    except AdapterError:
         return b""
 
 
-def ordered(path: Path) -> tuple[list[CaptureFile], int]:
+def ordered(
+    path: Path,
+    recognise: Callable[[bytes], bool] = is_capture,
+    first_us: Callable[[bytes], int] = first_time_us,
+) -> tuple[list[CaptureFile], int]:
     """The capture at `path`, or the captures in the directory `path` in order of time; and how many other files it has.
 
     Hidden files (not yet complete) and subdirectories are left alone.
@@ -125,27 +130,32 @@ def ordered(path: Path) -> tuple[list[CaptureFile], int]:
     Raises:
         AdapterError: it can't be read, or the directory holds no capture.
     """
-    if not path.is_dir():
+    if isinstance(path, Member) or not path.is_dir():
         return [CaptureFile(path, 0, 0)], 0
     try:
         paths = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
     except OSError as error:
         raise AdapterError(f"{path}: {error.strerror or error}") from None
-    heads = [(file, read_head(file)) for file in paths]
-    captures = sorted((first_time_us(head), _natural(file.name), file) for file, head in heads if is_capture(head))
-    if not captures:
-        raise AdapterError(f"{path}: no capture (pcap, pcapng, or one of these gzipped) in this directory")
-    files = [CaptureFile(file, number, first_us) for number, (first_us, _, file) in enumerate(captures)]
+    files = in_order_of_begin(paths, recognise, first_us)
+    if not files:
+        raise AdapterError(f"{path}: no capture of this format, compressed or not, in this directory")
     return files, len(paths) - len(files)
+
+
+def in_order_of_begin(
+    paths: Iterable[Path], recognise: Callable[[bytes], bool], first_us: Callable[[bytes], int]
+) -> list[CaptureFile]:
+    """Those of `paths` that are captures, numbered in order of the time of their first packet."""
+    heads = [(file, read_head(file)) for file in paths]
+    captures = sorted((first_us(head), _natural(file.name), file) for file, head in heads if recognise(head))
+    return [CaptureFile(file, number, first) for number, (first, _, file) in enumerate(captures)]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
-def in_time_order(
-    files: Sequence[CaptureFile], read: Callable[[CaptureFile], Generator[Seen, None, None]]
-) -> Generator[tuple[CaptureFile, Seen], None, None]:
+def in_time_order(files: Sequence[CaptureFile], read: ReadFile) -> Generator[tuple[CaptureFile, Seen], None, None]:
     """What `read` sees in `files`, in order of time, with the file of each. A file is opened when its time comes.
 
     Raises:

@@ -1,6 +1,6 @@
 """The SIP messages of one capture file, read by a process of its own.
 
-`messages` starts `sip_capture_worker`, hands its records on as they come, and bounds what it may do: time, memory, one
+`messages` starts `capture_worker`, hands its records on as they come, and bounds what it may do: time, memory, one
 line's length. Whatever happens to it, a crash, a hang, a kill, ends as `AdapterError` here, and nothing is left
 running. A capture that breaks off gives what could be read, then a `Damage`.
 """
@@ -18,14 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from cdr_adapters.archives import Member, real_file
 from cdr_adapters.raw import AdapterError
-from cdr_adapters.sip_legs import Packet
-from cdr_adapters.sip_message import Final, Invite, Via
+from cdr_adapters.sip.wire import Damage, NoRecordError, Seen, decode
 
 _LONGEST_LINE = 1 << 20
 _CHUNK = 1 << 16
@@ -33,27 +33,8 @@ _INSTALL_TSHARK = (
     "SIP captures are read with tshark, and there is none: install it (Debian, Ubuntu: apt-get install tshark; "
     "Fedora, RHEL: dnf install wireshark-cli), or set options = { tshark = '/path/to/tshark' }"
 )
+_NO_RECORD = "the process that reads captures printed something else than a record"
 _INSTALL_PYSHARK = "SIP captures are read with pyshark, which is not installed: pip install 'hopback[pcap]'"
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """An INVITE that could not be parsed: its frame, why, its text for the quarantine."""
-
-    frame: int
-    reason: str
-    raw: str
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """The capture breaks off; comes last. `frame` is the last one that was read of those asked for."""
-
-    frame: int
-    detail: str
-
-
-Seen = tuple[Packet, Invite | Final] | Unreadable | Damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +55,10 @@ class Worker:
 
     tshark: str
     limits: Limits = field(default_factory=Limits)
-    decode_as: Mapping[str, str] = field(default_factory=dict)
-    launch: tuple[str, ...] = (sys.executable, "-W", "ignore", "-m", "cdr_adapters.sip_capture_worker")
+    sip_ports: tuple[int, ...] = ()
+    hep_ports: tuple[int, ...] = ()
+    tls_keys: Path | None = None
+    launch: tuple[str, ...] = (sys.executable, "-W", "ignore", "-m", "cdr_adapters.sip.capture_worker")
     clock: Callable[[], float] = time.monotonic
 
     def command(self, path: Path) -> Sequence[str]:
@@ -83,7 +66,9 @@ class Worker:
         job = {
             "path": str(path.resolve()),
             "tshark": self.tshark,
-            "decode_as": dict(self.decode_as),
+            "sip_ports": list(self.sip_ports),
+            "hep_ports": list(self.hep_ports),
+            "tls_keys": None if self.tls_keys is None else str(self.tls_keys.resolve()),
             "memory_bytes": self.limits.memory_bytes,
         }
         return [*self.launch, json.dumps(job)]
@@ -113,6 +98,10 @@ def messages(path: Path, worker: Worker) -> Generator[Seen, None, None]:
     Raises:
         AdapterError: it can't be read, is no capture, takes too long or too much memory, or its reader died.
     """
+    if isinstance(path, Member):
+        with real_file(path) as copy:
+            yield from messages(copy, worker)
+        return
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -140,7 +129,7 @@ def messages(path: Path, worker: Worker) -> Generator[Seen, None, None]:
                 if record and record[0] == "end":
                     yield from _ending(path, record, frame)
                     return
-                seen = decode(record)
+                seen = _decoded(record, path)
                 frame = seen[0].frame if isinstance(seen, tuple) else seen.frame
                 yield seen
             raise AdapterError(f"{path}: {_death(process, complaints)}")
@@ -148,38 +137,11 @@ def messages(path: Path, worker: Worker) -> Generator[Seen, None, None]:
             _end(process)
 
 
-def decode(record: Sequence[Any]) -> Seen:
-    """One record of the worker.
-
-    Raises:
-        AdapterError: it isn't one.
-    """
-    match record:
-        case ["reject", int(frame), str(reason), str(raw)]:
-            return Unreadable(frame, reason, raw)
-        case ["final", *where, str(call_id), int(cseq), str(sent_by), str(branch), int(code)]:
-            return _packet(where), Final(call_id, cseq, Via(sent_by, branch), code)
-        case [
-            "invite",
-            *where,
-            str(call_id),
-            int(cseq),
-            str(tag),
-            str(called),
-            str(calling),
-            [_, *_] as vias,
-            str(attestation),
-        ]:
-            chain = tuple(Via(str(sent_by), str(branch)) for sent_by, branch in vias)
-            return _packet(where), Invite(call_id, cseq, tag, called, calling, chain, attestation)
-    raise AdapterError("the process that reads captures printed something else than a record")
-
-
-def _packet(where: Sequence[Any]) -> Packet:
-    match where:
-        case [int(frame), int(time_us), str(src), int(src_port), str(dst), int(dst_port)]:
-            return Packet(frame, time_us, src, src_port, dst, dst_port)
-    raise AdapterError("the process that reads captures printed something else than a record")
+def _decoded(record: Sequence[Any], path: Path) -> Seen:
+    try:
+        return decode(record)
+    except (NoRecordError, ValueError):
+        raise AdapterError(f"{path}: {_NO_RECORD}") from None
 
 
 def _ending(path: Path, record: Sequence[Any], frame: int) -> Iterator[Damage]:
@@ -221,13 +183,13 @@ def _lines(stream: IO[bytes], path: Path, limit: float, clock: Callable[[], floa
                 except ValueError:
                     record = None
                 if not isinstance(record, list):
-                    raise AdapterError(f"{path}: the process that reads captures printed something else than a record")
+                    raise AdapterError(f"{path}: {_NO_RECORD}")
                 yield record
 
 
 def _environment(scratch: str) -> dict[str, str]:
     """What the worker may know: no secrets of ours, no preferences of whoever else uses Wireshark on this machine."""
-    here = Path(__file__).resolve().parents[1]
+    here = Path(__file__).resolve().parents[2]
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "PYTHONPATH": os.pathsep.join([str(here), *(str(Path(entry).absolute()) for entry in sys.path if entry)]),

@@ -8,7 +8,9 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cdr_adapters.formats.sip_pcap import COLUMN_NAMES
+from cdr_adapters.formats.sip_pcap import COLUMNS
+from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.raw import AdapterError, Head, RawBatch
+from cdr_adapters.read import read_source
 from cdr_adapters.registry import adapter
 from cdr_adapters.schema import Rejected, RejectReason
+from cdr_adapters.sip.calls import COLUMN_NAMES
 from tests.adapters.sip_bytes import (
     DOWNSTREAM,
     OWN,
@@ -30,6 +35,7 @@ from tests.adapters.sip_bytes import (
     ip,
     pcap,
     pcapng,
+    request,
     response,
     tcp,
     udp,
@@ -39,7 +45,17 @@ from tests.adapters.sip_bytes import (
 
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 SIP = adapter("sip_pcap")
+IDENTITY = (
+    "Identity: eyJhbGciOiJFUzI1NiJ9"
+    ".eyJhdHRlc3QiOiJBIiwib3JpZ2lkIjoiMTIzZTQ1NjctZTg5Yi0xMmQzLWE0NTYtNDI2NjU1NDQwMDAwIn0"
+    ".c2ln;info=<https://cert.example.org/a.pem>"
+)
 PADDING = tuple(f"X-Padding-{n}: {'x' * 60}" for n in range(20))
+
+
+SAMPLES: list[bytes] = [pcap([(T0, udp(UPSTREAM, OWN, invite())), (T0 + 1, udp(OWN, UPSTREAM, response(200)))])]
+SAMPLES += [pcapng([(T0, udp(UPSTREAM, OWN, invite())), (T0 + 1, tcp(OWN, DOWNSTREAM, 1, invite(call_id="c2")))])]
+MAPPING: dict[str, Any] = {"options": {"own_addresses": [OWN]}}
 
 
 def read(path: Path, columns: frozenset[str] | None = None, **options: Any) -> list[RawBatch]:
@@ -48,7 +64,7 @@ def read(path: Path, columns: frozenset[str] | None = None, **options: Any) -> l
 
 def rows(path: Path, **options: Any) -> list[dict[str, Any]]:
     return [
-        {"row": row, **values}
+        {"row": row, **{name: value for name, value in values.items() if value is not None}}
         for batch in read(path, **options)
         for row, values in zip(batch.rows.to_pylist(), batch.columns.to_pylist(), strict=True)
     ]
@@ -61,6 +77,15 @@ def row(path: Path, **options: Any) -> dict[str, Any]:
 
 def rejected(path: Path, **options: Any) -> list[Rejected]:
     return [reject for batch in read(path, **options) for reject in batch.rejected]
+
+
+def calls(path: Path, source_own: Sequence[str] = (), columns: Any = None, **options: Any) -> list[dict[str, Any]]:
+    """The canonical call legs, by the format's own mapping."""
+    table: dict[str, Any] = {"name": "x", "path": "x", "format": "sip_pcap", "options": options}
+    if columns is not None:
+        table["columns"] = columns
+    mapping = SourceMapping.model_validate(table | {"own_addresses": list(source_own)})
+    return [call for batch in read_source(path, mapping, TrunkFormats()) for call in batch.calls.to_pylist()]
 
 
 def answered_call(start_us: int = T0, **kwargs: Any) -> list[tuple[int, bytes]]:
@@ -81,12 +106,17 @@ ANSWERED = {
     "called_out": "+12025550143",
     "calling": "+12125550178",
     "time": "1795321361.847327",
+    "answer_time": "1795321361.850327",
     "ingress_address": UPSTREAM,
     "egress_address": DOWNSTREAM,
+    "sent_from": UPSTREAM,
+    "sent_to": OWN,
     "call_id": "call-1@203.0.113.21",
+    "call_id_out": "call-1@203.0.113.21",
+    "leg": "ingress+egress",
+    "disposition": "answered",
     "sip_code": "200",
     "sip_code_upstream": "200",
-    "attestation": None,
 }
 
 
@@ -256,6 +286,163 @@ class TestDamage:
             read(path)
 
 
+GATEWAY = "198.51.100.61"
+
+
+@needs_tshark
+class TestWhenNobodySaysWhichAddressesAreOurs:
+    """No upstream is named unless the capture proves where it was taken."""
+
+    def read(self, tmp_path: Path, frames: list[bytes]) -> tuple[list[dict[str, Any]], list[str]]:
+        path = write(tmp_path / "a.pcap", [(T0 + 1000 * n, frame) for n, frame in enumerate(frames)])
+        return rows(path, own_addresses=[]), [reject.detail for reject in rejected(path, own_addresses=[])]
+
+    def sides(self, tmp_path: Path, frames: list[bytes]) -> list[tuple[str | None, str | None]]:
+        found, notes = self.read(tmp_path, frames)
+        assert bool(notes) == any(row["leg"] == "unknown" for row in found)
+        return [(row.get("ingress_address"), row.get("egress_address")) for row in found]
+
+    def hop(self, src: str, dst: str, *vias: str, **kwargs: Any) -> bytes:
+        return udp(src, dst, invite(vias=[f"{via};branch=z9hG4bK-{via}" for via in vias], **kwargs))
+
+    def test_the_one_machine_that_all_calls_passed_through_is_ours(self, tmp_path: Path) -> None:
+        through = [
+            self.hop(UPSTREAM, OWN, "up"),
+            self.hop(OWN, DOWNSTREAM, "us", "up"),
+            self.hop("192.0.2.40", OWN, "other", call_id="c2", called="12025550144"),
+        ]
+        assert self.sides(tmp_path, through) == [(UPSTREAM, DOWNSTREAM), ("192.0.2.40", None)]
+
+    def test_so_is_a_b2bua_that_makes_new_call_ids(self, tmp_path: Path) -> None:
+        through = [self.hop(UPSTREAM, OWN, "up"), self.hop(OWN, DOWNSTREAM, "us", call_id="c2", called="2025550143")]
+        assert self.sides(tmp_path, through) == [(UPSTREAM, DOWNSTREAM)]
+
+    def test_the_sender_of_calls_seen_on_one_side_only_may_be_ourselves(self, tmp_path: Path) -> None:
+        found, (note,) = self.read(tmp_path, [self.hop(OWN, DOWNSTREAM, "us")])
+        (only,) = found
+        assert (only["called_in"], only["leg"], only["time"]) == ("12025550143", "unknown", "1795321361.847327")
+        assert "ingress_address" not in only
+        assert "egress_address" not in only
+        assert (only["sent_from"], only["sent_to"]) == (OWN, DOWNSTREAM)
+        assert note.endswith(f"(INVITEs from {OWN} to {DOWNSTREAM}): set own_addresses")
+
+    def test_many_calls_to_one_address_prove_nothing(self, tmp_path: Path) -> None:
+        many = [self.hop(f"192.0.2.{n}", OWN, f"h{n}", call_id=f"c{n}", called=f"120255501{n}") for n in range(10, 20)]
+        assert self.sides(tmp_path, many) == [(None, None)] * 10
+
+    def test_a_border_with_two_addresses_is_left_open(self, tmp_path: Path) -> None:
+        through = [self.hop(UPSTREAM, OWN, "up"), self.hop(GATEWAY, DOWNSTREAM, "us", "up")]
+        assert self.sides(tmp_path, through) == [(None, None), (None, None)]
+
+    def test_a_gateway_before_a_switch_is_left_open(self, tmp_path: Path) -> None:
+        through = [
+            self.hop(UPSTREAM, OWN, "up"),
+            self.hop(OWN, GATEWAY, "us", "up"),
+            self.hop(GATEWAY, OWN, "switch", "us", "up"),
+            self.hop(OWN, DOWNSTREAM, "us2", "switch", "us", "up"),
+        ]
+        assert set(self.sides(tmp_path, through)) == {(None, None)}
+
+    def test_a_call_that_comes_back_from_where_it_went_is_left_open(self, tmp_path: Path) -> None:
+        through = [self.hop(OWN, DOWNSTREAM, "us"), self.hop(DOWNSTREAM, OWN, "down", "us")]
+        assert set(self.sides(tmp_path, through)) == {(None, None)}
+
+    def test_a_chain_of_providers_is_left_open(self, tmp_path: Path) -> None:
+        through = [
+            self.hop(UPSTREAM, OWN, "up"),
+            self.hop(OWN, DOWNSTREAM, "us", "up"),
+            self.hop(DOWNSTREAM, "192.0.2.80", "down", "us", "up"),
+        ]
+        assert set(self.sides(tmp_path, through)) == {(None, None)}
+
+    def test_machines_on_one_host_are_told_apart_by_port(self, tmp_path: Path) -> None:
+        host = "2001:db8::1"
+        through = [
+            udp(host, host, invite(vias=("up;branch=z9hG4bK-1",)), ports=(5080, 5060)),
+            udp(host, host, invite(vias=("us;branch=z9hG4bK-2", "up;branch=z9hG4bK-1")), ports=(5060, 5090)),
+        ]
+        assert self.sides(tmp_path, through) == [(host, host)]
+
+    def test_a_capture_without_calls_needs_no_addresses(self, tmp_path: Path) -> None:
+        register = udp(UPSTREAM, OWN, invite().replace(b"INVITE", b"REGISTER"))
+        assert self.read(tmp_path, [register]) == ([], [])
+
+    def test_whoever_knows_that_all_came_in_can_say_so(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.pcap", [(T0, self.hop(UPSTREAM, OWN, "up"))])
+        table = {"called_in": "called_in", "seizure": COLUMNS["seizure"], "ingress_address": "sent_from"}
+        (call,) = calls(path, columns=table)
+        assert call["ingress_address"] == UPSTREAM
+
+
+@needs_tshark
+class TestThroughAMapping:
+    def test_the_canonical_columns(self, tmp_path: Path) -> None:
+        ours, theirs = f"{OWN};branch=z9hG4bK-9", "203.0.113.21;branch=z9hG4bK-1"
+        extra = (IDENTITY, "P-Asserted-Identity: <tel:+12125550178;verstat=TN-Validation-Passed>")
+        frames = [
+            udp(UPSTREAM, OWN, invite(vias=(theirs,), extra=extra)),
+            udp(OWN, DOWNSTREAM, invite(vias=(ours, theirs), called="+12025550144")),
+            udp(DOWNSTREAM, OWN, response(200, vias=(ours, theirs))),
+            udp(OWN, UPSTREAM, response(200, vias=(theirs,))),
+            udp(UPSTREAM, OWN, request("BYE")),
+        ]
+        path = write(tmp_path / "a.pcap", [(T0 + n * 10**6, frame) for n, frame in enumerate(frames)])
+        (call,) = calls(path, own_addresses=[OWN])
+        at = datetime(2026, 11, 22, 4, 22, 41, 847000, UTC)
+        assert {name: value for name, value in call.items() if value is not None} == {
+            "called_in": "+12025550143",
+            "called_out": "+12025550144",
+            "calling": "+12125550178",
+            "seizure_earliest": at,
+            "seizure_latest": at + timedelta(milliseconds=1),
+            "answer": at + timedelta(seconds=3),
+            "release": at + timedelta(seconds=4),
+            "ingress_address": UPSTREAM,
+            "egress_address": DOWNSTREAM,
+            "call_id": "call-1@203.0.113.21",
+            "leg": "ingress+egress",
+            "disposition": "answered",
+            "attestation": "A",
+            "origid": "123e4567-e89b-12d3-a456-426655440000",
+            "verstat": "TN-Validation-Passed",
+            "row": 1,
+        }
+
+    @pytest.mark.parametrize(
+        ("code", "disposition"),
+        [(200, "answered"), (408, "unanswered"), (486, "unanswered"), (487, "unanswered"), (503, "failed")],
+    )
+    def test_how_a_call_ended(self, tmp_path: Path, code: int, disposition: str) -> None:
+        frames = [udp(UPSTREAM, OWN, invite()), udp(OWN, UPSTREAM, response(code))]
+        path = write(tmp_path / "a.pcap", [(T0 + n, frame) for n, frame in enumerate(frames)])
+        assert [call["disposition"] for call in calls(path, own_addresses=[OWN])] == [disposition]
+
+    def test_an_attempt_after_which_another_was_made_is_a_route_advance(self, tmp_path: Path) -> None:
+        theirs = "203.0.113.21;branch=z9hG4bK-1"
+        frames = [udp(UPSTREAM, OWN, invite(vias=(theirs,)))]
+        for n, (to, code) in enumerate([(DOWNSTREAM, 503), ("192.0.2.80", 486)]):
+            ours = f"{OWN};branch=z9hG4bK-9{n}"
+            frames += [udp(OWN, to, invite(vias=(ours, theirs))), udp(to, OWN, response(code, vias=(ours, theirs)))]
+        path = write(tmp_path / "a.pcap", [(T0 + n, frame) for n, frame in enumerate(frames)])
+        assert [(call["egress_address"], call["disposition"]) for call in calls(path, own_addresses=[OWN])] == [
+            (DOWNSTREAM, "route-advanced"),
+            ("192.0.2.80", "unanswered"),
+        ]
+
+    def test_the_sources_own_addresses_are_the_captures(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.pcap", [(T0, udp(UPSTREAM, OWN, invite()))])
+        assert calls(path, source_own=[OWN])[0]["ingress_address"] == UPSTREAM
+
+    def test_our_own_gateway_is_never_the_upstream(self, tmp_path: Path) -> None:
+        through = [
+            udp(OWN, GATEWAY, invite(call_id="inside")),
+            udp(GATEWAY, DOWNSTREAM, invite(call_id="out", called="12025550144")),
+        ]
+        path = write(tmp_path / "a.pcap", [(T0 + n, frame) for n, frame in enumerate(through)])
+        (call,) = calls(path, source_own=["198.51.100.60/31"])
+        assert (call["ingress_address"], call["egress_address"]) == (None, DOWNSTREAM)
+
+
 @needs_tshark
 class TestDirectory:
     def test_a_call_that_goes_on_in_the_next_file_is_one_call(self, tmp_path: Path) -> None:
@@ -284,10 +471,6 @@ class TestOptions:
             SIP.check_options(options)
         return str(refused.value)
 
-    def test_without_own_addresses_nothing_is_inferred(self) -> None:
-        assert "write own_addresses = ['198.51.100.60']" in self.refusal()
-        assert "write own_addresses = ['198.51.100.60']" in self.refusal(own_addresses=[])
-
     def test_each_wrong_value_is_named(self) -> None:
         assert "'sbc.example.net' is no IP address" in self.refusal(own_addresses=["sbc.example.net"])
         assert "sip_ports" in self.refusal(own_addresses=[OWN], sip_ports=[70000])
@@ -306,7 +489,7 @@ class TestOptions:
     def test_own_addresses_that_fit_nothing_are_doubted(self, tmp_path: Path) -> None:
         path = write(tmp_path / "a.pcap", answered_call())
         (reject,) = rejected(path, own_addresses=["192.0.2.99"])
-        assert "none of the 2 INVITEs in a.pcap was to or from own_addresses (192.0.2.99)" in reject.detail
+        assert "none of the 2 INVITEs was to or from own_addresses (192.0.2.99)" in reject.detail
 
 
 class TestIdentify:
