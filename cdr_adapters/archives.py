@@ -94,7 +94,7 @@ def members(path: Path, limits: Limits = LIMITS) -> Generator[Path]:
 
 
 @contextmanager
-def opened(path: Path, limits: Limits = LIMITS, *, beginning: bool = False) -> Iterator[BinaryIO]:
+def opened(path: Path, limits: Limits = LIMITS, *, beginning: bool = False) -> Iterator[io.BufferedReader]:
     """The bytes of the file at `path`, or of the only one in the archive there, without compression.
 
     Args:
@@ -113,7 +113,7 @@ def opened(path: Path, limits: Limits = LIMITS, *, beginning: bool = False) -> I
                     yield reader
             break
         else:
-            yield io.BytesIO()
+            yield _slice(io.BytesIO(), 0, 0)
         if not beginning and next(files, None) is not None:
             raise AdapterError(f"{path}: this archive holds several files; they can only be read one after another")
 
@@ -227,7 +227,7 @@ class _Slice(io.RawIOBase):
             return len(data)
 
 
-def _slice(base: BinaryIO, offset: int, size: int) -> BinaryIO:
+def _slice(base: BinaryIO, offset: int, size: int) -> io.BufferedReader:
     return io.BufferedReader(_Slice(base, offset, size), BUFFER)
 
 

@@ -7,7 +7,8 @@ rejects it. Everything that goes wrong with a file is an `AdapterError` with the
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -39,12 +40,18 @@ Encoding = Annotated[str, AfterValidator(_check_encoding)]
 def read_head(path: Path) -> Head:
     """The beginning of a file, or of the first file that isn't empty in an archive, for `identify`.
 
+    Text that a byte order mark shows to be UTF-16 comes as UTF-8, so that it looks to `identify` as it does to readers.
+
     Raises:
         AdapterError: it can't be opened or unpacked.
     """
     with opened(path, beginning=True) as file:
         data = file.read(HEAD_SIZE + 1)
-    return Head(path, data[:HEAD_SIZE], complete=len(data) <= HEAD_SIZE)
+    complete = len(data) <= HEAD_SIZE
+    if data[:2] in _UTF16_MARKS:
+        decoder = codecs.getincrementaldecoder("utf-16")("replace")
+        data = decoder.decode(data[:HEAD_SIZE], complete).encode("utf-8", "replace")
+    return Head(path, data[:HEAD_SIZE], complete)
 
 
 def read_blocks(path: Path, size: int = _BLOCK) -> Iterator[bytes]:
@@ -76,6 +83,37 @@ def read_text(path: Path, encoding: str = "utf-8", size: int = _BLOCK) -> Iterat
     for block in blocks:
         yield decoder.decode(block).encode("utf-8", "replace")
     yield decoder.decode(b"", True).encode("utf-8", "replace")
+
+
+@contextmanager
+def filling(path: Path, encoding: str = "utf-8") -> Iterator[Callable[[memoryview], int]]:
+    """The text that `read_text` gives, to be read into a buffer again and again.
+
+    Gives a function that fills (part of) a buffer with what comes next and says how many bytes that were; 0 at the end.
+    """
+    with opened(path) as file:
+        mark = file.peek(len(codecs.BOM_UTF8))
+        if codecs.lookup(encoding).name == "utf-8" and mark[:2] not in _UTF16_MARKS:
+            if mark.startswith(codecs.BOM_UTF8):
+                file.read(len(codecs.BOM_UTF8))
+            yield file.readinto
+            return
+    pieces = read_text(path, encoding)
+    rest = memoryview(b"")
+
+    def fill(buffer: memoryview) -> int:
+        nonlocal rest
+        while not rest:
+            piece = next(pieces, None)
+            if piece is None:
+                return 0
+            rest = memoryview(piece)
+        count = min(len(rest), len(buffer))
+        buffer[:count] = rest[:count]
+        rest = rest[count:]
+        return count
+
+    yield fill
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
