@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from cdr_adapters.column_specs import DurationColumn
 from cdr_adapters.rejects import Mask, Rejects
 from cdr_adapters.schema import RejectReason
+from cdr_adapters.text_bytes import TextBytes
 from cdr_adapters.time_columns import Times
 from cdr_adapters.times import Status
 
@@ -110,28 +111,18 @@ class Lengths:
     from_answer: bool
 
 
-_UNIT_MS = {"s": 1000.0, "ms": 1.0, "us": 0.001, "10ms": 10.0}
+_UNIT_MS = {"s": 1000.0, "hms": 1000.0, "ms": 1.0, "us": 0.001, "10ms": 10.0}
 _NUMBER = r"^[0-9]{1,12}(?:\.[0-9]{0,9})?$"
 _HMS = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,2}):([0-5]?[0-9](?:\.[0-9]{1,9})?)", re.ASCII)
 
 
 def read_lengths(values: pa.StringArray, spec: DurationColumn) -> Lengths:
     """A column of durations."""
-    texts = pc.utf8_trim_whitespace(pc.fill_null(values, ""))
-    if spec.unit == "hms":
-        encoded = texts.dictionary_encode()
-        each = np.array([_hms(text) for text in encoded.dictionary.to_pylist()] or [np.nan])
-        number = each[encoded.indices.to_numpy(zero_copy_only=False)] if len(texts) else np.zeros(0)
-        number *= 1000
-        unit = 1000.0
-    else:
-        fits = pc.match_substring_regex(texts, _NUMBER)
-        number = pc.cast(pc.if_else(fits, texts, "nan"), pa.float64()).to_numpy(zero_copy_only=False)
-        unit = _UNIT_MS[spec.unit]
-        number = number * unit
+    texts = pc.fill_null(values, "") if values.null_count else values
+    number, shows_part = _numbers(texts, spec)
     known: Mask = ~np.isnan(number)
     number = np.where(known, number, 0.0)
-    shows_part = pc.match_substring(texts, ".").to_numpy(zero_copy_only=False)
+    unit = _UNIT_MS[spec.unit]
     cut = np.where(shows_part, 1.0, max(unit, 1.0))
     low, high = number, number + cut
     if spec.rounded == "up":
@@ -142,9 +133,38 @@ def read_lengths(values: pa.StringArray, spec: DurationColumn) -> Lengths:
         known=known,
         low=np.maximum(np.floor(low), 0).astype(np.int64),
         high=np.ceil(high).astype(np.int64),
-        bad=~known & pc.greater(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False),
+        bad=~known if known.all() else ~known & _some_text(texts),
         from_answer=spec.counts == "from_answer",
     )
+
+
+def _numbers(texts: pa.StringArray, spec: DurationColumn) -> tuple[npt.NDArray[np.float64], Mask]:
+    """Durations in ms, NaN for what is none; and which of them show parts of their unit."""
+    unit = _UNIT_MS[spec.unit]
+    octets = TextBytes.of(texts)
+    lengths = octets.lengths
+    begin, end = (int(octets.start[0]), int(octets.end[-1])) if len(texts) else (0, 0)
+    digits = (octets.data[begin:end] - np.uint8(ord("0"))) <= 9
+    if spec.unit != "hms" and digits.all() and lengths.min(initial=1) > 0 and lengths.max(initial=0) <= _MOST_DIGITS:
+        whole = pc.cast(texts, pa.int64()).to_numpy(zero_copy_only=False)
+        return whole * unit, np.zeros(len(texts), np.bool_)
+    trimmed = pc.utf8_trim_whitespace(texts)
+    shows_part = pc.match_substring(trimmed, ".").to_numpy(zero_copy_only=False)
+    if spec.unit == "hms":
+        encoded = trimmed.dictionary_encode()
+        each = np.array([_hms(text) for text in encoded.dictionary.to_pylist()], np.float64)
+        return each[encoded.indices.to_numpy(zero_copy_only=False)] * unit, shows_part
+    fits = pc.match_substring_regex(trimmed, _NUMBER)
+    number = pc.cast(pc.if_else(fits, trimmed, "nan"), pa.float64()).to_numpy(zero_copy_only=False)
+    return number * unit, shows_part
+
+
+_MOST_DIGITS = 12
+
+
+def _some_text(texts: pa.StringArray) -> Mask:
+    there: Mask = pc.greater(pc.binary_length(pc.utf8_trim_whitespace(texts)), 0).to_numpy(zero_copy_only=False)
+    return there
 
 
 def _hms(text: str) -> float:

@@ -185,13 +185,17 @@ class ColumnMapper:
         return _translated(values, spec.values, None) if spec.values else values
 
     def _addresses(self, table: pa.RecordBatch, spec: AddressColumn, name: str, rejects: Rejects) -> pa.StringArray:
-        encoded = self._text(table, spec).dictionary_encode()
-        found = [canonical_address(text.as_py(), spec.format) for text in encoded.dictionary]
+        texts = self._text(table, spec)
+        encoded = texts.dictionary_encode()
+        distinct = encoded.dictionary.to_pylist()
+        found = [canonical_address(text, spec.format) for text in distinct]
         if spec.bad == "reject" and None in found:
             no_address = pa.array([address is None for address in found], pa.bool_()).take(encoded.indices)
             rejects.add(_some(no_address), RejectReason.BAD_ADDRESS, f"{name}: not an IP address")
         if name == "ingress_address" and self._own:
             found = [None if self._own.hold(address) else address for address in found]
+        if found == distinct:
+            return texts
         return pa.array([address or None for address in found], _TEXT).take(encoded.indices)
 
     def _numbers(self, table: pa.RecordBatch, columns: dict[str, pa.Array], rejects: Rejects) -> None:
@@ -210,6 +214,9 @@ class ColumnMapper:
             else:
                 numbers = normalise(texts, spec.format)
             columns[name] = numbers
+            if not numbers.null_count:
+                there[:] = True
+                continue
             readable = _some(pc.is_valid(numbers))
             unreadable = ~readable & _some(pc.is_valid(texts))
             if unreadable.any():
@@ -339,8 +346,6 @@ def _cut(value: pa.StringArray, pattern: str) -> pa.StringArray:
 
 def _translated(values: pa.StringArray, table: Mapping[str, str], words: tuple[str, ...] | None) -> pa.StringArray:
     """The values by a translation table; what it doesn't name stays if it is one of `words` (None: whatever it is)."""
-    if not len(values):
-        return values
 
     def meaning(text: str) -> str | None:
         if text in table:
@@ -350,7 +355,7 @@ def _translated(values: pa.StringArray, table: Mapping[str, str], words: tuple[s
         return text if words is None or (not table and text in words) else None
 
     encoded = values.dictionary_encode()
-    translated = pa.array([meaning(text.as_py()) for text in encoded.dictionary], _TEXT).take(encoded.indices)
+    translated = pa.array(list(map(meaning, encoded.dictionary.to_pylist())), _TEXT).take(encoded.indices)
     if not table.get("") or not values.null_count:
         return translated
     absent = pa.array([table[""]], _TEXT)[0]

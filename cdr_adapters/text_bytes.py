@@ -60,14 +60,18 @@ class TextBytes:
         every = np.ndarray((len(self.data) - width + 1,), np.dtype(f"V{width}"), self.data, strides=(1,))
         return every[start].view(np.uint8).reshape(len(start), width)
 
-    def have(self, rows: Mask, at: Positions, expected: bytes) -> Mask:
-        """`rows`, less those whose bytes from `at` on aren't the expected ones. All of `rows` must be long enough."""
-        for offset, octet in enumerate(expected):
-            if not rows.any():
-                break
-            there = np.minimum(at + np.int32(offset), np.int32(len(self.data) - 1))
-            rows = rows & (self.data[there] == octet)
-        return rows
+    def begin(self, *leads: bytes) -> list[Mask]:
+        """For each lead, which texts begin with it. Each text is at least as long as the longest lead."""
+        width = max(map(len, leads))
+        head = self.matrix(self.start, width)
+        if width > 8:
+            return [(head[:, : len(lead)] == np.frombuffer(lead, np.uint8)).all(axis=1) for lead in leads]
+        word = "<u4" if width <= 4 else "<u8"
+        room = np.zeros((len(self), 4 if width <= 4 else 8), np.uint8)
+        room[:, :width] = head
+        number = room.view(word).ravel()
+        kind = number.dtype.type
+        return [(number & kind((1 << 8 * len(lead)) - 1)) == kind(int.from_bytes(lead, "little")) for lead in leads]
 
 
 def texts_of(octets: Octets, width: int, chosen: Mask | None) -> pa.StringArray:
