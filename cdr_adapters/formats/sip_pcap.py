@@ -20,12 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from cdr_adapters import raw
 from cdr_adapters.durations import PositiveDuration
 from cdr_adapters.raw import AdapterError, Grade, Head, RawBatch
-from cdr_adapters.sip.addresses import OwnAddresses
+from cdr_adapters.sip.addresses import OwnOption
 from cdr_adapters.sip.calls import DEFAULT_COLUMNS, read_calls
 from cdr_adapters.sip.capture import Limits, Worker, find_tshark, messages
 from cdr_adapters.sip.capture_files import is_capture, ordered
@@ -35,18 +35,6 @@ GRADE = Grade.REAL_FILES
 COLUMNS = DEFAULT_COLUMNS
 
 
-def check_own(entries: tuple[str, ...]) -> tuple[str, ...]:
-    """`entries`, if they are what `OwnAddresses` takes.
-
-    Raises:
-        ValueError: they are not.
-    """
-    if entries:
-        OwnAddresses(entries)
-    return entries
-
-
-OwnOption = Annotated[tuple[str, ...], AfterValidator(check_own)]
 _Port = Annotated[int, Field(gt=0, lt=65536)]
 
 

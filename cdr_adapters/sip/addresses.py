@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 _REMEMBERED = 1 << 16
 
@@ -64,3 +67,13 @@ class OwnAddresses:
             if len(self._known) < _REMEMBERED:
                 self._known[address] = known
         return known
+
+
+def _checked(entries: tuple[str, ...]) -> tuple[str, ...]:
+    if entries:
+        OwnAddresses(entries)
+    return entries
+
+
+OwnOption = Annotated[tuple[str, ...], AfterValidator(_checked)]
+"""The option `own_addresses` of a reader: what `OwnAddresses` takes, or nothing."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import os
 import re
@@ -26,7 +25,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from cdr_adapters.archives import opened
 from cdr_adapters.raw import AdapterError
@@ -142,7 +141,7 @@ def ending(exit_code: int | None, errors: list[str]) -> list[str]:
 def _blocks(path: Path) -> Iterator[bytes]:
     """The capture's bytes, unpacked; all that come before an end before the end."""
     with opened(path) as file:
-        while block := cast("io.BufferedReader", file).read1(_BLOCK):
+        while block := file.read1(_BLOCK):
             yield block
 
 

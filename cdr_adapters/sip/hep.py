@@ -1,10 +1,10 @@
 """HEP, the Homer Encapsulation Protocol: copies of SIP messages that switches and probes send to a collector.
 
-After "HEP3 Network Protocol Specification" of the sipcapture project (revision 36: generic chunks of vendor 0, total
-length of 16 bits), and for versions 1 and 2 the structures that captagent, Kamailio and OpenSIPS exchange: version,
-header length, family, protocol, ports, addresses; version 2 adds the time in little-endian order and the probe's
-number. What counts is the copied message: its own addresses and the time at which the probe saw it, never who sent the
-copy to whom and when.
+After the HEP3 network protocol specification of the sipcapture project (generic chunks of vendor 0, a total length of
+16 bits), and for versions 1 and 2 the structures that captagent, Kamailio and OpenSIPS exchange: version, header
+length, family, protocol, ports, addresses; version 2 adds the time in little-endian order and the probe's number. What
+counts is the copied message: its own addresses and the time at which the probe saw it, never who sent the copy to whom
+and when.
 
 Refuses a copy that doesn't say between whom or when its message passed; version 1 never says when. Neither RTCP
 reports, logs, nor what a probe says of itself (payload types other than SIP) are calls.
@@ -40,11 +40,19 @@ _CONTENT_LENGTH = re.compile(rb"\r\n(?:Content-Length|l)[ \t]*:[ \t]*([0-9]{1,6}
 
 
 class HepError(ValueError):
-    """Not a HEP packet, or one that doesn't say what it must. `resume`: how many bytes are surely to be passed over."""
+    """No HEP packet begins here, or one that is broken."""
 
-    def __init__(self, message: str, resume: int = 1) -> None:
+
+class CutOffError(HepError):
+    """A HEP packet begins here and goes on beyond what there is."""
+
+
+class LackingError(HepError):
+    """A whole HEP packet that doesn't say what it must; it ends `size` bytes further on."""
+
+    def __init__(self, message: str, size: int) -> None:
         super().__init__(message)
-        self.resume = resume
+        self.size = size
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,7 @@ def read_copy(data: bytes, at: int = 0) -> tuple[Copy | None, int]:
     `data` must reach `2 * LONGEST` bytes beyond `at`, or to the end of what there is.
 
     Raises:
-        HepError: there is none, or it lacks addresses or a time.
+        CutOffError: it is not all there. LackingError: it lacks addresses or a time. HepError: there is none.
     """
     if data.startswith(MAGIC, at):
         return _version_3(data, at)
@@ -92,23 +100,25 @@ def read_copy(data: bytes, at: int = 0) -> tuple[Copy | None, int]:
 
 def _version_3(data: bytes, at: int) -> tuple[Copy | None, int]:
     if len(data) < at + _V3_HEADER:
-        raise HepError("a HEP packet is cut off", len(data) - at)
+        raise CutOffError("a HEP packet is cut off")
     (total,) = struct.unpack_from(">H", data, at + 4)
     end = at + total
-    if total < _V3_HEADER or end > len(data):
-        raise HepError("a HEP packet is cut off, or its length is wrong", len(MAGIC))
+    if total < _V3_HEADER:
+        raise HepError("a HEP packet has a wrong length")
+    if end > len(data):
+        raise CutOffError("a HEP packet is cut off, or its length is wrong")
     chunks: dict[int, bytes] = {}
     position = at + _V3_HEADER
     while position < end:
         if position + _CHUNK_HEADER > end:
-            raise HepError("a HEP packet ends within a chunk", total)
+            raise HepError("a HEP packet ends within a chunk")
         vendor, kind, size = struct.unpack_from(">HHH", data, position)
         if size < _CHUNK_HEADER or position + size > end:
-            raise HepError("a chunk of a HEP packet has a wrong length", len(MAGIC))
+            raise HepError("a chunk of a HEP packet has a wrong length")
         if vendor == 0:
             value = data[position + _CHUNK_HEADER : position + size]
             if len(value) != _SIZES.get(kind, len(value)):
-                raise HepError(f"chunk {kind} of a HEP packet has {len(value)} bytes", total)
+                raise LackingError(f"chunk {kind} of a HEP packet has {len(value)} bytes", total)
             chunks.setdefault(kind, value)
         position += size
     if chunks.get(_KIND, b"\x01") != bytes([_SIP]) or not chunks.keys() & {_PAYLOAD, _COMPRESSED}:
@@ -116,7 +126,7 @@ def _version_3(data: bytes, at: int) -> tuple[Copy | None, int]:
     src, dst = _address(chunks, _SRC4, _SRC6, total), _address(chunks, _DST4, _DST6, total)
     seconds, microseconds = _number(chunks, _SECONDS), _number(chunks, _MICROSECONDS)
     if not _FIRST_SECOND <= seconds < _LAST_SECOND:
-        raise HepError("a HEP packet doesn't say when its message passed", total)
+        raise LackingError("a HEP packet doesn't say when its message passed", total)
     payload = chunks[_PAYLOAD] if _PAYLOAD in chunks else _inflated(chunks[_COMPRESSED], total)
     time_us = seconds * 1_000_000 + min(microseconds, 999_999)
     return Copy(time_us, src, _number(chunks, _SRC_PORT), dst, _number(chunks, _DST_PORT), payload), end
@@ -125,7 +135,7 @@ def _version_3(data: bytes, at: int) -> tuple[Copy | None, int]:
 def _address(chunks: dict[int, bytes], v4: int, v6: int, total: int) -> str:
     packed = chunks.get(v4) or chunks.get(v6)
     if packed is None:
-        raise HepError("a HEP packet doesn't say between whom its message passed", total)
+        raise LackingError("a HEP packet doesn't say between whom its message passed", total)
     return str(ipaddress.ip_address(packed))
 
 
@@ -138,9 +148,9 @@ def _inflated(value: bytes, total: int) -> bytes:
     try:
         payload = inflate.decompress(value, _LONGEST_MESSAGE)
     except zlib.error as error:
-        raise HepError("the compressed message in a HEP packet can't be read", total) from error
+        raise LackingError("the compressed message in a HEP packet can't be read", total) from error
     if not inflate.eof:
-        raise HepError("the compressed message in a HEP packet is cut off, or too long", total)
+        raise LackingError("the compressed message in a HEP packet is cut off, or too long", total)
     return payload
 
 
@@ -153,27 +163,27 @@ def _header_length(head: bytes) -> int:
     if len(head) < 16 or head[0] not in (1, 2) or head[2] not in _FAMILIES or head[3] not in _PROTOCOLS:
         raise HepError("no HEP packet")
     plain = 8 + 2 * _FAMILIES[head[2]]
-    # version 2 has the time and the probe's number, with C's padding or without
-    lengths = [plain] if head[0] == 1 else [plain + 12, plain + 10]
+    # version 2 has the time and the probe's number, without C's padding or with it
+    lengths = [plain] if head[0] == 1 else [plain + 10, plain + 12]
     if head[1] not in (plain, *lengths):
         raise HepError("no HEP packet")
     for length in lengths:
         if _START.match(head, length) is not None:
             return length
-    return lengths[0]
+    return lengths[-1]
 
 
 def _version_2(head: bytes, payload: bytes, whole: int) -> Copy:
     size = _FAMILIES[head[2]]
     if head[0] == 1:
-        raise HepError("HEP version 1 doesn't say when the message passed: let the probe send version 2 or 3", whole)
+        raise LackingError("HEP version 1 doesn't say when its message passed: have version 2 or 3 sent", whole)
     src_port, dst_port = struct.unpack_from(">HH", head, 4)
     src, dst = (str(ipaddress.ip_address(head[8 + size * n : 8 + size * (n + 1)])) for n in (0, 1))
     for order in "<>":
         seconds, microseconds = struct.unpack_from(f"{order}II", head, 8 + 2 * size)
         if _FIRST_SECOND <= seconds < _LAST_SECOND and microseconds < 1_000_000:
             return Copy(seconds * 1_000_000 + microseconds, src, src_port, dst, dst_port, payload)
-    raise HepError("a HEP packet doesn't say when its message passed", whole)
+    raise LackingError("a HEP packet doesn't say when its message passed", whole)
 
 
 def _end_of_message(data: bytes, at: int) -> int:
