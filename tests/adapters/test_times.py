@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cdr_adapters.column_specs import TimeColumn
 from cdr_adapters.time_columns import read_times
 from cdr_adapters.times import Reading, Status, time_of
+from tests.adapters.mapped import mapper, one
 
 NEW_YORK = ZoneInfo("America/New_York")
 DENVER = ZoneInfo("America/Denver")
@@ -29,16 +30,16 @@ def utc(text: str) -> int:
 
 def both_ways(text: str, column: TimeColumn, zone: ZoneInfo | None) -> Reading:
     """The reading of one text, after checking that the column way gives the same."""
-    one = time_of(text, column, zone)
+    reading = time_of(text, column, zone)
     many = read_times(pa.array([text]), column, zone)
-    assert many.status.tolist() == [one.status]
-    if one.status in (Status.OK, Status.REPEATED):
+    assert many.status.tolist() == [reading.status]
+    if reading.status in (Status.OK, Status.REPEATED):
         assert (many.first.tolist(), many.second.tolist(), many.step.tolist()) == (
-            [one.first],
-            [one.second],
-            [one.step],
+            [reading.first],
+            [reading.second],
+            [reading.step],
         )
-    return one
+    return reading
 
 
 class TestCountsFromAnEpoch:
@@ -306,10 +307,11 @@ class TestVectorOperations:
         texts = texts * times_over  # long columns take shorter ways
         times = read_times(pa.array(texts, pa.string()), column, zone)
         for index, text in enumerate(texts):
-            one = time_of(text, column, zone)
-            assert times.status[index] == one.status, text
-            if one.status in (Status.OK, Status.REPEATED):
-                assert (times.first[index], times.second[index], times.step[index]) == (one.first, one.second, one.step)
+            each = time_of(text, column, zone)
+            assert times.status[index] == each.status, text
+            if each.status in (Status.OK, Status.REPEATED):
+                found = (times.first[index], times.second[index], times.step[index])
+                assert found == (each.first, each.second, each.step)
 
     @given(
         st.sampled_from(_FORMATS),
@@ -328,10 +330,11 @@ class TestVectorOperations:
         column = spec(time_format)
         times = read_times(pa.array(texts, pa.string()), column, zone)
         for index, text in enumerate(texts):
-            one = time_of(text, column, zone)
-            assert times.status[index] == one.status, text
-            if one.status in (Status.OK, Status.REPEATED):
-                assert (times.first[index], times.second[index], times.step[index]) == (one.first, one.second, one.step)
+            each = time_of(text, column, zone)
+            assert times.status[index] == each.status, text
+            if each.status in (Status.OK, Status.REPEATED):
+                found = (times.first[index], times.second[index], times.step[index])
+                assert found == (each.first, each.second, each.step)
 
     def test_settle_the_layouts_of_the_trade_without_looking_at_each(self, monkeypatch: pytest.MonkeyPatch) -> None:
         slow: list[str] = []
@@ -354,3 +357,192 @@ class TestVectorOperations:
         ):
             read_times(pa.array([text]), spec(unit), None)
         assert slow == []
+
+
+class TestWhatTheStandardsAndVendorsWrite:
+    """Each form as the document that is named writes it; the moments are computed apart from the code."""
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            # Oracle Communications SBC, Accounting Guide: h323-setup-time, upper-case month, zone of the box
+            ("15:54:56.868 PST DEC 18 2017", "2017-12-18 23:54:56.868"),
+            ("15:54:56.868 PDT JUL 18 2017", "2017-07-18 22:54:56.868"),
+            ("13:32:54.434 UTC FEB 07 2017", "2017-02-07 13:32:54.434"),
+            ("09:00:00.000 EST JAN 02 2026", "2026-01-02 14:00:00.000"),
+            ("09:00:00.000 EDT AUG 02 2026", "2026-08-02 13:00:00.000"),
+            ("09:00:00.000 CST JAN 02 2026", "2026-01-02 15:00:00.000"),
+            ("09:00:00.000 CDT AUG 02 2026", "2026-08-02 14:00:00.000"),
+            ("09:00:00.000 MST JAN 02 2026", "2026-01-02 16:00:00.000"),
+            ("09:00:00.000 MDT AUG 02 2026", "2026-08-02 15:00:00.000"),
+            ("09:00:00.000 AKST JAN 02 2026", "2026-01-02 18:00:00.000"),
+            ("09:00:00.000 HST JAN 02 2026", "2026-01-02 19:00:00.000"),
+        ],
+    )
+    @pytest.mark.parametrize("zone", [None, ZoneInfo("UTC"), NEW_YORK])
+    def test_oracle_h323_setup_time(self, text: str, expected: str, zone: ZoneInfo | None) -> None:
+        reading = both_ways(text, spec("%H:%M:%S.%f %Z %b %d %Y"), zone)
+        assert (reading.status, reading.first, reading.step) == (Status.OK, utc(expected), 1)
+
+    def test_an_american_abbreviation_is_not_taken_for_its_namesake_elsewhere(self) -> None:
+        column = spec("%H:%M:%S.%f %Z %b %d %Y")
+        text = "09:00:00.000 CST JAN 02 2026"
+        assert both_ways(text, column, ZoneInfo("Asia/Shanghai")).first == utc("2026-01-02 01:00:00")
+        assert both_ways(text, column, ZoneInfo("Europe/Berlin")).status is Status.UNKNOWN_ABBREVIATION
+
+    def test_an_abbreviation_out_of_season_contradicts_its_zone(self) -> None:
+        column = spec("%H:%M:%S.%f %Z %b %d %Y")
+        assert both_ways("09:00:00.000 EDT JAN 02 2026", column, NEW_YORK).status is Status.UNKNOWN_ABBREVIATION
+
+    def test_a_configured_abbreviation_goes_before_the_usual_one(self) -> None:
+        # AudioCodes, TimeZoneFormat: the text in this place is configurable, and often "UTC" where it isn't
+        column = spec("%H:%M:%S.%f  %Z %a %b %d %Y", abbreviations={"UTC": "-05:00"})
+        assert both_ways("17:00:49.053  UTC Thu Dec 14 2017", column, None).first == utc("2017-12-14 22:00:49.053")
+
+    def test_the_repeated_hour_is_told_apart_by_the_abbreviation(self) -> None:
+        column = spec("%H:%M:%S %Z %b %d %Y")
+        assert both_ways("01:30:00 EDT NOV 01 2026", column, NEW_YORK).first == utc("2026-11-01 05:30:00")
+        assert both_ways("01:30:00 EST NOV 01 2026", column, NEW_YORK).first == utc("2026-11-01 06:30:00")
+
+    def test_kazoo_gregorian_seconds(self) -> None:
+        # Erlang/OTP calendar: datetime_to_gregorian_seconds({{1970,1,1},{0,0,0}}) = 62167219200
+        reading = both_ways("63542353959", spec("gregorian_s"), None)
+        assert (reading.status, reading.first, reading.step) == (Status.OK, utc("2013-07-29 21:52:39"), 1000)
+        leap_year_0 = 366
+        days = leap_year_0 + (datetime(2013, 7, 29, tzinfo=UTC) - datetime(1, 1, 1, tzinfo=UTC)).days
+        assert days * 86400 + 21 * 3600 + 52 * 60 + 39 == 63542353959
+        assert both_ways("63542353959.25", spec("gregorian_s"), None).first == utc("2013-07-29 21:52:39.250")
+        assert both_ways("1795321360", spec("gregorian_s"), None).status is Status.OUT_OF_RANGE
+
+    @pytest.mark.parametrize(
+        ("text", "unit"),
+        [
+            ("1795321360", "epoch_s"),
+            ("1795321360000", "epoch_ms"),
+            ("1795321360000000", "epoch_us"),
+            ("1795321360000000000", "epoch_ns"),
+        ],
+    )
+    def test_seconds_since_the_epoch_in_every_unit(self, text: str, unit: str) -> None:
+        # IEEE 1003.1, "Seconds Since the Epoch"
+        assert both_ways(text, spec(unit), None).first == utc("2026-11-22 04:22:40")
+        others = [other for other in ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns") if other != unit]
+        assert {both_ways(text, spec(other), None).status for other in others} == {Status.OUT_OF_RANGE}
+        assert both_ways(text, spec([*others, unit]), None).first == utc("2026-11-22 04:22:40"), "the range tells"
+
+    def test_julian_days_of_sqlite(self) -> None:
+        # SQLite, Date And Time Functions: julianday('2026-11-22 04:22:40') as printed
+        reading = both_ways("2461366.68240741", spec("julian"), None)
+        assert abs(reading.first - utc("2026-11-22 04:22:40")) <= 1
+        # US Naval Observatory: JD 2451545.0 is 2000-01-01 12:00
+        assert both_ways("2451545.0", spec("julian"), None).first == utc("2000-01-01 12:00:00")
+
+    def test_the_clocks_of_the_united_states_change_as_15_usc_260a_says(self) -> None:
+        # second Sunday of March and first Sunday of November, at two o'clock
+        column = spec("%Y-%m-%d %H:%M:%S")
+        for year, march, november in ((2024, 10, 3), (2025, 9, 2), (2026, 8, 1)):
+            assert both_ways(f"{year}-03-{march:02} 02:00:00", column, NEW_YORK).status is Status.SKIPPED
+            assert both_ways(f"{year}-03-{march:02} 01:59:59", column, NEW_YORK).status is Status.OK
+            twice = both_ways(f"{year}-11-{november:02} 01:00:00", column, NEW_YORK)
+            assert (twice.status, twice.second - twice.first) == (Status.REPEATED, 3_600_000)
+            assert both_ways(f"{year}-11-{november:02} 02:00:00", column, NEW_YORK).status is Status.OK
+
+
+def in_zones(text: str, *zones: str | None, unit: str, time_format: str = "%Y-%m-%d %H:%M:%S") -> list[str | None]:
+    """What a text means in each of these zones; None where it has none."""
+    column = spec(time_format, zone_column="zone", zone_unit=unit)
+    times = read_times(pa.array([text] * len(zones)), column, NEW_YORK, zones=pa.array(zones, pa.string()))
+    readings = zip(times.status.tolist(), times.first.tolist(), strict=True)
+    return [
+        f"{EPOCH + timedelta(milliseconds=first):%d %H:%M}" if status in (Status.OK, Status.REPEATED) else None
+        for status, first in readings
+    ]
+
+
+class TestAZoneOfItsOwn:
+    """Rows that say their own zone in another column."""
+
+    def test_in_minutes_west_as_sansay_writes_it(self) -> None:
+        # Sansay VSXi, CDR field 10: "minutes west of GMT"
+        column = spec("%a %b %d %H:%M:%S %Y", zone_column="zone", zone_unit="minutes_west")
+        texts = pa.array(["Mon Dec 15 11:38:34 2003"] * 4)
+        times = read_times(texts, column, None, zones=pa.array(["480", "300", "-60", "0"]))
+        assert times.first.tolist() == [
+            utc("2003-12-15 19:38:34"),
+            utc("2003-12-15 16:38:34"),
+            utc("2003-12-15 10:38:34"),
+            utc("2003-12-15 11:38:34"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("unit", "zones", "expected"),
+        [
+            ("minutes_west", ("300", "0", "-330"), ["02 06:00", "02 01:00", "01 19:30"]),
+            ("minutes_east", ("-300", "0", "+330"), ["02 06:00", "02 01:00", "01 19:30"]),
+            ("seconds_east", ("-18000", "0", "19800"), ["02 06:00", "02 01:00", "01 19:30"]),
+            ("offset", ("-05:00", "Z", "+0530", "UTC-5"), ["02 06:00", "02 01:00", "01 19:30", "02 06:00"]),
+            ("iana", ("America/New_York", "UTC", "Asia/Kolkata"), ["02 06:00", "02 01:00", "01 19:30"]),
+        ],
+    )
+    def test_in_each_unit(self, unit: str, zones: tuple[str, ...], expected: list[str]) -> None:
+        assert in_zones("2026-01-02 01:00:00", *zones, unit=unit) == expected
+
+    def test_of_a_switch_means_the_region_with_its_summer_time(self) -> None:
+        # Ribbon (Sonus) SBC, accounting field Node_Time_Zone
+        zones = ("GMT-08:00-Pacific(US)", "GMT-05:00-Eastern(US)", "GMT-08:00", "GMT")
+        assert in_zones("2026-01-02 01:00:00", *zones, unit="text") == ["02 09:00", "02 06:00", "02 09:00", "02 01:00"]
+        assert in_zones("2026-07-02 01:00:00", *zones, unit="text") == ["02 08:00", "02 05:00", "02 09:00", "02 01:00"]
+
+    @pytest.mark.parametrize(
+        ("unit", "zone"),
+        [
+            ("minutes_west", "x"),
+            ("minutes_west", "100000"),
+            ("minutes_west", ""),
+            ("minutes_west", None),
+            ("seconds_east", "30"),
+            ("offset", "-25:00"),
+            ("offset", "EST"),
+            ("iana", "Mars/Olympus"),
+            ("iana", "../../etc/passwd"),
+            ("text", "GMT-05:00-Pacific(US)"),
+            ("text", "GMT+03:00-Nowhere"),
+            ("text", "somewhere"),
+        ],
+    )
+    def test_that_can_not_be_read_is_none(self, unit: str, zone: str | None) -> None:
+        assert in_zones("2026-01-02 01:00:00", zone, unit=unit) == [None]
+
+    def test_gives_way_to_a_time_that_says_its_zone(self) -> None:
+        found = in_zones("2026-01-02T01:00:00Z", "300", "x", unit="minutes_west", time_format="iso8601")
+        assert found == ["02 01:00", "02 01:00"]
+
+    def test_has_its_repeated_hour(self) -> None:
+        column = spec("%Y-%m-%d %H:%M:%S", zone_column="zone", zone_unit="iana")
+        zones = pa.array(["America/New_York", "America/Chicago", "UTC"])
+        times = read_times(pa.array(["2026-11-01 01:30:00"] * 3), column, None, zones=zones)
+        assert times.status.tolist() == [Status.REPEATED, Status.REPEATED, Status.OK]
+
+
+class TestSeveralFormats:
+    def test_each_value_is_read_by_the_first_that_fits(self) -> None:
+        column = spec(["%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "epoch_ms"])
+        texts = ["2026-11-21 23:23:27.5", "2026-11-21 23:23:27", "1795321407000", "soon"]
+        times = read_times(pa.array(texts), column, NEW_YORK)
+        assert times.status.tolist() == [Status.OK, Status.OK, Status.OK, Status.WRONG_FORMAT]
+        assert times.first.tolist()[:3] == [
+            utc("2026-11-22 04:23:27.500"),
+            utc("2026-11-22 04:23:27"),
+            utc("2026-11-22 04:23:27"),
+        ]
+        assert times.step.tolist()[:3] == [1, 1000, 1]
+
+    def test_what_is_in_none_of_them_is_told_by_the_one_that_could_read_it(self) -> None:
+        column = spec(["%Y-%m-%d %H:%M:%S", "epoch_ms"])
+        assert both_ways("1795321407", column, NEW_YORK).status is Status.OUT_OF_RANGE
+
+    def test_a_date_and_a_time_of_day_may_be_joined(self) -> None:
+        column = {"column": ["date", "time"], "join": " ", "format": "%m/%d/%Y %H:%M:%S.%f"}
+        joined = mapper(columns={"seizure": column}, zone="America/New_York")
+        row = one(joined, date="11/21/2026", time="23:23:27.5")
+        assert row["seizure_earliest"] == datetime(2026, 11, 22, 4, 23, 27, 500_000, tzinfo=UTC)
