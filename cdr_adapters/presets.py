@@ -255,12 +255,16 @@ class Positional:
         at_least: how many columns every record has.
         prove: gives the `Check` of a layout, from where its columns are (by name, from 0): a type marker, a time where
             a time belongs. A row too short for it is rejected.
+        check: the `Check` itself, for a layout whose columns keep their places whatever they are called.
+        skip: whether a line is none of the layout's rows and no call (a checksum, a comment), however short.
         delimiter, quote: one character each; an empty quote means that quotes are text.
     """
 
     names: Sequence[str]
     at_least: int
-    prove: Callable[[Mapping[str, int]], Check]
+    prove: Callable[[Mapping[str, int]], Check] | None = None
+    check: Check = field(default=lambda _: None)
+    skip: Callable[[Sequence[str]], bool] = field(default=lambda _: False)
     delimiter: str = ","
     quote: str = '"'
 
@@ -277,7 +281,7 @@ class Positional:
     def identify(self, head: raw.Head) -> bool:
         """Most of the first lines are rows of this layout, and one at least is a record."""
         lines = [line for line in head.lines(20) if len(line) <= MAX_LINE]
-        check = self.prove(_positions(self.names))
+        check = self._check_of(self.names)
         found = [self._problem(self.split(line), check) for line in lines]
         # a broken line now and then is what the reader is for
         return None in found and sum(not problem for problem in found) * 10 >= len(found) * 8
@@ -286,7 +290,7 @@ class Positional:
         """See `raw.ReaderModule.read`."""
         names = _distinct(options.names or self.names)
         try:
-            check = self.prove(_positions(names))
+            check = self._check_of(names)
         except KeyError as missing:
             raise raw.AdapterError(
                 f"option names lacks {missing.args[0]!r}, by which rows prove their layout"
@@ -308,9 +312,14 @@ class Positional:
                 yield rows.take()
         yield rows.take()
 
+    def _check_of(self, names: Sequence[str]) -> Check:
+        return self.check if self.prove is None else self.prove(_positions(names))
+
     def _problem(self, values: Sequence[str] | None, check: Check) -> str | None:
         if values is None:
             return "quotes don't match, or the line is too long"
+        if self.skip(values):
+            return SKIP
         if len(values) < self.at_least:
             return f"{len(values)} values instead of {self.at_least} at least"
         try:

@@ -172,6 +172,18 @@ class TestPositions:
         with pytest.raises(AdapterError, match="option names lacks 'type'"):
             positional(tmp_path, "1;2\n", names=["called", "start"])
 
+    def test_that_never_move_are_checked_as_they_are_and_other_lines_skipped(self, tmp_path: Path) -> None:
+        rows = presets.Positional(
+            ["kind", "called"],
+            at_least=2,
+            check=lambda values: None if values[0] == "R" else "no record",
+            skip=lambda values: values[0].startswith("#"),
+        )
+        path = written(tmp_path, "R,1\n# sum\nX,2\n")
+        [batch] = rows.read(path, presets.PositionalOptions(), None)
+        assert (rows_of([batch]), batch.skipped) == ([{"kind": "R", "called": "1"}], 1)
+        assert [reject.detail for reject in batch.rejected] == ["no record"]
+
     def test_are_recognised_by_their_rows(self, tmp_path: Path) -> None:
         assert ROWS.identify(read_head(written(tmp_path, b"A;x\nR;2;t0\nR;3;t0\n")))
         assert not ROWS.identify(read_head(written(tmp_path, b"A;x\nA;y\n")))
