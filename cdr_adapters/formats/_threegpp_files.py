@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cdr_adapters.formats._ber import MAX_DEPTH, BerError, element, end_of_contents, header
+from cdr_adapters.formats._window import Window
 from cdr_adapters.raw import AdapterError
 from cdr_adapters.records import RAW_LIMIT
 
@@ -54,47 +55,6 @@ class Unframed:
 
 
 Piece: TypeAlias = Framed | Unframed
-
-
-class _Window:
-    """A moving view of the file: `data[at:]` is what comes next."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks = blocks
-        self._base = 0
-        self.data = b""
-        self.at = 0
-
-    @property
-    def row(self) -> int:
-        """The position in the file of what comes next, from 1."""
-        return self._base + self.at + 1
-
-    @property
-    def left(self) -> int:
-        """How much there is without reading on."""
-        return len(self.data) - self.at
-
-    def have(self, count: int) -> bool:
-        """Whether there are `count` more octets; reads on for them."""
-        while self.left < count:
-            block = next(self._blocks, None)
-            if block is None:
-                return False
-            self._base += self.at
-            self.data = self.data[self.at :] + block
-            self.at = 0
-        return True
-
-    def skip(self, count: int) -> bool:
-        """Pass over `count` octets; False when the file ends before."""
-        while count > self.left:
-            count -= self.left
-            self.at = len(self.data)
-            if not self.have(1):
-                return False
-        self.at += count
-        return True
 
 
 def has_file_header(data: bytes, complete: bool) -> bool:
@@ -144,7 +104,7 @@ def pieces(path: Path, blocks: Iterator[bytes], block_size: int | None) -> Itera
     Raises:
         AdapterError: the file is cut off, or a record can't be delimited and nothing says where the next one begins.
     """
-    window = _Window(blocks)
+    window = Window(blocks)
     window.have(_MAX_FILE_HEADER)
     if has_file_header(window.data, False):
         file_length, size = int.from_bytes(window.data[:4], "big"), int.from_bytes(window.data[4:8], "big")
@@ -156,7 +116,7 @@ def pieces(path: Path, blocks: Iterator[bytes], block_size: int | None) -> Itera
         yield from _Bare(path, window, block_size).pieces()
 
 
-def _with_record_headers(path: Path, window: _Window, file_length: int) -> Iterator[Piece]:
+def _with_record_headers(path: Path, window: Window, file_length: int) -> Iterator[Piece]:
     counted: int | None = None  # how much of its own header a record's length includes
     while window.have(1):
         row = window.row
@@ -198,7 +158,7 @@ def _framed(row: int, data: bytes, start: int, stop: int, is_ber: bool) -> Piece
 class _Bare:
     """Records without headers of their own."""
 
-    def __init__(self, path: Path, window: _Window, block_size: int | None) -> None:
+    def __init__(self, path: Path, window: Window, block_size: int | None) -> None:
         self._path = path
         self._window = window
         self._block_size = block_size

@@ -716,7 +716,7 @@ UNKNOWN = ("9F8201", "BF8202", "DF55", "40")
 
 class TestTheTablesAgreeWithAsn1tools:
     @given(st.data())
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     def test_on_every_record_that_it_writes(self, data: st.DataObject) -> None:
         kind = data.draw(st.sampled_from(specification().types["CallRecord"].type.members))
         value = data.draw(_values(kind))
@@ -728,7 +728,7 @@ class TestTheTablesAgreeWithAsn1tools:
         assert read(record, start, stop) == value
 
     @given(st.data())
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=60, deadline=None)
     def test_and_where_asn1tools_would_stop_at_what_it_doesn_t_know(self, data: st.DataObject) -> None:
         kind = data.draw(st.sampled_from(specification().types["CallRecord"].type.members))
         value = data.draw(_values(kind))
@@ -754,7 +754,7 @@ def test_only_the_columns_asked_for_are_made(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    path = written(tmp_path, gzip.compress(GATEWAY * 60_000))
+    path = written(tmp_path, gzip.compress(GATEWAY * 33_000))
     batches = adapter(NAME).read(path, {}, frozenset({"called"}))
     with memory_peak_below(24 << 20):
-        assert sum(len(batch.rows) for batch in batches) == 60_000
+        assert sum(len(batch.rows) for batch in batches) == 33_000
