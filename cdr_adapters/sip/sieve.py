@@ -90,7 +90,7 @@ class Sieve:
                 if following > end:
                     break
                 self._frames += 1
-                if captured >= original and _sets_up_no_call(data, at + 16, following, link):
+                if captured >= original and (not captured or _sets_up_no_call(data, at + 16, following, link)):
                     if passed_from < at:
                         yield data[passed_from:at]
                     passed_from = following

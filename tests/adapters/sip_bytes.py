@@ -87,9 +87,11 @@ def ip(src: str, dst: str, protocol: int, payload: bytes) -> bytes:
     return _ipv4(src, dst, protocol, payload, 0)
 
 
-def udp_fragments(src: str, dst: str, payload: bytes, *, size: int = 512) -> list[bytes]:
+def udp_fragments(
+    src: str, dst: str, payload: bytes, *, size: int = 512, ports: tuple[int, int] = (5060, 5060)
+) -> list[bytes]:
     """The frames of one UDP datagram in IPv4 or IPv6 fragments of `size` bytes."""
-    whole = struct.pack(">HHHH", 5060, 5060, 8 + len(payload), 0) + payload
+    whole = struct.pack(">HHHH", *ports, 8 + len(payload), 0) + payload
     frames = []
     for at in range(0, len(whole), size):
         part, more = whole[at : at + size], at + size < len(whole)

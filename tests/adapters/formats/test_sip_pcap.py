@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import bz2
 import gzip
+import io
+import lzma
 import shutil
+import ssl
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+import tarfile
+import zipfile
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -31,6 +38,8 @@ from tests.adapters.sip_bytes import (
     OWN,
     T0,
     UPSTREAM,
+    hep2,
+    hep3,
     invite,
     ip,
     pcap,
@@ -42,6 +51,7 @@ from tests.adapters.sip_bytes import (
     udp_fragments,
     write,
 )
+from tests.adapters.sip_tls import tls_frames
 
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 SIP = adapter("sip_pcap")
@@ -100,6 +110,30 @@ def answered_call(start_us: int = T0, **kwargs: Any) -> list[tuple[int, bytes]]:
     return [(start_us + 1000 * n, frame) for n, frame in enumerate(frames)]
 
 
+def zipped(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("captures/a.pcap", data)
+    return buffer.getvalue()
+
+
+def tarred(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        info = tarfile.TarInfo("a.pcap")
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": lambda data: bytes(pa.compress(data, codec="zstd", asbytes=True)),
+    "zip": zipped,
+    "tar": tarred,
+}
 ANSWERED = {
     "row": 1,
     "called_in": "12025550143",
@@ -125,6 +159,13 @@ class TestFiles:
     @pytest.mark.parametrize("name", ["a.pcap", "a.pcap.gz"])
     def test_a_pcap_plain_or_gzipped(self, tmp_path: Path, name: str) -> None:
         assert row(write(tmp_path / name, answered_call())) == ANSWERED
+
+    @pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
+    def test_a_capture_packed_in_whatever_way(self, tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+        path = tmp_path / "a"
+        path.write_bytes(pack(pcap(answered_call())))
+        (call,) = calls(path, own_addresses=[OWN])
+        assert (call["ingress_address"], call["egress_address"]) == (UPSTREAM, DOWNSTREAM)
 
     def test_a_pcapng_with_nanoseconds(self, tmp_path: Path) -> None:
         path = tmp_path / "a.pcapng.gz"
@@ -203,16 +244,128 @@ class TestTransports:
         assert rows(path, own_addresses=["127.0.0.1"]) == []
 
 
+COLLECTOR = ("192.0.2.10", "192.0.2.20")
+
+
+@needs_tshark
+class TestHep:
+    """Copies on the way to a collector: who sent the copy to whom, and when, is nobody's call."""
+
+    def test_the_inner_addresses_and_times_count(self, tmp_path: Path) -> None:
+        frames = [udp(*COLLECTOR, hep(UPSTREAM, OWN, invite()), ports=(40000, 9060)) for hep in (hep3, hep2)]
+        path = write(tmp_path / "a.pcap", [(T0 + 10**9, frame) for frame in frames])
+        seen = row(path)
+        assert (seen["ingress_address"], seen["time"], seen["row"]) == (UPSTREAM, "1795321361.847327", 1)
+
+    def test_a_copy_beside_the_message_itself_is_the_same_message(self, tmp_path: Path) -> None:
+        copy = udp(OWN, COLLECTOR[1], hep3(UPSTREAM, OWN, invite()), ports=(40000, 9060))
+        frames = [(T0, udp(UPSTREAM, OWN, invite())), (T0 + 1, copy)]
+        assert row(write(tmp_path / "a.pcap", frames))["ingress_address"] == UPSTREAM
+
+    def test_in_fragments_and_in_tcp_segments(self, tmp_path: Path) -> None:
+        packets = [hep3(UPSTREAM, OWN, invite(call_id=f"c{n}", extra=PADDING)) for n in range(3)]
+        fragments = udp_fragments(*COLLECTOR, packets[0], ports=(40000, 9060))
+        stream = packets[1] + packets[2]
+        segments = [
+            tcp(*COLLECTOR, at + 1, stream[at : at + 700], ports=(40001, 9060)) for at in range(0, len(stream), 700)
+        ]
+        path = write(tmp_path / "a.pcap", [(T0 + n, frame) for n, frame in enumerate([*fragments, *segments])])
+        assert [(r["call_id"], r["ingress_address"]) for r in rows(path)] == [
+            ("c0", UPSTREAM),
+            ("c1", UPSTREAM),
+            ("c2", UPSTREAM),
+        ]
+
+    def test_another_port_has_to_be_named(self, tmp_path: Path) -> None:
+        frame = udp(*COLLECTOR, hep3(UPSTREAM, OWN, invite()), ports=(40000, 9999))
+        path = write(tmp_path / "a.pcap", [(T0, frame)])
+        assert rows(path) == []
+        assert len(rows(path, hep_ports=[9999])) == 1
+
+    def test_a_broken_copy_is_one_reject(self, tmp_path: Path) -> None:
+        frames = [hep3(UPSTREAM, OWN, invite(), without=[3]), hep3(UPSTREAM, OWN, invite())[:90], b"something else"]
+        path = write(tmp_path / "a.pcap", [(T0, udp(*COLLECTOR, frame, ports=(40000, 9060))) for frame in frames])
+        assert rows(path) == []
+        assert [(reject.row, reject.detail) for reject in rejected(path)] == [
+            (1, "a HEP packet doesn't say between whom its message passed"),
+            (2, "a HEP packet is cut off, or its length is wrong"),
+        ]
+
+
+@needs_tshark
+class TestTls:
+    def capture(self, tmp_path: Path, version: ssl.TLSVersion) -> tuple[Path, Path]:
+        messages = [
+            (True, invite(transport="TLS", extra=PADDING)),
+            (False, response(200)),
+            (True, request("BYE")),
+        ]
+        frames, secrets = tls_frames(UPSTREAM, OWN, messages, tmp_path, version)
+        return write(tmp_path / "a.pcap", [(T0 + n, frame) for n, frame in enumerate(frames)]), secrets
+
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    def test_with_the_keys_it_is_sip(self, tmp_path: Path, version: ssl.TLSVersion) -> None:
+        path, secrets = self.capture(tmp_path, version)
+        seen = row(path, tls_keys=str(secrets))
+        assert (seen["called_in"], seen["ingress_address"], seen["disposition"]) == (
+            "12025550143",
+            UPSTREAM,
+            "answered",
+        )
+        assert "release_time" in seen
+        assert rejected(path, tls_keys=str(secrets)) == []
+
+    def test_without_them_it_gives_no_calls_and_says_why(self, tmp_path: Path) -> None:
+        path, _ = self.capture(tmp_path, ssl.TLSVersion.TLSv1_3)
+        assert rows(path) == []
+        (reject,) = rejected(path)
+        assert reject.detail == "TLS on port 5061 could not be read: set tls_keys to a file of its keys (SSLKEYLOGFILE)"
+
+    def test_with_the_keys_of_other_connections_too(self, tmp_path: Path) -> None:
+        path, _ = self.capture(tmp_path, ssl.TLSVersion.TLSv1_3)
+        other = tmp_path / "other"
+        other.write_text("")
+        (reject,) = rejected(path, tls_keys=str(other))
+        assert reject.detail == "TLS on port 5061 could not be read: tls_keys has no keys for it"
+
+    def test_keys_that_are_not_there_are_an_error(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.pcap", answered_call())
+        with pytest.raises(AdapterError, match=r"option tls_keys: .*/gone is no file"):
+            read(path, tls_keys=str(tmp_path / "gone"))
+
+
 @needs_tshark
 class TestWhatIsNoCall:
-    def test_sip_quoted_in_an_icmp_error(self, tmp_path: Path) -> None:
-        quoted = udp(OWN, DOWNSTREAM, invite())[14:]
-        error = ip(DOWNSTREAM, OWN, 1, struct.pack(">BBHI", 3, 3, 0, 0) + quoted)
-        assert rows(write(tmp_path / "a.pcap", [(T0, error)])) == []
+    """Captures in which nobody set up a call give no rows, no rejects, and need no own_addresses."""
 
-    def test_a_re_invite_a_bye_and_a_provisional_response(self, tmp_path: Path) -> None:
-        frames = [invite(to_tag="b2"), invite(to_tag="b2").replace(b"INVITE", b"BYE"), response(180)]
-        assert rows(write(tmp_path / "a.pcap", [(T0, udp(UPSTREAM, OWN, frame)) for frame in frames])) == []
+    RTP = bytes([0x80, 0]) + bytes(170)
+
+    @pytest.mark.parametrize(
+        "frames",
+        [
+            [],
+            [udp(UPSTREAM, OWN, RTP, ports=(20000, 30000))] * 20,
+            [udp(UPSTREAM, OWN, invite().replace(b"INVITE", method)) for method in (b"REGISTER", b"OPTIONS")],
+            [
+                tcp(UPSTREAM, OWN, 1, invite().replace(b"INVITE", b"REGISTER")),
+                tcp(OWN, UPSTREAM, 1, response(200, method="REGISTER")),
+            ],
+            [udp(OWN, UPSTREAM, response(200, method="OPTIONS")), udp(OWN, UPSTREAM, response(200))],
+            [udp(UPSTREAM, OWN, b"\r\n\r\n"), udp(UPSTREAM, OWN, b"hello"), udp(UPSTREAM, OWN, b"")],
+            [ip(DOWNSTREAM, OWN, 1, struct.pack(">BBHI", 3, 3, 0, 0) + udp(OWN, DOWNSTREAM, invite())[14:])],
+            [
+                udp(UPSTREAM, OWN, invite(to_tag="b2")),
+                udp(UPSTREAM, OWN, request("BYE")),
+                udp(OWN, UPSTREAM, response(180)),
+            ],
+        ],
+        ids=["empty", "rtp", "register", "register over tcp", "responses", "garbage", "icmp", "in a dialog"],
+    )
+    def test_it_gives_nothing(self, tmp_path: Path, frames: list[bytes]) -> None:
+        path = write(tmp_path / "a.pcap", [(T0 + n, frame) for n, frame in enumerate(frames)])
+        for own in ([OWN], []):
+            assert rows(path, own_addresses=own) == []
+            assert rejected(path, own_addresses=own) == []
 
 
 @needs_tshark
@@ -256,6 +409,32 @@ class TestDamage:
         (tmp_path / "a.pcap").write_bytes(pcap([(T0, udp(UPSTREAM, OWN, invite()))], snapshot=200))
         (reject,) = rejected(tmp_path / "a.pcap")
         assert "only 200 of 304 bytes captured: capture whole packets, tcpdump -s 0" in reject.detail
+
+    @pytest.mark.parametrize("length", [0, 1, 0x7FFFFFFF, 0xFFFFFFFF])
+    def test_a_record_whose_length_lies_costs_no_call_before_it(self, tmp_path: Path, length: int) -> None:
+        lie = struct.pack("<IIII", T0 // 10**6, 0, length, length) + b"\x00" * 40
+        path = tmp_path / "a.pcap"
+        path.write_bytes(pcap(answered_call()) + lie + pcap(answered_call(T0 + 10**6, call_id="c2"))[24:])
+        assert rows(path)[0] == ANSWERED
+        assert length < 2 or "breaks off after frame 4" in rejected(path)[0].detail
+
+    @pytest.mark.parametrize("length", [0, 8, 13, 16, 0x10000000, 0xFFFFFFFC])
+    def test_neither_does_a_block_of_a_pcapng_that_lies(self, tmp_path: Path, length: int) -> None:
+        path = tmp_path / "a.pcapng"
+        path.write_bytes(pcapng(answered_call()) + struct.pack("<II", 6, length) + bytes(40))
+        assert row(path) == ANSWERED
+        assert "breaks off after frame 4" in rejected(path)[0].detail
+
+    @pytest.mark.slow
+    def test_a_bomb_is_bounded_in_time_and_memory(self, tmp_path: Path) -> None:
+        path = tmp_path / "bomb.pcap.gz"
+        with gzip.open(path, "wb", compresslevel=9) as bomb:
+            bomb.write(pcap(answered_call()))
+            for _ in range(400):
+                bomb.write(bytes(1 << 20))
+        assert path.stat().st_size < 1 << 20
+        with pytest.raises(AdapterError, match="not read within 15 s|bomb|tshark was ended"):
+            read(path, time_limit="15s", memory_mb=600)
 
     def test_a_file_that_is_no_capture_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "a.pcap").write_text("INVITE sip:12025550143@198.51.100.60 SIP/2.0\n")
