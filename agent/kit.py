@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.params import Duration, Moment, Number, Provider
-from cdr_adapters.cli import EXIT_DIFFERS, print_json, program, read_as, told
-from cdr_adapters.kit.params import AS_JSON, FILE, how_it_is_read, local_file
+from cdr_adapters.cli import program
+from cdr_adapters.kit.params import AS_JSON, FILE, LOCAL, how_it_is_read
+from cdr_adapters.kit.run import EXIT_DIFFERS, print_json, subject
 
 if TYPE_CHECKING:
     from agent.trunks import TrunkMap
@@ -112,7 +113,7 @@ def trunk_map(file: Path) -> TrunkMap:
 @click.option(
     "--named-by", type=Provider(), help="The downstream provider, by the trunk map; else the call ended here."
 )
-@click.option("--trunks", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="TOML with [[trunks]].")
+@click.option("--trunks", type=LOCAL, help="TOML with [[trunks]].")
 @how_it_is_read
 @AS_JSON
 @click.pass_obj
@@ -137,9 +138,6 @@ def lookup(
     hopback-cdr lookup cdr.csv --mapping switch-1.toml --called +12025550143 --at 2026-11-20T15:00:00Z
     hopback-cdr lookup cdr.csv --config agent.toml --named-by cedar --called +12025550143 --at 2026-11-20T15:00:00Z
     """
-    from agent.kit_lookup import Asked, as_data, look_up, show
-    from agent.scan import Called
-    from cdr_adapters.kit.progress import progress
     from protos.types import WINDOW_CAP
 
     if window > WINDOW_CAP:
@@ -147,11 +145,15 @@ def lookup(
     map_file = trunks or wanted.config
     if named_by is not None and map_file is None:
         raise click.UsageError("--named-by needs a trunk map: give --trunks or --config.")
-    asked = Asked(Called.parse(called), at, window, calling, named_by)
-    with told(), local_file(file) as path, read_as(path, file, wanted, agent) as subject:
+    with subject(file, wanted, agent) as about:
+        from agent.kit_lookup import Asked, as_data, look_up, show
+        from agent.scan import Called
+        from cdr_adapters.kit.progress import progress
+
+        asked = Asked(Called.parse(called), at, window, calling, named_by)
         known = trunk_map(map_file) if map_file is not None else None
-        with progress(path, quiet=as_json) as advance:
-            found = look_up(subject, asked, known, advance)
+        with progress(about.path, quiet=as_json) as advance:
+            found = look_up(about, asked, known, advance)
     if as_json:
         print_json(as_data(found))
     else:

@@ -41,7 +41,7 @@ _MS = timedelta(milliseconds=1)
 _TEXT = pa.string()
 _NULL = pa.nulls(1, _TEXT)[0]  # pa.scalar would import pandas
 
-_UNANSWERED = pa.array(["unanswered", "failed", "route-advanced"], _TEXT)
+_UNANSWERED = ("unanswered", "failed", "route-advanced")
 
 
 def _some(mask: pa.BooleanArray) -> Mask:
@@ -237,7 +237,8 @@ class ColumnMapper:
         seizure, answer, release = (self._moments(table, name) for name in ("seizure", "answer", "release"))
         spec = self._columns.duration
         length = None if spec is None else read_lengths(self._value(table, spec), spec)
-        unanswered = _some(pc.is_in(dispositions, value_set=_UNANSWERED))
+        # made here, for pa.array imports pandas
+        unanswered = _some(pc.is_in(dispositions, value_set=pa.array(_UNANSWERED, _TEXT)))
         if answer is not None:
             unanswered = unanswered | (~answer.present & ~_some(pc.equal(dispositions, "answered")))
         return call_times(seizure, answer, release, length, unanswered, self._limits, rejects)

@@ -6,6 +6,7 @@ columns of its own leaves both to the mapping.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cdr_adapters import registry
@@ -43,6 +44,12 @@ def facts_of(name: str) -> FormatFacts:
     upstream = BY_MAPPING if columns is None else upstream_of(columns)
     zone = BY_MAPPING if columns is None else _zone_of(columns, adapter.defaults.zone)
     return FormatFacts(name, adapter.grade.value, adapter.summary, upstream, zone)
+
+
+def markdown(facts: Iterable[FormatFacts]) -> str:
+    """The formats as a table for documents."""
+    rows = [f"| `{f.name}` | {f.summary} | {f.grade} | {f.upstream} | {f.zone} |" for f in facts]
+    return "\n".join(("| name | what | grade | upstream | zone of times |", "|---|---|---|---|---|", *rows)) + "\n"
 
 
 def upstream_of(columns: Columns) -> str:

@@ -18,6 +18,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from cdr_adapters.kit.inspection import NUMBERS, iso
@@ -87,6 +88,20 @@ def _call(row: dict[str, Any], show_numbers: bool) -> str:
 
 def _mask(number: str) -> str:
     return f"{masked(number)}#{hashlib.sha256(number.encode()).hexdigest()[:5]}"
+
+
+def read_golden(path: Path) -> Golden:
+    """What stands in a golden.
+
+    Raises:
+        NoGoldenError: it is none, or can't be read.
+    """
+    try:
+        return parse_golden(path.read_text("utf-8"))
+    except NoGoldenError as error:
+        raise NoGoldenError(f"{path}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoGoldenError(f"{path} can't be read as a golden: {error}") from None
 
 
 def parse_golden(text: str) -> Golden:

@@ -15,6 +15,7 @@ from cdr_adapters.kit.wanted import Wanted, parse_option
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 LOCAL = click.Path(exists=True, dir_okay=False, path_type=Path)
+OUT = click.Path(dir_okay=False, path_type=Path)
 
 
 def is_remote(text: str) -> bool:
@@ -124,7 +125,7 @@ def local_file(file: str) -> Iterator[Path]:
     if not is_remote(file):
         yield Path(file)
         return
-    from cdr_adapters.remote import localised
+    from importlib import import_module
 
-    with localised(file) as path:
+    with import_module("cdr_adapters.remote").localised(file) as path:
         yield path

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cdr_adapters.kit.check_map import Checked
 from cdr_adapters.kit.facts import FormatFacts, how_zone_is_known
 from cdr_adapters.kit.inspection import Inspection
+from cdr_adapters.kit.proposal import Proposal
+from cdr_adapters.kit.proposal.toml_text import value as toml_value
 from cdr_adapters.kit.subject import Subject
 from cdr_adapters.mapping import SourceMapping
 from protos.printable import printable
@@ -90,6 +94,73 @@ def inspection(
     if unmapped is not None:
         _unmapped(screen, unmapped)
     _sample(screen, found)
+
+
+def inspection_json(
+    subject: Subject,
+    source: SourceMapping,
+    found: Inspection,
+    suspicions: Sequence[str],
+    unmapped: dict[Any, list[tuple[str | None, str | None, int]]] | None,
+) -> dict[str, Any]:
+    """The same for machines."""
+    told: dict[str, Any] = {
+        "file": subject.shown,
+        "format": source.format,
+        "mapping": subject.origin,
+        "zone": zone(subject, source),
+        **found.as_json(),
+        "warnings": list(suspicions),
+    }
+    if unmapped is not None:
+        told["unmapped"] = {
+            side: [{"trunk": trunk, "address": address, "calls": calls} for trunk, address, calls in routes]
+            for side, routes in unmapped.items()
+        }
+    return told
+
+
+def proposal(screen: Console, proposed: Proposal, out: Path | None) -> None:
+    """The guesses of a proposal, and what is left to do."""
+    shown = table("key", "", "proposed", "why")
+    for guess in proposed.guesses:
+        style = {"sure": "green", "likely": "", "unsure": "bold yellow"}[guess.sure.value]
+        what = toml_value(guess.value) if guess.written else f"{len(guess.candidates)} candidates"
+        shown.add_row(guess.key, Text(guess.sure.value, style), printable(what), printable(guess.why))
+    screen.print(shown)
+    screen.print()
+    if proposed.tried is not None:
+        tried = proposed.tried
+        screen.print(
+            f"tried on the first records: {tried.calls:,} calls, {tried.rejects:,} rejected, {tried.skipped:,} skipped",
+            style="green" if tried.calls and not tried.rejects else "yellow",
+        )
+    else:
+        screen.print(printable(f"not complete; to be settled: {', '.join(proposed.missing)}"), style="bold yellow")
+    if out is not None:
+        screen.print(f"{out}: check every line; then hopback-cdr check-map {out} and the file")
+
+
+def checked(screen: Console, mapping: Path, file: str | None, sources: Sequence[Checked]) -> None:
+    """What is wrong and doubtful about a mapping, by line."""
+    for source in sources:
+        title = f"{mapping}: {source.name}" if len(sources) > 1 else str(mapping)
+        mistakes = sum(finding.is_mistake for finding in source.findings)
+        verdict = f"{mistakes} mistake{'s' if mistakes != 1 else ''}" if mistakes else "can be used"
+        screen.print(f"{printable(title)}: {verdict}", style="bold red" if mistakes else "bold green")
+        for finding in source.findings:
+            word, style = ("mistake", "red") if finding.is_mistake else ("look", "yellow")
+            where = f" line {finding.line}:" if finding.line else ""
+            screen.print(Text.assemble((f"{word}:", style), where, " ", printable(finding.text)))
+        if source.tried is not None:
+            found = source.tried
+            screen.print(
+                f"tried on {printable(str(file))}: {found.records:,} records, {found.calls:,} calls, "
+                f"{found.rejects:,} rejected, {found.skipped:,} skipped"
+            )
+            _rejects(screen, found)
+        if source.unused:
+            screen.print(printable(f"columns not used: {', '.join(source.unused)}"), style="dim")
 
 
 def zone(subject: Subject, source: SourceMapping) -> str:

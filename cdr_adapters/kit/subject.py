@@ -70,7 +70,7 @@ def changed(table: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
     return result
 
 
-def findings(error: ValidationError, file: TomlFile | None, prefix: tuple[str, ...] = ()) -> list[str]:
+def findings(error: ValidationError, file: TomlFile | None, prefix: tuple[str | int, ...] = ()) -> list[str]:
     """What is wrong, one text a finding, with line and key; unknown keys with the one that was probably meant."""
     found = []
     for item in error.errors(include_url=False, include_input=False):
@@ -111,8 +111,10 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
-def mapping_of(table: Mapping[str, Any], file: TomlFile | None, name: str) -> MappingFile:
-    """A mapping's table, checked. `file` is where it stands, for messages; `name` for a source that has none.
+def mapping_of(
+    table: Mapping[str, Any], file: TomlFile | None, name: str, prefix: tuple[str | int, ...] = ()
+) -> MappingFile:
+    """A mapping's table, checked. `file` is where it stands (at `prefix`), for messages; `name` is for one without.
 
     Raises:
         MappingError: everything that is wrong with it.
@@ -126,11 +128,11 @@ def mapping_of(table: Mapping[str, Any], file: TomlFile | None, name: str) -> Ma
     try:
         source = SourceMapping.model_validate(rest)
     except ValidationError as error:
-        wrong += findings(error, file)
+        wrong += findings(error, file, prefix)
     try:
         tables = _TrunkFormatTables.model_validate(trunk_formats)
     except ValidationError as error:
-        wrong += findings(error, file, ("trunk_formats",))
+        wrong += findings(error, file, (*prefix, "trunk_formats"))
     if source is None or tables is None:
         raise MappingError((f"{file.path}: " if file else "") + "; ".join(wrong))
     return MappingFile(source, TrunkFormats(tables.ingress, tables.egress))
