@@ -151,8 +151,13 @@ class _Fields:
                 self._plans[keys] = plan
         if self._columns is None:
             return {plan.get(name, name): value for name, value in jsonl.fields_of(record, None).items()}
-        paths = jsonl.fields_of(record, frozenset(plan.values()))
-        return {name: paths[path] for name, path in plan.items()}
+        return {
+            name: value
+            # most fields are plain text of the record itself
+            if (value := record.get(path)).__class__ is str and value.isascii()
+            else jsonl.fields_of(record, frozenset((path,)))[path]
+            for name, path in plan.items()
+        }
 
     def _plan(self, record: Mapping[str, Any]) -> dict[str, str]:
         """For wanted columns: the field that each is; for all columns: the stable name of each field."""

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -25,13 +26,11 @@ from pydantic import Field
 from cdr_adapters import raw
 from cdr_adapters.formats import delimited
 from cdr_adapters.formats.delimited import Character
-from cdr_adapters.records import RAW_LIMIT
-from cdr_adapters.schema import Rejected, RejectReason
+from cdr_adapters.records import RecordBuffer
 from cdr_adapters.stream import MAX_LINE, Encoding, read_lines
 
 _HEADER_LINES = 50
 """How far down a header may stand: reports begin with a title, a period, an empty line."""
-_BATCH_ROWS = 16384
 _MAX_COLUMNS = 5000
 _POSITION = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 
@@ -271,12 +270,15 @@ class Positional:
     def split(self, line: str) -> list[str] | None:
         """The values of one line, without spaces around them; None when its quotes don't match."""
         if not self.quote or self.quote not in line:
-            return [value.strip() for value in line.split(self.delimiter)]
-        try:
-            values = next(csv.reader([line], delimiter=self.delimiter, quotechar=self.quote, strict=True), [])
-        except csv.Error:
-            return None
-        return [value.strip() for value in values]
+            values = line.split(self.delimiter)
+        else:
+            try:
+                values = next(csv.reader([line], delimiter=self.delimiter, quotechar=self.quote, strict=True), [])
+            except csv.Error:
+                return None
+        if " " in line and (f" {self.delimiter}" in line or f"{self.delimiter} " in line or line.strip() != line):
+            values = [value.strip() for value in values]
+        return values
 
     def identify(self, head: raw.Head) -> bool:
         """Most of the first lines are rows of this layout, and one at least is a record."""
@@ -295,22 +297,27 @@ class Positional:
             raise raw.AdapterError(
                 f"option names lacks {missing.args[0]!r}, by which rows prove their layout"
             ) from None
-        rows = _Rows(names, columns)
+        buffer = RecordBuffer(columns)
+        pick: _Pick | None = None
         for number, line in read_lines(path, options.encoding):
             if not line or line.isspace():
                 continue
             values = self.split(line) if len(line) <= MAX_LINE else None
             problem = self._problem(values, check)
             if problem is None and values is not None:
-                rows.numbers.append(number)
-                rows.values.append(values)
+                if pick is None:
+                    buffer.header = _header(names, len(values), columns)
+                    pick = _Pick(names, buffer.wanted)
+                buffer.add_values(number, pick(values))
             elif problem == SKIP:
-                rows.skipped += 1
+                buffer.skip()
             else:
-                rows.reject(number, problem or "", line)
-            if rows.full:
-                yield rows.take()
-        yield rows.take()
+                buffer.reject(number, problem or "", line)
+            if buffer.full:
+                yield buffer.take()
+        if pick is None:
+            buffer.header = _header(names, 0, columns)
+        yield buffer.take()
 
     def _check_of(self, names: Sequence[str]) -> Check:
         return self.check if self.prove is None else self.prove(_positions(names))
@@ -332,39 +339,24 @@ def _positions(names: Sequence[str]) -> Mapping[str, int]:
     return {name: at for at, name in enumerate(names)}
 
 
-class _Rows:
-    """Rows of values until there are enough for a batch; turned into columns all at once, for speed."""
+def _header(names: tuple[str, ...], width: int, columns: frozenset[str] | None) -> tuple[str, ...]:
+    """The columns of a table as wide as its first row, and those that are asked for by their place."""
+    beyond = (str(at) for at in range(len(names) + 1, min(width, _MAX_COLUMNS) + 1))
+    by_place = sorted(name for name in columns or () if _POSITION.fullmatch(name))
+    return tuple(dict.fromkeys((*names, *beyond, *by_place)))
 
-    def __init__(self, names: tuple[str, ...], columns: frozenset[str] | None) -> None:
-        self._at = _positions(names)
-        self._columns = columns
-        self.numbers: list[int] = []
-        self.values: list[list[str]] = []
-        self.rejected: list[Rejected] = []
-        self.skipped = 0
 
-    def reject(self, number: int, detail: str, line: str) -> None:
-        self.rejected.append(Rejected(number, RejectReason.MALFORMED_ROW, detail, line[:RAW_LIMIT]))
+class _Pick:
+    """Takes the wanted values out of a row; null beyond its end."""
 
-    @property
-    def full(self) -> bool:
-        return len(self.values) >= _BATCH_ROWS or len(self.rejected) >= _BATCH_ROWS or self.skipped >= 1 << 20
+    def __init__(self, names: tuple[str, ...], wanted: Sequence[str]) -> None:
+        at = _positions(names)
+        self._places = [at[name] if name in at else int(name) - 1 for name in wanted]
+        self._most = max(self._places, default=-1) + 1
+        self._get = itemgetter(*self._places) if len(self._places) > 1 else None
 
-    def take(self) -> raw.RawBatch:
-        widest = max((len(values) for values in self.values), default=0)
-        beyond = {str(at + 1): at for at in range(len(self._at), min(widest, _MAX_COLUMNS))}
-        by_position = {name: int(name) - 1 for name in self._columns or () if _POSITION.fullmatch(name)}
-        at = {**beyond, **by_position, **self._at}
-        wanted = at if self._columns is None else {name: at[name] for name in sorted(self._columns) if name in at}
-        columns: dict[str, list[str | None] | pa.Array] = {}
-        for name, index in wanted.items():
-            columns[name] = [values[index] if index < len(values) else None for values in self.values]
-        batch = raw.RawBatch(
-            raw.string_batch(columns, len(self.values)),
-            pa.array(self.numbers, pa.int64()),
-            tuple(self.rejected),
-            self.skipped,
-            header=tuple(at),
-        )
-        self.numbers, self.values, self.rejected, self.skipped = [], [], [], 0
-        return batch
+    def __call__(self, values: Sequence[str]) -> Sequence[str | None]:
+        if len(values) < self._most:
+            return [values[place] if place < len(values) else None for place in self._places]
+        found: Sequence[str] = [values[place] for place in self._places] if self._get is None else self._get(values)
+        return found

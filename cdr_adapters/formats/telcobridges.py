@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ _PAIR = re.compile(
     re.ASCII | re.VERBOSE,
 )
 """Nothing is given back once taken: else a long run of spaces would cost its square."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 _SIDES = Sides(
     "Direction",
     {
@@ -86,17 +88,28 @@ _SIDES = Sides(
 )
 
 
+@lru_cache(maxsize=4096)
+def _known(name: str) -> str:
+    """The variable's own name in another spelling; names are few, and the same in every line."""
+    return _KNOWN.get(presets.fold(name), name)
+
+
 def _fields(line: str) -> dict[str, str | None] | None:
     """The variables of one line; None when it isn't made of them."""
     kind, comma, rest = line.partition(",")
     kind = _KINDS.get(kind.strip().strip("'\"").upper(), "")
     fields: dict[str, str | None] = {"StatusType": kind} if kind else {}
     at, text = 0, rest if kind and comma else line
+    if text[-1:] == "'":
+        plain = [pair.partition("='") for pair in text[:-1].split("',")]
+        if all(_NAME.fullmatch(name) and "'" not in value for name, _, value in plain):
+            fields |= {_known(name): value for name, _, value in plain}
+            at = len(text)
     while at < len(text):
         match = _PAIR.match(text, at)
         if match is None:
             return None
-        name = _KNOWN.get(presets.fold(match["name"]), match["name"])
+        name = _known(match["name"])
         value = match["single"] if match["single"] is not None else match["double"]
         fields[name] = match["bare"].rstrip() if value is None else value
         at = match.end()

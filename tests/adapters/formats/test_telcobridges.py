@@ -57,3 +57,15 @@ def test_an_update_is_no_call_setup(tmp_path: Path) -> None:
 def test_a_line_that_is_no_record_is_rejected(tmp_path: Path, line: str) -> None:
     rows, [reject], _ = raw_rows(written(tmp_path, line), "telcobridges")
     assert (rows, reject.row) == ([], 1)
+
+
+@pytest.mark.parametrize("value", ["", "a, b", "x=1", "a b", "=", "Called='2'", "ü"])
+def test_the_quotes_make_no_difference(tmp_path: Path, value: str) -> None:
+    single, double = (f"END,SessionId={q}s{q},Note={q}{value}{q},LegId={q}1{q}" for q in "'\"")
+    [(_, expected)], _, _ = raw_rows(written(tmp_path, double), "telcobridges")
+    assert expected["Note"] == value
+    rows, rejected, _ = raw_rows(written(tmp_path, single), "telcobridges")
+    if "'" in value:
+        assert (rows, len(rejected)) == ([], 1)
+    else:
+        assert rows == [(1, expected)]
