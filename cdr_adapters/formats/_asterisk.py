@@ -4,8 +4,9 @@ The upstream is in the name of the channel: `SIP/carrier-0000abcd` and `PJSIP/ca
 endpoint `carrier`, `DAHDI/i1/2025550143-1` over span `DAHDI/i1`. A `Local/` channel is no upstream but the dialplan
 talking to itself. Any other technology keeps its name before the resource. No record has the peer's IP address.
 
-`dst` is the extension that the dialplan reached last; `s`, `h` and other names are no numbers, and such a record is
-rejected. A number that was dialled on is in the arguments of Dial, where the last application was that.
+`dst` is the extension that the dialplan reached last, so FreePBX's `did`, the number that was dialled, goes before it;
+`s`, `h` and other names are no numbers, and such a record is rejected. A number that was dialled on is in the arguments
+of Dial, where the last application was that.
 
 `uniqueid` begins with the second, in UTC, in which the channel was created, which is when the call came in; `start` is
 local time (unless usegmtime is set: then say zone = "UTC") and the same moment in a call's first record. So uniqueid
@@ -18,7 +19,7 @@ and 22.3, `clid,"Some Literal",src, start(%FT%T%z)`, says which column is which:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 _SIP_LIKE = "(?:PJSIP|SIP|IAX2|OOH323|H323|SCCP|Skinny|MGCP|UNISTIM)"
@@ -52,21 +53,19 @@ DISPOSITIONS = {
 LOCAL_TIMES = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"]
 
 
-def columns(start: str, later: Mapping[str, str]) -> dict[str, Any]:
-    """The [columns] table of call detail records by the names of Asterisk's CDR variables.
-
-    `start` is the column of the start; `later` those of answer and release, as far as there are any.
-    """
+def columns(start: Sequence[str]) -> dict[str, Any]:
+    """The [columns] table of call detail records, by the names of Asterisk's CDR variables; `start` is the start's."""
     return {
-        "called_in": "dst",
+        "called_in": {"column": ["did", "dst", "destination"]},
         "called_out": {"column": "lastdata", "pattern": DIALLED},
-        "calling": "src",
+        "calling": {"column": ["src", "source"]},
         "seizure": {
-            "column": ["uniqueid", start],
+            "column": ["uniqueid", *start],
             "pattern": [UNIQUEID, "^([0-9]{4}-.*)$"],
             "format": ["epoch_s", *LOCAL_TIMES],
         },
-        **{name: {"column": column, "format": LOCAL_TIMES} for name, column in later.items()},
+        "answer": {"column": "answer", "format": LOCAL_TIMES},
+        "release": {"column": "end", "format": LOCAL_TIMES},
         "ingress_trunk": {"column": "channel", "pattern": CHANNEL},
         "egress_trunk": {"column": "dstchannel", "pattern": CHANNEL},
         "call_id": {"column": ["linkedid", "uniqueid"]},

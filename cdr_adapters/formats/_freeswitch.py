@@ -18,6 +18,7 @@ and mod_xml_cdr and the vanilla configuration of release 1.10.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,14 +37,13 @@ _UNANSWERED = (
 )
 
 
-def columns(*, stamps: bool) -> dict[str, Any]:
-    """The [columns] table; with `stamps` also for records that have local times only, which need a zone then."""
+def columns(stamps: Sequence[str] = ()) -> dict[str, Any]:
+    """The [columns] table; `stamps` are the formats of local times, for records that may have no others."""
 
     def time(name: str) -> dict[str, Any]:
-        local = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f", "%Y/%m/%d %H:%M"] if stamps else []
         return {
             "column": [f"{name}_uepoch", f"{name}_epoch", *([f"{name}_stamp"] if stamps else [])],
-            "format": ["epoch_us", "epoch_s", *local],
+            "format": ["epoch_us", "epoch_s", *stamps],
         }
 
     return {
@@ -99,7 +99,8 @@ def completed(batch: raw.RawBatch, wanted: frozenset[str] | None) -> raw.RawBatc
         found["leg"] = pc.if_else(_filled(table, ORIGINATOR), pa.array(["B"])[0], pa.array(["A"])[0])
     if wanted is None or "outcome" in wanted:
         found["outcome"] = _outcome(table)
-    return replace(batch, columns=raw.string_batch(found, table.num_rows))
+    header = None if batch.header is None else tuple(dict.fromkeys((*batch.header, *found)))
+    return replace(batch, columns=raw.string_batch(found, table.num_rows), header=header)
 
 
 def _filled(table: pa.RecordBatch, names: tuple[str, ...]) -> pa.BooleanArray:

@@ -78,6 +78,7 @@ _EVENTS = frozenset(
     )
 )
 _TIMES = re.compile(r"[0-9]{9,10}(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]{5,}", re.ASCII)
+_UNIQUE = re.compile(r"(?:\S+-)?[0-9]{9,10}\.[0-9]+", re.ASCII)
 _CAUSE = re.compile(r'(?:"hangupcause"\s*:\s*"?)?([0-9]{1,3})(?=[",}\s]|$)', re.ASCII)
 _REFUSED = frozenset(("16", "17", "18", "19", "21", "26", "31", "0"))
 """Causes of Q.850 with which the other side, or the caller, ended it; any other is a failure on the way."""
@@ -129,7 +130,7 @@ def event_of(values: list[str], names: tuple[str, ...] | None) -> dict[str, str]
     elif len(values) != len(names):
         return None
     event = dict(zip(names, values, strict=False))
-    is_event = event["eventtype"] in _EVENTS or bool(event.get("userdeftype"))
+    is_event = event["eventtype"] in _EVENTS or (event.get("userdeftype") and _UNIQUE.fullmatch(event["uniqueid"]))
     return event if is_event and _TIMES.fullmatch(event["eventtime"]) else None
 
 
@@ -235,8 +236,9 @@ def identify(head: raw.Head) -> bool:
     """Nearly all lines are events in the order of the sample mapping."""
     options = Options()
     lines = [line for line in head.lines(20) if len(line) <= MAX_LINE]
-    events = sum(1 for line in lines if (values := options.split(line)) and event_of(values, None) is not None)
-    return bool(lines) and events * 10 >= len(lines) * 8
+    found = [event_of(values, None) for line in lines if (values := options.split(line))]
+    events = [event for event in found if event is not None]
+    return len(events) * 10 >= len(lines) * 8 and any(event["eventtype"] in _EVENTS for event in events)
 
 
 def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterator[raw.RawBatch]:

@@ -36,7 +36,7 @@ from cdr_adapters.stream import MAX_LINE, Encoding
 
 SUMMARY = "Asterisk cdr_csv and cdr_custom files"
 GRADE = raw.Grade.REAL_FILES
-COLUMNS = _asterisk.columns("start", {"answer": "answer", "release": "end"})
+COLUMNS = _asterisk.columns(["start"])
 
 _CHANNELS = ("channel", "dstchannel", "lastapp", "lastdata")
 _REST = ("start", "answer", "end", "duration", "billsec", "disposition", "amaflags")

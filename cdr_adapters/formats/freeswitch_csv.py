@@ -39,7 +39,7 @@ from cdr_adapters.stream import MAX_LINE, Encoding
 
 SUMMARY = "FreeSWITCH mod_cdr_csv, by the operator's template"
 GRADE = raw.Grade.REAL_FILES
-COLUMNS = _freeswitch.columns(stamps=True)
+COLUMNS = _freeswitch.columns(["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f", "%Y/%m/%d %H:%M"])
 WHERE = _freeswitch.WHERE
 
 _CALLER = ("caller_id_name", "caller_id_number", "destination_number", "context")

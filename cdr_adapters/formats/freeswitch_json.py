@@ -32,7 +32,7 @@ from cdr_adapters.stream import MAX_LINE, Encoding, read_lines, read_text
 
 SUMMARY = "FreeSWITCH mod_json_cdr: documents, also URL-encoded or as posted"
 GRADE = raw.Grade.REAL_FILES
-COLUMNS = _freeswitch.columns(stamps=False)
+COLUMNS = _freeswitch.columns()
 WHERE = _freeswitch.WHERE
 
 _SPACE = " \t\r\n\ufeff"

@@ -26,7 +26,7 @@ from cdr_adapters.stream import MAX_LINE, Encoding, read_text
 
 SUMMARY = "FreeSWITCH mod_xml_cdr: documents, malformed ones too, also URL-encoded or as posted"
 GRADE = raw.Grade.DOCUMENTATION
-COLUMNS = _freeswitch.columns(stamps=False)
+COLUMNS = _freeswitch.columns()
 WHERE = _freeswitch.WHERE
 
 _MARK = re.compile(r"(<cdr(?=[\s>])|%3[Cc]cdr(?=%20|%3[Ee]))|</cdr>|%3[Cc](?:/|%2[Ff])cdr%3[Ee]")
