@@ -216,16 +216,33 @@ class AgentConfig(BaseSettings):
 
     def match_settings(self) -> MatchSettings:
         """What the matcher needs."""
-        # A format that brings its own columns (a capture) shows both sides of a call.
-        shows_egress = (
-            s for s in self.sources if s.columns is None or {"egress_trunk", "egress_address"} & s.columns.specs.keys()
-        )
+        mapped = {source.name: _mapped(source) for source in self.sources}
+        shows_egress = (name for name, specs in mapped.items() if specs & {"egress_trunk", "egress_address"})
+        # A row that knows only when a call ended lies as far from the call's other rows as a call is long.
+        reach = (s.max_call if mapped[s.name] & _TIMES == {"release"} else s.max_setup for s in self.sources)
         return MatchSettings(
             rival_margin=self.match.rival_margin,
             trusted_distance=self.match.trusted_distance,
-            longest_setup=max((s.max_setup for s in self.sources), default=timedelta(0)),
-            sources_with_egress=frozenset(source.name for source in shows_egress),
+            longest_setup=max(reach, default=timedelta(0)),
+            sources_with_egress=frozenset(shows_egress),
         )
+
+
+_TIMES: Final = frozenset(("seizure", "answer", "release", "duration"))
+
+
+def _mapped(source: SourceMapping) -> frozenset[str]:
+    """What is recorded in a source's rows, by its mapping or else by its format's own."""
+    columns = source.columns
+    if columns is None:
+        from cdr_adapters.raw import AdapterError
+        from cdr_adapters.registry import completed
+
+        try:
+            columns = completed(source).columns
+        except AdapterError:  # check-config tells of it; records of which nobody knows anything say nothing
+            return frozenset()
+    return frozenset(columns.specs if columns else ())
 
 
 def load(path: Path) -> AgentConfig:

@@ -224,6 +224,29 @@ class TestTrunksThatContradictEachOther:
         assert len(mistakes(tmp_path, text)) == 2
 
 
+class TestWhatTheMatcherLearnsOfTheSources:
+    def test_whether_their_records_say_where_a_call_went(self, tmp_path: Path) -> None:
+        columns = '[sources.columns]\ncalled_in = "x"\nseizure = { column = "t", format = "epoch_s" }\n'
+        extra = (
+            f'[[sources]]\nname = "silent"\npath = "*"\nformat = "delimited"\n{columns}'
+            f'[[sources]]\nname = "telling"\npath = "*"\nformat = "delimited"\n{columns}egress_trunk = "y"\n'
+            '[[sources]]\nname = "capture"\npath = "*"\nformat = "sip_pcap"\n'
+            '[[sources]]\nname = "unknown"\npath = "*"\nformat = "nonesuch"\n'
+        )
+        found = load(write(tmp_path, WHOLE + extra)).match_settings().sources_with_egress
+        assert found & {"silent", "telling", "capture", "unknown"} == {"telling", "capture"}
+
+    def test_how_far_apart_the_rows_of_a_call_may_lie(self, tmp_path: Path) -> None:
+        only_release = (
+            '[[sources]]\nname = "ends"\npath = "*"\nformat = "delimited"\nmax_call = "2h"\n'
+            '[sources.columns]\ncalled_in = "x"\nrelease = { column = "t", format = "epoch_s" }\n'
+        )
+        with_duration = only_release + 'duration = { column = "d", unit = "s", counts = "from_seizure" }\n'
+        usual = load(write(tmp_path, WHOLE)).match_settings().longest_setup
+        assert load(write(tmp_path, WHOLE + only_release)).match_settings().longest_setup == timedelta(hours=2)
+        assert load(write(tmp_path, WHOLE + with_duration)).match_settings().longest_setup == usual
+
+
 def test_two_sources_of_one_name_are_refused(tmp_path: Path) -> None:
     sources = WHOLE[WHOLE.index("[[sources]]") : WHOLE.index("[[trunks]]")]
     assert "sources[2](acc): there is another source 'acc'" in only(tmp_path, WHOLE + sources)
