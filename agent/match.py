@@ -390,13 +390,18 @@ def _instances(
 
 
 def _join_silent(by_ingress: dict[object, list[Leg]], trunks: TrunkMap, at: datetime) -> None:
-    """Rows that don't say where the call came in belong to the one pass that is known, if they left where it left."""
+    """Rows that don't say where the call came in belong to the one pass that is known, if they left where it left.
+
+    So they do where that pass says nothing at all of where it left: then one record holds how the call came and the
+    other how it went, as with captures that were rotated, or taken on two sides.
+    """
 
     def left(rows: Sequence[Leg]) -> set[Party | Unknown]:
         return {trunks.egress_party(leg.egress_trunk, leg.egress_address, at) for leg in rows}
 
     (known,) = by_ingress.keys() - {_NO_INGRESS}
-    if left(by_ingress[_NO_INGRESS]) <= left(by_ingress[known]) - set(Unknown):
+    told = left(by_ingress[known])
+    if told == {Unknown.NOT_RECORDED} or left(by_ingress[_NO_INGRESS]) <= told - set(Unknown):
         by_ingress[known] += by_ingress.pop(_NO_INGRESS)
 
 

@@ -270,6 +270,27 @@ class TestInstances:
         mute = leg(0, ingress=None, egress=None, call=3)
         assert decide(question(named_by="fir"), told, mute).verdict is Verdict.AMBIGUOUS
 
+    def test_how_a_call_came_and_how_it_went_may_stand_in_two_rows(self) -> None:
+        """A capture that was rotated in between, or two captures of the two sides."""
+        came = leg(0, ingress="in-birch", egress=None, call=3, disposition=None)
+        went = leg(0.1, ingress=None, egress="out-elm", call=3)
+        decision = decide(question(named_by="elm"), came, went)
+        assert (decision.upstream, decision.handed_over) == (parse_party("provider:birch"), True)
+
+    def test_but_not_when_two_came_in_under_that_call_id(self) -> None:
+        came = [leg(0, ingress=trunk, egress=None, call=3, disposition=None) for trunk in ("in-birch", "in-alder")]
+        went = leg(0.1, ingress=None, egress="out-elm", call=3)
+        assert decide(question(named_by="elm"), *came, went).upstream not in (
+            parse_party("provider:birch"),
+            parse_party("provider:alder"),
+        )
+
+    def test_nor_when_they_are_another_call_s(self) -> None:
+        came = leg(0, ingress="in-birch", egress=None, call=3, disposition=None)
+        for seconds, call in ((0.1, 4), (30, 3)):
+            went = leg(seconds, ingress=None, egress="out-elm", call=call)
+            assert decide(question(seconds, named_by="elm"), came, went).upstream is Unknown.NOT_RECORDED
+
 
 class TestTheUpstream:
     def test_an_unmapped_trunk_is_never_our_customer(self) -> None:
