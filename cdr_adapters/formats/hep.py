@@ -19,18 +19,25 @@ from cdr_adapters import raw
 from cdr_adapters.raw import Grade, Head, RawBatch
 from cdr_adapters.sip.addresses import OwnOption
 from cdr_adapters.sip.calls import DEFAULT_COLUMNS, read_calls
-from cdr_adapters.sip.capture_files import ordered
+from cdr_adapters.sip.capture_files import CaptureKind, ordered
 from cdr_adapters.sip.hep_files import begins_as_hep, first_time_us, messages
 
 SUMMARY = "HEP (Homer) packets in files: versions 2 and 3, a file or a directory of rotated ones"
 GRADE = Grade.DOCUMENTATION
 COLUMNS = DEFAULT_COLUMNS
 
+_HEP = CaptureKind(begins_as_hep, first_time_us)
+
 
 class Options(raw.Options):
-    """Options of a HEP file. `own_addresses`: this provider's signalling addresses, networks, or address:port."""
+    """Options of a HEP file.
+
+    `own_addresses`: this provider's signalling addresses, networks, or address:port. `rotated`: the file goes on where
+    those beside it in its directory end; they are looked at for calls in progress.
+    """
 
     own_addresses: OwnOption = ()
+    rotated: bool = False
 
 
 def identify(head: Head) -> bool:
@@ -44,5 +51,5 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
     Raises:
         AdapterError: a file can't be read, or does not begin with a HEP packet.
     """
-    files, others = ordered(path, begins_as_hep, first_time_us)
+    files, others = ordered(path, _HEP, rotated=options.rotated)
     yield from read_calls(files, options.own_addresses, lambda file: messages(file.path), columns, others=others)

@@ -10,8 +10,10 @@ where one machine alone is proven to have passed the calls on (`cdr_adapters.sip
 ingress nor egress, and one reject says what to set: an INVITE's sender may be the upstream, or this provider itself.
 Who knows that a capture holds only what came in may map `ingress_address = "sent_from"`.
 
-A capture broken off in the middle gives its rows and one reject, and so does TLS on port 5061 without keys. Calls that
-go on in the next rotated file of a directory are followed; a TCP segment or IP fragment that does is lost.
+A capture broken off in the middle gives its rows and one reject, and so does TLS on port 5061 without keys. Rotated
+files are one capture: a directory is read in order of time, and where files come one at a time (an agent's source),
+`rotated = true` looks back into those beside each for the calls that are in progress when it begins, five minutes at
+least. A TCP segment or IP fragment that is torn between two files is lost.
 """
 
 from __future__ import annotations
@@ -41,13 +43,15 @@ _Port = Annotated[int, Field(gt=0, lt=65536)]
 class Options(raw.Options):
     """Options of a SIP capture.
 
-    `own_addresses`: this provider's signalling addresses, networks, or address:port. `sip_ports`: ports other than 5060
+    `own_addresses`: this provider's signalling addresses, networks, or address:port. `rotated`: the file goes on where
+    those beside it in its directory end; they are looked at for calls in progress. `sip_ports`: ports other than 5060
     on which there is SIP. `hep_ports`: those on which HEP copies go to a collector. `tls_keys`: a file of TLS secrets
     in the NSS key log format (SSLKEYLOGFILE). `tshark`: its path. `time_limit`: for one file; by default two minutes
     and a second more for each 100 kB. `memory_mb`: most memory for tshark.
     """
 
     own_addresses: OwnOption = ()
+    rotated: bool = False
     sip_ports: tuple[_Port, ...] = ()
     hep_ports: tuple[_Port, ...] = (9060, 9061)
     tls_keys: Path | None = None
@@ -68,7 +72,7 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
         AdapterError: tshark is missing, or a file can't be read as a capture.
     """
     worker = worker_for(options)
-    files, others = ordered(path)
+    files, others = ordered(path, rotated=options.rotated)
     yield from read_calls(
         files, options.own_addresses, lambda file: messages(file.path, worker), columns, others=others
     )

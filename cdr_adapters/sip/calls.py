@@ -17,6 +17,9 @@ Columns (text; null when not known):
   failed and was followed by another. `sip_code`: final response of this attempt; `sip_code_upstream`: sent back.
 
 A row's number is the frame number; of several files read together, a thousand million for each earlier one is added.
+
+Of one file in a rotation, read by itself, the files that came before are looked at too, so that a call which goes on in
+it is known whole: it is a row of every file in which it was set up, passed on or answered.
 """
 
 from __future__ import annotations
@@ -96,6 +99,8 @@ def read_calls(
     """The call legs in captures, read in order of time as one.
 
     Args:
+        files: in order of time; those with a negative number were read before, and are looked at again only for calls
+            that go on in the others.
         own: this provider's addresses as `OwnAddresses` takes them; without, what the captures themselves prove.
         read: what is seen in one of the files. others: files that are no captures, to be counted as skipped.
 
@@ -125,7 +130,7 @@ def _from_where_it_was_taken(
         spool.seek(0)
         again = ((files[number], decode(record)) for number, record in map(json.loads, spool))
         own = vantage.own_addresses()
-        note = () if own or not vantage.told() else (_note(vantage.first_row, vantage.told()),)
+        note = () if own or not vantage.told() else (_note(max(vantage.first_row, 1), vantage.told()),)
         yield from _batches(again, own, names, others, note)
 
 
@@ -144,15 +149,16 @@ def _batches(
         if isinstance(seen, tuple):
             packet, message = seen
             row = _placed(file, packet.frame)
-            legs.extend(pairing.feed(replace(packet, frame=row) if file.number else packet, message))
+            placed = replace(packet, frame=row) if file.number else packet
+            legs.extend(leg for leg in pairing.feed(placed, message) if leg.row > 0)
             if pairing.strangers and not first_stranger:
                 first_stranger = row
-        else:
+        elif file.number >= 0:
             rejected.append(_rejected(file, seen))
         if len(legs) + len(rejected) >= _BATCH:
             yield _batch(legs, rejected, names)
             legs, rejected = [], []
-    legs.extend(pairing.finish())
+    legs.extend(leg for leg in pairing.finish() if leg.row > 0)
     if pairing.strangers and not pairing.ours:
         told = f"none of the {pairing.strangers} INVITEs was to or from own_addresses ({', '.join(own)})"
         rejected.append(_note(first_stranger, f"{told}; is the list right?"))
@@ -177,7 +183,7 @@ def _batch(legs: list[CallLeg], rejected: list[Rejected], names: list[str], skip
     columns = {name: [_COLUMNS[name](leg) or None for leg in legs] for name in names}
     return RawBatch(
         columns=raw.string_batch(columns, len(legs)),
-        rows=pa.array([leg.packet.frame for leg in legs], pa.int64()),
+        rows=pa.array([leg.row for leg in legs], pa.int64()),
         rejected=tuple(rejected),
         skipped=skipped,
         header=COLUMN_NAMES,

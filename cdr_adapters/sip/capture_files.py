@@ -13,11 +13,13 @@ import struct
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cdr_adapters import stream
 from cdr_adapters.archives import Member
 from cdr_adapters.raw import AdapterError
+from cdr_adapters.sip.legs import HORIZON_US
 from cdr_adapters.sip.wire import Seen
 
 SLACK_US = 1_000_000
@@ -34,11 +36,15 @@ _PCAPNG = b"\x0a\x0d\x0d\x0a"
 _BYTE_ORDER = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _INTERFACE, _PACKET, _TSRESOL, _TSOFFSET = 1, 6, 9, 14
 _MOST_OPEN = 8
+_MOST_BEFORE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureFile:
-    """One capture: where it lies, its number in order of time, the time of its first packet (0: not known)."""
+    """One capture: where it lies, its number in order of time, the time of its first packet (0: not known).
+
+    A negative number: read only for what went before.
+    """
 
     path: Path
     number: int
@@ -118,37 +124,71 @@ def read_head(path: Path) -> bytes:
         return b""
 
 
-def ordered(
-    path: Path,
-    recognise: Callable[[bytes], bool] = is_capture,
-    first_us: Callable[[bytes], int] = first_time_us,
-) -> tuple[list[CaptureFile], int]:
+@dataclass(frozen=True, slots=True)
+class CaptureKind:
+    """A kind of capture files: how their beginning is recognised, and what it says of the first message's time."""
+
+    recognise: Callable[[bytes], bool]
+    first_us: Callable[[bytes], int]
+
+
+PCAP = CaptureKind(is_capture, first_time_us)
+
+
+def ordered(path: Path, kind: CaptureKind = PCAP, *, rotated: bool = False) -> tuple[list[CaptureFile], int]:
     """The capture at `path`, or the captures in the directory `path` in order of time; and how many other files it has.
 
-    Hidden files (not yet complete) and subdirectories are left alone.
+    Hidden files (not yet complete) and subdirectories are left alone. Of a `rotated` file those beside it that began
+    before it come first, with negative numbers, as far back as a call's set-up may reach.
 
     Raises:
         AdapterError: it can't be read, or the directory holds no capture.
     """
-    if isinstance(path, Member) or not path.is_dir():
+    if isinstance(path, Member):
         return [CaptureFile(path, 0, 0)], 0
+    if not path.is_dir():
+        return [*(_before(path, kind) if rotated else ()), CaptureFile(path, 0, 0)], 0
     try:
         paths = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
     except OSError as error:
         raise AdapterError(f"{path}: {error.strerror or error}") from None
-    files = in_order_of_begin(paths, recognise, first_us)
+    captures = _captures(paths, kind)
+    files = [CaptureFile(file, number, first) for number, (first, file) in enumerate(captures)]
     if not files:
         raise AdapterError(f"{path}: no capture of this format, compressed or not, in this directory")
     return files, len(paths) - len(files)
 
 
-def in_order_of_begin(
-    paths: Iterable[Path], recognise: Callable[[bytes], bool], first_us: Callable[[bytes], int]
-) -> list[CaptureFile]:
-    """Those of `paths` that are captures, numbered in order of the time of their first packet."""
-    heads = [(file, read_head(file)) for file in paths]
-    captures = sorted((first_us(head), _natural(file.name), file) for file, head in heads if recognise(head))
-    return [CaptureFile(file, number, first) for number, (first, _, file) in enumerate(captures)]
+def _captures(paths: Iterable[Path], kind: CaptureKind) -> list[tuple[int, Path]]:
+    """Those of `paths` that are captures, with the time of their first packet, in its order."""
+    found = [(first, file) for file in paths if (first := _begin(file, kind)) is not None]
+    return sorted(found, key=lambda capture: (capture[0], _natural(capture[1].name), capture[1]))
+
+
+def _before(path: Path, kind: CaptureKind) -> list[CaptureFile]:
+    """The captures beside the one at `path` that began before it and may hold what is still in progress there."""
+    began = _begin(path, kind)
+    beside = [p for p in path.parent.iterdir() if p.is_file() and not p.name.startswith(".") and p != path]
+    before = [(first, file) for first, file in _captures(beside, kind) if began and 0 < first < began]
+    reach = max((first for first, _ in before if first <= (began or 0) - HORIZON_US), default=0)
+    near = [(first, file) for first, file in before if first >= reach - SLACK_US][-_MOST_BEFORE:]
+    return [CaptureFile(file, number - len(near), first) for number, (first, file) in enumerate(near)]
+
+
+def _begin(path: Path, kind: CaptureKind) -> int | None:
+    """The time of a capture's first packet (0: not known); None when it is no capture of this kind."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise AdapterError(f"{path}: {error.strerror or error}") from None
+    return _begin_of_version(path, status.st_mtime_ns, status.st_size, kind)
+
+
+@lru_cache(4096)
+def _begin_of_version(path: Path, modified: int, size: int, kind: CaptureKind) -> int | None:
+    del modified, size  # what the answer holds for
+    head = read_head(path)
+    return kind.first_us(head) if kind.recognise(head) else None
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

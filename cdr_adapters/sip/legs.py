@@ -72,6 +72,7 @@ class CallLeg:
     """One row: one attempt to pass on one call that came in.
 
     Attributes:
+        row: frame of the first message that told of the leg; of one with a positive number if there was one.
         packet, invite: the first ingress INVITE (the egress INVITE when the call came in nowhere).
         called_in, called_out: as received, as sent on; None where that INVITE was not seen.
         ingress_address, egress_address: the neighbour's; None when not seen, or not told apart.
@@ -82,6 +83,7 @@ class CallLeg:
         route_advanced: this attempt failed, and another one was made after it.
     """
 
+    row: int
     packet: Packet
     invite: Invite
     called_in: str | None
@@ -98,6 +100,7 @@ class CallLeg:
 
 @dataclass(slots=True)
 class _Attempt:
+    leg: _Leg
     packet: Packet
     invite: Invite
     code: int | None = None
@@ -110,6 +113,7 @@ class _Leg:
     invite: Invite
     cseq: int
     last_us: int
+    row: int
     code: int | None = None
     code_us: int | None = None
     release_us: int | None = None
@@ -123,6 +127,11 @@ class _Leg:
 
     def waits_for_route(self) -> bool:
         return self.code is None and all(attempt.code is not None for attempt in self.attempts[-_MOST_ALIKE:])
+
+    def told_by(self, packet: Packet) -> None:
+        self.last_us = max(self.last_us, packet.time_us)
+        if self.row <= 0:
+            self.row = packet.frame
 
     def answered(self) -> bool:
         return _is_success(self.code) or any(_is_success(attempt.code) for attempt in self.attempts)
@@ -217,7 +226,7 @@ class LegPairing:
         if isinstance(message, Invite):
             if from_own or to_own:
                 self.ours += 1
-            else:
+            elif packet.frame > 0:
                 self.strangers += 1
 
     def finish(self) -> list[CallLeg]:
@@ -231,11 +240,12 @@ class LegPairing:
             return  # a retransmission
         leg = self._challenged(packet, invite)
         if leg is None:
-            leg = self._new_leg(_Leg(packet, invite, invite.cseq, packet.time_us))
+            leg = self._new_leg(_Leg(packet, invite, invite.cseq, packet.time_us, packet.frame))
             for key in number_keys(invite):
                 self._by_numbers.add(key, leg)
         else:
-            leg.cseq, leg.code, leg.code_us, leg.last_us = invite.cseq, None, None, packet.time_us
+            leg.cseq, leg.code, leg.code_us = invite.cseq, None, None
+            leg.told_by(packet)
         if invite.vias[0].branch:
             via = (invite.call_id, invite.vias[0])
             leg.vias.append(via)
@@ -281,10 +291,10 @@ class LegPairing:
         leg = self._ingress_of(packet, invite)
         if leg is None:
             return
-        leg.last_us = packet.time_us
+        leg.told_by(packet)
         attempt = _tried_again(leg.attempts, packet, invite)
         if attempt is None:
-            attempt = _Attempt(packet, invite)
+            attempt = _Attempt(leg, packet, invite)
             leg.attempts.append(attempt)
         else:
             attempt.invite, attempt.code, attempt.code_us = invite, None, None
@@ -316,7 +326,7 @@ class LegPairing:
         if any(same_number(leg.invite.called, invite.called) for leg in candidates):
             return None
         # nothing that came in would be found under this number: a leg of its own, without ingress
-        return self._new_leg(_Leg(packet, invite, invite.cseq, packet.time_us, came_in=False))
+        return self._new_leg(_Leg(packet, invite, invite.cseq, packet.time_us, packet.frame, came_in=False))
 
     def _final(self, packet: Packet, final: Final, *, sent_by_us: bool) -> None:
         awaiting = self._awaiting.get(("in" if sent_by_us else "out", final.call_id, final.cseq, final.via))
@@ -326,9 +336,9 @@ class LegPairing:
         if final.cseq != current:
             return  # the challenge to an earlier try, repeated late
         awaiting.code, awaiting.code_us = final.code, packet.time_us
-        if isinstance(awaiting, _Leg):
-            awaiting.last_us = max(awaiting.last_us, packet.time_us)
-            self._wait_for(awaiting)
+        leg = awaiting if isinstance(awaiting, _Leg) else awaiting.leg
+        leg.told_by(packet)
+        self._wait_for(leg)
 
     def _bye(self, packet: Packet, bye: Bye) -> None:
         for tag in dict.fromkeys(bye.tags):
@@ -397,6 +407,7 @@ def _rows(leg: _Leg, *, known_sides: bool) -> Iterator[CallLeg]:
         code_us = leg.code_us if alone else attempt.code_us if attempt else None
         success = _is_success(code)
         yield CallLeg(
+            row=leg.row,
             packet=leg.packet,
             invite=leg.invite,
             called_in=leg.invite.called if leg.came_in else None,

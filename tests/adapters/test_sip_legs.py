@@ -91,6 +91,7 @@ class TestOneCall:
         border.final(DOWNSTREAM, US, "us/2", 200)
         border.final(US, UPSTREAM, "up/1", 200)
         assert border.leg() == CallLeg(
+            row=1,
             packet=Packet(1, 7, UPSTREAM, 5060, US, 5060),
             invite=Invite("c1", 1, "a1", "0012025550143", (CALLING,), (via("up/1"),)),
             called_in="0012025550143",
