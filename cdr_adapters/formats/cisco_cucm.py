@@ -22,7 +22,7 @@ from cdr_adapters import presets, raw
 from cdr_adapters.addresses import canonical_address
 
 SUMMARY = "Cisco CUCM CDR files (CMR files: refused, they hold no calls)"
-GRADE = raw.Grade.REAL_FILES
+GRADE = raw.Grade.DOCUMENTATION
 Options = presets.Options
 
 _CMR = "this is a CMR file: quality of media streams, no called numbers and no upstream; give the cluster's CDR files"

@@ -12,7 +12,8 @@ A vendor's attribute that repeats its own name (`h323-call-origin = "h323-call-o
   the peer is upstream on the one and downstream on the other, see `sides` for columns such as
   `incoming:h323-remote-address`. `NAS-IP-Address` and `h323-gw-id` are the gateway itself, and are never mapped.
 - `event-time`: seconds since 1970 when it happened: `Timestamp` (when the server got it) less `Acct-Delay-Time`; and
-  `start-time` of a Start, `stop-time` of a Stop or Failed record.
+  `stop-time` of a Stop or Failed record, `start-time` of a Start from a SIP server, which sends it at the answer (a
+  gateway may send it at the setup, and then has `h323-setup-time`).
 - `outcome`: answered, unanswered or failed, from `Sip-Response-Code`, else from `Acct-Session-Time`.
 
 Times of h323 attributes are `HH:MM:SS.mmm ZZZ Www Mmm dd yyyy` (Oracle: month in capitals, no weekday). They lose the
@@ -61,12 +62,17 @@ def _whole(texts: pa.StringArray) -> pa.Int64Array:
     return pc.cast(pc.if_else(fits, texts, _NULL), pa.int64())
 
 
-def _at_status(*words: str) -> Any:
-    def make(timestamp: pa.StringArray, delay: pa.StringArray, status: pa.StringArray) -> pa.StringArray:
-        of_it = pc.is_in(status, value_set=pa.array(words, _TEXT))
-        return pc.if_else(of_it, _event_time(timestamp, delay), _NULL)
+def _stop_time(timestamp: pa.StringArray, delay: pa.StringArray, status: pa.StringArray) -> pa.StringArray:
+    stopped = pc.is_in(status, value_set=pa.array(("Stop", "2", "Failed", "15"), _TEXT))
+    return pc.if_else(stopped, _event_time(timestamp, delay), _NULL)
 
-    return make
+
+def _start_time(
+    timestamp: pa.StringArray, delay: pa.StringArray, status: pa.StringArray, *setups: pa.StringArray
+) -> pa.StringArray:
+    started = pc.is_in(status, value_set=pa.array(("Start", "1"), _TEXT))
+    by_server = pc.and_(started, pc.is_null(pc.coalesce(*setups)))
+    return pc.if_else(by_server, _event_time(timestamp, delay), _NULL)
 
 
 _OUTCOMES = {"200": "answered", "408": "unanswered", "480": "unanswered", "486": "unanswered", "487": "unanswered"}
@@ -87,8 +93,8 @@ _TIMES = ("Timestamp", "Acct-Delay-Time")
 _MADE = {
     "call-origin": Derived(("h323-call-origin", f"{_PAIRS}.h323-call-origin"), lambda *values: pc.coalesce(*values)),
     "event-time": Derived(_TIMES, _event_time),
-    "start-time": Derived((*_TIMES, "Acct-Status-Type"), _at_status("Start", "1")),
-    "stop-time": Derived((*_TIMES, "Acct-Status-Type"), _at_status("Stop", "2", "Failed", "15")),
+    "start-time": Derived((*_TIMES, "Acct-Status-Type", "h323-setup-time", f"{_PAIRS}.h323-setup-time"), _start_time),
+    "stop-time": Derived((*_TIMES, "Acct-Status-Type"), _stop_time),
     "outcome": Derived(("Sip-Response-Code", "Acct-Session-Time", "Acct-Status-Type"), _outcome),
 }
 

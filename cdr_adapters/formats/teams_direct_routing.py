@@ -17,7 +17,7 @@ from cdr_adapters import presets, raw
 from cdr_adapters.json_exports import Either, JsonExport
 
 SUMMARY = "Microsoft Teams direct routing: Graph JSON, PSTN usage CSV; no upstream recorded"
-GRADE = raw.Grade.REAL_FILES
+GRADE = raw.Grade.DOCUMENTATION
 Options = presets.Options
 
 _CALLED = ("calleeNumber", "Callee Number", "Destination Number", "To", "Callee")

@@ -158,6 +158,10 @@ class TestALegOfACiscoGateway:
     def test_says_how_it_ended(self, tmp_path: Path, values: dict[str, str], disposition: str | None) -> None:
         assert only(tmp_path, h323(**values))["disposition"] == disposition
 
+    def test_that_starts_has_not_been_answered_by_that(self, tmp_path: Path) -> None:
+        text = re.sub(r"\th323-(?:dis)?connect-time = .*\n", "", h323(status="Start"))
+        assert some(only(tmp_path, text), "seizure_earliest", "answer") == (utc("2026-11-21 23:23:27.250"), None)
+
     def test_that_reports_meanwhile_is_no_call_setup(self, tmp_path: Path) -> None:
         text = "".join(h323(status=status) for status in ("Interim-Update", "Alive", "Accounting-On", "3"))
         assert read(written(tmp_path, text), "radius_detail") == ([], [], 4)
