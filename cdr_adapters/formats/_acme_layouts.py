@@ -83,12 +83,14 @@ class Layout:
         at: the column, from 0, of each attribute that could be found.
         fits: pairs of a column and a regular expression (RE2 knows it, too) that its value fits as a whole.
         misfits: the same, for what it must not fit.
+        twins: pairs of columns of which both are empty or none.
     """
 
     kind: Kind
     at: Mapping[str, int]
     fits: Checks
     misfits: Checks = ()
+    twins: tuple[tuple[int, int], ...] = ()
 
     @property
     def last(self) -> int:
@@ -144,12 +146,14 @@ def _layout(kind: Kind, at: Mapping[str, int]) -> Layout:
     fits += [(at[name], NUMBER + "|") for name in (INTERFACES[1], INTERFACES[3], "Acct-Session-Time") if name in at]
     fits += [(at[name], NUMBER + "|") for name in ("Acme-Post-Dial-Delay", *ENDING) if name in at]
     misfits = [(at[name], f"{NUMBER}|{ADDRESS}|{TIME}") for name in REALMS]
+    twins: tuple[tuple[int, int], ...] = ()
     if all(name in at for name in ADDRESSES):
         first = at[ADDRESSES[0]]
         fits += [(first, ADDRESS), (first + 1, ADDRESS), (first + 2, ADDRESS + "|"), (first + 3, ADDRESS + "|")]
         # a column more or less, and the peer's address would stand where the SBC's own is
         misfits += [(first - 1, ADDRESS), (first + 4, ADDRESS)]
-    return Layout(kind, at, tuple(fits), tuple(misfits))
+        twins = ((first + 2, first + 3),)
+    return Layout(kind, at, tuple(fits), tuple(misfits), twins)
 
 
 _KNOWN: Final = {key: (len(order), _layout(key[1], _places(order))) for key, order in ORDERS.items()}
@@ -163,9 +167,12 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def proves(layout: Layout, fields: Sequence[str]) -> bool:
     """Whether one row is proved to have the layout."""
     width = len(fields)
-    return all(
-        column < width and _compiled(pattern).fullmatch(fields[column]) for column, pattern in layout.fits
-    ) and not any(column < width and _compiled(pattern).fullmatch(fields[column]) for column, pattern in layout.misfits)
+    return (
+        layout.last < width
+        and all(_compiled(pattern).fullmatch(fields[column]) for column, pattern in layout.fits)
+        and not any(c < width and _compiled(pattern).fullmatch(fields[c]) for c, pattern in layout.misfits)
+        and all(bool(fields[one]) == bool(fields[other]) for one, other in layout.twins)
+    )
 
 
 def settle(fields: Sequence[str], configured: Mapping[Kind, Layout], release: Release | None) -> Layout:
@@ -282,7 +289,11 @@ def _no_realm(text: str) -> bool:
 
 
 def _addresses(kind: Kind, fields: Sequence[str], behind: int, at: dict[str, int]) -> None:
-    """Find the signalling addresses and what stands around them; a row may have none."""
+    """Find the signalling addresses and what stands around them; a row may have none.
+
+    Four in a row are they, whatever is around them, for flows have only IPv6 addresses without ports so. Where one of
+    the four is missing, the others might be shifted: then the columns around them decide, and must say something.
+    """
     is_address = [_IS_ADDRESS.fullmatch(text) is not None for text in fields]
     width = len(fields)
     found = [
@@ -293,9 +304,10 @@ def _addresses(kind: Kind, fields: Sequence[str], behind: int, at: dict[str, int
         and not is_address[index - 1]
         and not (index + 4 < width and is_address[index + 4])
         and all(is_address[index + more] or not fields[index + more] for more in (2, 3))
+        and (_are_signalling(fields[index : index + 4]) or _in_context(kind, fields, index, certain=True))
     ]
     if len(found) > 1:
-        found = [index for index in found if _in_context(kind, fields, index)]
+        found = [index for index in found if _in_context(kind, fields, index, certain=True)]
     if len(found) > 1:
         raise ShapeError(f"two groups of columns could be the signalling addresses; {_CONFIGURE}")
     if not found:
@@ -311,12 +323,22 @@ def _addresses(kind: Kind, fields: Sequence[str], behind: int, at: dict[str, int
         at.update({name: first + 4 + index for index, name in enumerate(after) if first + 4 + index < width})
 
 
-def _in_context(kind: Kind, fields: Sequence[str], first: int) -> bool:
-    """Whether around the addresses stand the columns that every guide gives."""
+def _are_signalling(four: Sequence[str]) -> bool:
+    """Whether four columns can only be the signalling addresses: none is empty, and they aren't IPv6 without ports."""
+    return all(four) and any("." in text or text.startswith("[") for text in four)
+
+
+_IS_ZONE = re.compile(
+    r"[A-Za-z][A-Za-z_/ ]{0,30}(?:[-+][0-9:]{1,6})?[A-Za-z()/_ -]{0,30}|[-+][0-9]{1,2}:?[0-9]{2}", re.ASCII
+)
+
+
+def _in_context(kind: Kind, fields: Sequence[str], first: int, certain: bool = False) -> bool:
+    """Whether around the addresses stand the columns that every guide gives; `certain` takes no empty time zone."""
     delay, zone = first - 7, first - 8
     if zone < 0 or not (_IS_NUMBER.fullmatch(fields[delay]) or not fields[delay]):
         return False
-    if fields[zone] and (fields[zone].isdigit() or "@" in fields[zone]):
+    if not (_IS_ZONE.fullmatch(fields[zone]) if certain or fields[zone] else True):
         return False
     ending = fields[first + 5 : first + 9]
     return kind != "stop" or (len(ending) == 4 and all(not text or _IS_NUMBER.fullmatch(text) for text in ending))

@@ -250,6 +250,8 @@ class _Rows:
         for index, pattern in layout.misfits:
             if index < self.widths[rows[0]]:
                 good &= ~_fits(self.column(index, rows), pattern)
+        for one, other in layout.twins:
+            good &= _fits(self.column(one, rows), "") == _fits(self.column(other, rows), "")
         return good
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cdr_adapters.formats._acme_layouts import plain_name
-from cdr_adapters.formats._acme_orders import ORDERS, Kind, Release
+from cdr_adapters.formats._acme_orders import ADDRESSES, ORDERS, Kind, Release
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.raw import AdapterError
 from cdr_adapters.read import read_source
@@ -171,6 +171,21 @@ class TestAReleaseThatNobodyKnows:
         assert {call["ingress_address"] for call in found} == {"203.0.113.20"}
         assert len(found) + len(rejected) == 12
 
+    @pytest.mark.parametrize("kind", ["start", "stop"])
+    @pytest.mark.parametrize("missing", ["", "198.51.100.1:5o60"])
+    @pytest.mark.parametrize("gone", [(0,), (1,), (2,), (3,), (0, 1), (0, 3), (1, 2), (2, 3), (0, 1, 2)])
+    @pytest.mark.parametrize("zone", ['"GMT-08:00"', ""])
+    def test_an_address_more_or_less_moves_nothing(
+        self, tmp_path: Path, kind: Kind, missing: str, gone: tuple[int, ...], zone: str
+    ) -> None:
+        """The peer's address comes out, or none, or the row is refused: never the SBC's own, never the next one's."""
+        changes = {ADDRESSES[at]: missing for at in gone} | {"Acme-Local-Time-Zone": zone}
+        for order in (ORDERS["C6.4", kind], [*ORDERS["C6.4", kind], "x"]):
+            line = ",".join(fields(kind, order, changes))
+            for copies in (1, 6):
+                found, _ = calls(written(tmp_path, f"{line}\n" * copies))
+                assert {call["ingress_address"] for call in found} <= {"203.0.113.20", None}
+
     @pytest.mark.parametrize(
         ("change", "problem"),
         [
@@ -182,7 +197,6 @@ class TestAReleaseThatNobodyKnows:
             ({"Acct-Session-Time": "x"}, "no session time"),
             ({"Acme-SIP-Diversion": "192.0.2.99"}, "signalling addresses can't be told"),
             ({"Acct-Status-Type": "9"}, "no kind of record"),
-            ({"Acme-FlowID_FS1_R": "192.0.2.1", "Acme-FlowType_FS1_R": "192.0.2.2"}, "two groups"),
         ],
     )
     def test_is_refused_where_its_shape_does_not_say(
