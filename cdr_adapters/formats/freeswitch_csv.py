@@ -19,22 +19,15 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import AfterValidator, Field
 
 from cdr_adapters import raw
 from cdr_adapters.formats import _freeswitch
-from cdr_adapters.formats._line_blocks import Pieces, cut, is_true, line_blocks
-from cdr_adapters.records import RAW_LIMIT
-from cdr_adapters.schema import Rejected, RejectReason
+from cdr_adapters.formats._template_lines import Template, fits, read_template
 from cdr_adapters.stream import MAX_LINE, Encoding
 
 SUMMARY = "FreeSWITCH mod_cdr_csv, by the operator's template"
@@ -70,7 +63,6 @@ TEMPLATES = {
 """The templates of the vanilla configuration, release 1.10."""
 
 _ELEMENT = re.compile(r"<template\b[^>]*>(.*?)</template>", re.DOTALL)
-_VARIABLE = re.compile(r"\$\{((?:[^${}]|\$\{[^{}]*\})*)\}")
 _STAMP = r"^(?:[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2} [0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?:\.[0-9]+)?)?$"
 _UUID = r"^(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|_undef_)?$"
 _ANCHORS = {
@@ -79,77 +71,27 @@ _ANCHORS = {
     **dict.fromkeys(("duration", "billsec", "start_epoch", "answer_epoch", "end_epoch"), r"^[0-9]*$"),
     **dict.fromkeys(("start_uepoch", "answer_uepoch", "end_uepoch"), r"^[0-9]*$"),
 }
-"""What a value must look like, or the template is another one."""
-
-
-@dataclass(frozen=True)
-class Template:
-    """A template taken apart: its variables, and the text before the first, between each two and after the last."""
-
-    names: tuple[str, ...]
-    texts: tuple[str, ...]
-
-    @classmethod
-    def of(cls, text: str) -> Template:
-        """The template with this name or text.
-
-        Raises:
-            ValueError: it has no variables, one of them twice, or two with nothing between them.
-        """
-        text = TEMPLATES.get(text.strip(), text)
-        element = _ELEMENT.search(text)
-        text = html.unescape(element[1]) if element else text
-        found = list(_VARIABLE.finditer(text.strip()))
-        if not found:
-            raise ValueError(f"no template: write one of {', '.join(TEMPLATES)}, or its text with ${{variables}}")
-        text = text.strip()
-        starts, ends = [0, *(match.end() for match in found)], [*(match.start() for match in found), len(text)]
-        texts = tuple(text[start:end] for start, end in zip(starts, ends, strict=True))
-        if not all(texts[1:-1]):
-            raise ValueError("no template: between two variables there must be something that tells them apart")
-        names: dict[str, None] = {}
-        for match in found:
-            names[match[1] if match[1] not in names else f"{match[1]}.{len(names) + 1}"] = None
-        return cls(tuple(names), texts)
-
-    @property
-    def separator(self) -> str | None:
-        """What stands between all values; None when it isn't always the same."""
-        between = set(self.texts[1:-1])
-        return between.pop() if len(between) == 1 else None
-
-    def split(self, line: str) -> tuple[str, ...] | None:
-        """The values of a line; None when it doesn't fit the template, or in more than one way."""
-        if '"' not in line and len(values := line.split(",")) == len(self.names):
-            return tuple(values)
-        before, *between, after = self.texts
-        if not (line.startswith(before) and line.endswith(after) and len(line) >= len(before) + len(after)):
-            return None
-        rest = line[len(before) : len(line) - len(after)]
-        forward = self._cut(rest, between, backward=False)
-        # the same from the other end, or some value holds what stands between values
-        return forward if forward is not None and forward == self._cut(rest, between, backward=True) else None
-
-    @staticmethod
-    def _cut(rest: str, between: list[str], *, backward: bool) -> tuple[str, ...] | None:
-        values = []
-        for text in reversed(between) if backward else between:
-            head, found, tail = rest.rpartition(text) if backward else rest.partition(text)
-            if not found:
-                return None
-            values.append(tail if backward else head)
-            rest = head if backward else tail
-        values.append(rest)
-        return tuple(reversed(values)) if backward else tuple(values)
+_SHIPPED = {**_ANCHORS, "uuid": _UUID.replace("?$", "$"), "end_stamp": _STAMP.replace("?$", "$")}
+"""In a shipped template every leg has its own id and an end."""
 
 
 @lru_cache(maxsize=64)
-def _template(text: str) -> Template:
-    return Template.of(text)
+def template_of(text: str) -> Template:
+    """The template with this name, or this text.
+
+    Raises:
+        ValueError: it can't be taken apart.
+    """
+    text = TEMPLATES.get(text.strip(), text)
+    element = _ELEMENT.search(text)
+    return Template.of(html.unescape(element[1] if element else text).strip())
 
 
 def _check_template(text: str) -> str:
-    Template.of(text)
+    try:
+        template_of(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; write one of {', '.join(TEMPLATES)}, or its text from cdr_csv.conf.xml") from None
     return text
 
 
@@ -164,86 +106,12 @@ def identify(head: raw.Head) -> bool:
     """Nearly all lines fit a template that FreeSWITCH ships, each value looking as its variable does."""
     lines = [line.strip() for line in head.lines(20) if len(line) <= MAX_LINE]
     return bool(lines) and any(
-        sum(_fits(_template(name), line) for line in lines) * 10 >= len(lines) * 8 for name in TEMPLATES
+        sum(fits(template_of(name), _SHIPPED, line) for line in lines) * 10 >= len(lines) * 8 for name in TEMPLATES
     )
-
-
-def _fits(template: Template, line: str) -> bool:
-    values = template.split(line) if '"' in line else None
-    if values is None:
-        return False
-    fields = dict(zip(template.names, values, strict=True))
-    anchored = all(re.search(_ANCHORS[name], value) for name, value in fields.items() if name in _ANCHORS)
-    return anchored and bool(fields["uuid"]) and bool(fields.get("end_stamp") or fields.get("start_stamp"))
 
 
 def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterator[raw.RawBatch]:
     """See `raw.ReaderModule.read`."""
-    wanted = _freeswitch.needed(columns)
-    template = _template(options.template)
-    for number, lines in line_blocks(path, options.encoding):
-        for batch in _read_block(number, pc.utf8_trim_whitespace(lines), template, wanted):
-            yield _freeswitch.completed(batch, columns)
-
-
-def _read_block(
-    number: int, lines: pa.StringArray, template: Template, wanted: frozenset[str] | None
-) -> Iterator[raw.RawBatch]:
-    size = pc.binary_length(lines)
-    left = is_true(pc.and_(pc.greater(size, 0), pc.less_equal(size, MAX_LINE)))
-    why = np.full(len(lines), "longer than a record can be", object)
-    why[left] = "not as the template says, or in more than one way: check the option template"
-    bad = left | is_true(pc.greater(size, MAX_LINE))
-    done: npt.NDArray[np.bool_] = np.zeros(len(lines), np.bool_)
-    for pieces in _together(lines, left, template):
-        done[pieces.at] = True
-        yield from _anchored(number, pieces, template, wanted, bad, why)
-    single = np.flatnonzero(left & ~done)
-    values = [template.split(line) for line in lines.take(pa.array(single)).to_pylist()]
-    split = np.array([one is not None for one in values], np.bool_)
-    rows = [one for one in values if one is not None]
-    if rows:
-        arrays = [pa.array(column, raw.TEXT) for column in zip(*rows, strict=True)]
-        yield from _anchored(number, Pieces(single[split], arrays), template, wanted, bad, why)
-    if bad.any():
-        rejected = tuple(
-            Rejected(number + row, RejectReason.MALFORMED_ROW, str(why[row]), lines[row].as_py()[:RAW_LIMIT])
-            for row in np.flatnonzero(bad).tolist()
-        )
-        yield raw.RawBatch(raw.string_batch({}, 0), pa.array([], pa.int64()), rejected)
-
-
-def _together(lines: pa.StringArray, left: npt.NDArray[np.bool_], template: Template) -> Iterator[Pieces]:
-    """The lines that can be cut in one way only, where the same text stands between all values."""
-    separator, before, after = template.separator, template.texts[0], template.texts[-1]
-    if separator is None:
-        return
-    fits = left & is_true(pc.starts_with(lines, before)) & is_true(pc.ends_with(lines, after))
-    fits &= is_true(pc.greater_equal(pc.binary_length(lines), len((before + after).encode())))
-    at = np.flatnonzero(fits)
-    body = pc.utf8_slice_codeunits(lines.take(pa.array(at)), len(before), -len(after) if after else None)
-    for pieces in cut(body, separator, len(template.names)):
-        if len(pieces.columns) == len(template.names):
-            yield Pieces(at[pieces.at], pieces.columns)
-
-
-def _anchored(
-    number: int,
-    pieces: Pieces,
-    template: Template,
-    wanted: frozenset[str] | None,
-    bad: npt.NDArray[np.bool_],
-    why: npt.NDArray[np.object_],
-) -> Iterator[raw.RawBatch]:
-    """The records among the lines cut; `why` says what is wrong with the others."""
-    looks: npt.NDArray[np.bool_] = np.ones(len(pieces.at), np.bool_)
-    for name, column in zip(template.names, pieces.columns, strict=True):
-        if name in _ANCHORS:
-            looks &= is_true(pc.match_substring_regex(column, _ANCHORS[name]))
-    why[pieces.at] = "the values are not what the template's variables are: check the option template"
-    bad[pieces.at[looks]] = False
-    good = pieces.where(looks)
-    if len(good.at):
-        named = zip(template.names, good.columns, strict=True)
-        found = {name: column for name, column in named if wanted is None or name in wanted}
-        yield raw.RawBatch(raw.string_batch(found, len(good.at)), pa.array(good.at + number))
+    template = template_of(options.template)
+    for batch in read_template(path, options.encoding, template, _ANCHORS, _freeswitch.needed(columns)):
+        yield _freeswitch.completed(batch, columns)

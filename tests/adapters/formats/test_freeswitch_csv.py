@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cdr_adapters.formats.freeswitch_csv import TEMPLATES, Template
+from cdr_adapters.formats.freeswitch_csv import TEMPLATES, template_of
 from cdr_adapters.identify import claimants, identify
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.raw import AdapterError
@@ -41,7 +41,7 @@ OWN = (
 
 def line(template: str, leg: dict[str, str] = LEG) -> str:
     """What FreeSWITCH makes of a template: every variable replaced, nothing escaped."""
-    parts = Template.of(template)
+    parts = template_of(template)
     values = [leg.get(name, "") for name in parts.names]
     return "".join(text + value for text, value in zip(parts.texts, [*values, ""], strict=True)) + "\n"
 
