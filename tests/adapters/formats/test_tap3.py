@@ -186,7 +186,7 @@ class TestBadFiles:
         assert len(rows) == 1
         assert [reject.detail for reject in rejected] == ["an element is longer than what it stands in"]
 
-    @pytest.mark.parametrize("cut", [1, 10, 100])
+    @pytest.mark.parametrize("cut", [1, 10, 100, len(AUDIT)])
     def test_that_are_cut_off_say_so(self, tmp_path: Path, cut: int) -> None:
         content = batch(*[ORIGINATED] * 5)[:-cut]
         with pytest.raises(AdapterError, match=r"octet|cut off"):

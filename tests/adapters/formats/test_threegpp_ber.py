@@ -612,6 +612,13 @@ class TestLies:
         rows, _, error = read_until_error(written(tmp_path, first), block_size=2048)
         assert (len(rows), error) == (44, "")
 
+    def test_about_a_record_s_length_end_the_file_where_fillers_are_no_blocks(self, tmp_path: Path) -> None:
+        block = (GATEWAY + bytes(5) + GATEWAY).ljust(2048, b"\x00")  # the first filler ends within it
+        lie = b"\xa3\x84\x7f\xff\xff\xff".ljust(2048, b"\x00")
+        rows, rejected, error = read_until_error(written(tmp_path, block + lie + GATEWAY))
+        assert (rows, [reject.row for reject in rejected]) == ([1, len(GATEWAY) + 6], [2049])
+        assert "can't be delimited" in error
+
     def test_about_a_field_s_length_cost_the_record(self, tmp_path: Path) -> None:
         lie = GATEWAY.replace(b"\x8d\x03", b"\x8d\x7f")
         trunk = GATEWAY.replace(b"\xa4\x08\x81\x06", b"\xa4\x08\x81\x07")
@@ -643,6 +650,26 @@ class TestLies:
             rows, rejected, _ = read_until_error(written(tmp_path, GATEWAY + bomb))
         assert rows == [1]
         assert len(rejected) == 1
+
+    def test_by_depth_cost_the_record_even_when_every_end_is_there(self, tmp_path: Path) -> None:
+        def nested(depth: int) -> bytes:
+            return tlv("A3", GATEWAY[2:] + b"\xbe\x80" * depth + b"\x00\x00" * depth)
+
+        rows, rejected, _ = raw_rows(written(tmp_path, nested(32) + nested(33) + GATEWAY), NAME)
+        assert len(rows) == 2
+        assert [reject.detail for reject in rejected] == ["incGatewayRecord: elements are nested too deep"]
+
+    @pytest.mark.parametrize(
+        ("field", "detail"),
+        [
+            (tlv("A4", tlv("80", b"\x01") + tlv("81", b"A")), "something stands behind the alternative of a choice"),
+            (tlv("A2", tlv("0C", b"\x91\x21")), "a string in pieces that are no octet strings"),
+            (tlv("A4", b""), "an element is cut off"),
+        ],
+    )
+    def test_by_structure_cost_the_record(self, tmp_path: Path, field: bytes, detail: str) -> None:
+        _, rejected, _ = raw_rows(written(tmp_path, tlv("A3", b"\x80\x01\x03" + field)), NAME)
+        assert [reject.detail for reject in rejected] == [f"incGatewayRecord: {detail}"]
 
     def test_by_endless_integers_cost_the_record(self, tmp_path: Path) -> None:
         record = tlv("A3", b"\x80\x01\x03" + tlv("89", b"\x7f" * 5_000))
