@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cdr_adapters.records import RAW_LIMIT
+from cdr_adapters.records import BATCH_ROWS, RAW_LIMIT
 from cdr_adapters.schema import Rejected, RejectReason
 from cdr_adapters.stream import MAX_LINE, read_text
 
@@ -26,7 +26,7 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 MAX_ATTRIBUTES = 2000
-_BLOCK = 1 << 22
+_BLOCK = 1 << 21
 _BLANK = re.compile(rb"\n[ \t\v\f\r]*\n")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 _ESCAPE = re.compile(r"\\([0-7]{3}|.)", re.DOTALL)
@@ -111,7 +111,6 @@ class Block:
 
     Attributes:
         rows: the number of each good record's first line.
-        rejected: the other records.
     """
 
     def __init__(self, block: bytes, first: int) -> None:
@@ -170,7 +169,8 @@ class Block:
         too_long = (lines.ends - lines.starts)[self._heads] > MAX_LINE
         bad[too_long] = 1
         self._lines = lines
-        self.rejected = self._reject(bad, first, np.append(self._heads[1:], len(lines.starts)))
+        self._bad, self._first = bad, first
+        self._all_heads = self._heads
         kept = bad == 0
         self.rows = pa.array(self._heads[kept] + first)
         self._heads = self._heads[kept]
@@ -183,16 +183,20 @@ class Block:
         self._known = {name: code for code, name in enumerate(known)}
         self._cut_values: dict[str, tuple[pa.StringArray, Ints]] = {}
 
-    def _reject(self, bad: Ints, first: int, after: Ints) -> tuple[Rejected, ...]:
-        details = ("", "a line that is no attribute", "no attributes", "too many attributes", "")
-        rejected = []
-        for number in np.flatnonzero(bad):
-            head = self._heads[number]
-            begin, end = self._lines.starts[head], self._lines.ends[after[number] - 1]
-            detail = details[bad[number]] or "attributes without the line with the date before them"
-            text = self._block[begin : min(end, begin + RAW_LIMIT)].decode("utf-8", "replace").rstrip("\n")
-            rejected.append(Rejected(int(head) + first, RejectReason.MALFORMED_ROW, detail, text))
-        return tuple(rejected)
+    def rejected(self) -> Iterator[tuple[Rejected, ...]]:
+        """The other records, some at a time: a block of nothing else has very many."""
+        details = ("", "a line that is no attribute", "no attributes", "too many attributes")
+        after = np.append(self._all_heads[1:], len(self._lines.starts))
+        every = np.flatnonzero(self._bad)
+        for at in range(0, len(every), BATCH_ROWS):
+            some = []
+            for number in every[at : at + BATCH_ROWS]:
+                head, kind = int(self._all_heads[number]), self._bad[number]
+                begin, end = self._lines.starts[head], self._lines.ends[after[number] - 1]
+                detail = details[kind] if kind < 4 else "attributes without the line with the date before them"
+                text = self._block[begin : min(end, begin + RAW_LIMIT)].decode("utf-8", "replace").rstrip("\n")
+                some.append(Rejected(head + self._first, RejectReason.MALFORMED_ROW, detail, text))
+            yield tuple(some)
 
     def _cut(self, starts: Ints, ends: Ints) -> pa.BinaryArray:
         """The bytes from each of `starts` to each of `ends`; both rise, and none begins before the last has ended."""

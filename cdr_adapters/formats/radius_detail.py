@@ -106,7 +106,7 @@ def identify(head: raw.Head) -> bool:
         return False
     first = lines[1 : next((i for i, line in enumerate(lines[1:], 1) if not line[:1].isspace()), len(lines))]
     block = Block("\n".join((lines[0], *first)).encode("utf-8", "replace"), 1)
-    return not block.rejected and bool({"Acct-Status-Type", "Acct-Session-Id"}.intersection(block.names))
+    return len(block.rows) == 1 and bool({"Acct-Status-Type", "Acct-Session-Id"}.intersection(block.names))
 
 
 def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterator[raw.RawBatch]:
@@ -118,7 +118,9 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
         found = _SIDES.split(found, columns)
         if columns is not None:
             found = found.select([name for name in found.schema.names if name in columns])
-        yield raw.RawBatch(_with_length(found, len(block.rows)), block.rows, block.rejected)
+        yield raw.RawBatch(_with_length(found, len(block.rows)), block.rows)
+        for rejected in block.rejected():
+            yield raw.RawBatch(raw.string_batch({}, 0), pa.array([], pa.int64()), rejected)
 
 
 def _names(block: Block, wanted: frozenset[str] | None) -> list[str]:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdr_adapters.formats._detail_blocks import Block, blocks
+from cdr_adapters.registry import adapter
 from tests.adapters.formats.exports import DOWNSTREAM, NUMBERS, UPSTREAM, Call, calls_of, read, some, utc
 from tests.adapters.reading import raw_rows, written
 from tests.shared import SIPLAB, needs_siplab
@@ -278,7 +279,7 @@ class TestBlocksOfLines:
         block = Block(text.replace("\r\n", "\n").encode(), 1)
         good, bad = by_hand(text)
         assert block.rows.to_pylist() == [row for row, _ in good]
-        assert [reject.row for reject in block.rejected] == bad
+        assert [reject.row for some in block.rejected() for reject in some] == bad
         found = {name: block.values(name).to_pylist() for name in block.names}
         headers = block.headers.to_pylist()
         for at, (_, fields) in enumerate(good):
@@ -299,6 +300,12 @@ class TestBlocksOfLines:
         assert not rejected
         assert [row for row, _ in rows] == list(range(1, 4 * count, 4))
         assert [int(fields["A"] or "") for _, fields in rows] == list(range(count))
+
+    def test_of_nothing_but_broken_records_are_rejected_some_at_a_time(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "a\n\n" * 50_000)
+        found = [len(batch.rejected) for batch in adapter("radius_detail").read(path, {}, None)]
+        assert sum(found) == 50_000
+        assert max(found) < 20_000
 
     def test_without_end_are_given_up_and_the_next_record_is_read(self, tmp_path: Path) -> None:
         endless = "Sat Nov 21 16:23:41 2026\n" + "\tA = b\n" * 1_600_000 + "\n"
