@@ -275,8 +275,13 @@ def load(path: Path) -> AgentConfig:
 
 
 def source_files(source: SourceMapping) -> list[Path]:
-    """The files that a source's path or pattern matches now, sorted by name."""
+    """The files that a source's path or pattern matches now, or that lie in the directory at its path, sorted by name.
+
+    Hidden files in a directory are left out: those being written by many a transfer program are hidden.
+    """
     pattern = Path(source.path)
+    if pattern.is_dir():
+        return sorted(file for file in pattern.iterdir() if file.is_file() and not file.name.startswith("."))
     if not any(character in source.path for character in "*?["):
         return [pattern] if pattern.is_file() else []
     anchor = Path(pattern.anchor)

@@ -114,6 +114,14 @@ class TestASoundConfiguration:
         (tmp_path / "acc.csv").mkdir()
         assert source_files(whole.sources[0]) == [tmp_path / "acc1.csv", tmp_path / "acc2.csv"]
 
+    def test_finds_all_files_of_a_directory_but_hidden_ones(self, whole: AgentConfig, tmp_path: Path) -> None:
+        directory = tmp_path / "captures"
+        directory.mkdir()
+        for name in ("2.pcap", "1.pcap", ".being-written"):
+            (directory / name).touch()
+        source = whole.sources[0].model_copy(update={"path": str(directory)})
+        assert source_files(source) == [directory / "1.pcap", directory / "2.pcap"]
+
 
 class TestTheEnvironment:
     def test_overrides_a_single_value(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,58 @@ class TestCalls:
         assert (calls(path), rejects(path)) == ([], [])
 
 
+ROTATED: dict[str, Any] = {"options": {"own_addresses": [OWN], "rotated": True}}
+
+
+class TestOneFileOfARotation:
+    def read(self, path: Path) -> list[tuple[Any, ...]]:
+        found = calls(path, **ROTATED)
+        return [(row["row"], row["ingress_address"], row["egress_address"], row["disposition"]) for row in found]
+
+    @pytest.mark.parametrize("cut", [1, 2, 3])
+    def test_a_call_that_goes_on_in_it_is_known_whole(self, tmp_path: Path, cut: int) -> None:
+        packets = call()
+        written(tmp_path, *packets[:cut], name="2.hep")
+        following = written(tmp_path, *packets[cut:], name="1.hep")
+        assert self.read(following) == [(1, UPSTREAM, DOWNSTREAM, "answered")]
+
+    def test_without_saying_so_files_are_read_each_by_itself(self, tmp_path: Path) -> None:
+        packets = call()
+        written(tmp_path, *packets[:1], name="1.hep")
+        (row,) = calls(written(tmp_path, *packets[1:], name="2.hep"))
+        assert (row["ingress_address"], row["egress_address"]) == (None, DOWNSTREAM)
+
+    def test_calls_that_ended_before_it_are_not_told_again(self, tmp_path: Path) -> None:
+        written(tmp_path, *call(), name="1.hep")
+        following = written(tmp_path, *call(call_id="c2", start_us=T0 + 10**7), name="2.hep")
+        assert [row["call_id"] for row in calls(following, **ROTATED)] == ["c2"]
+
+    def test_nor_are_their_rejects(self, tmp_path: Path) -> None:
+        written(tmp_path, *call()[:1], hep3(UPSTREAM, OWN, invite()[:80]), name="1.hep")
+        following = written(tmp_path, *call()[1:], name="2.hep")
+        assert [batch.rejected for batch in batches(following, **ROTATED)] == [()]
+
+    def test_what_comes_after_it_is_not_looked_at(self, tmp_path: Path) -> None:
+        packets = call()
+        first = written(tmp_path, *packets[:1], name="1.hep")
+        written(tmp_path, *packets[1:], name="2.hep")
+        assert self.read(first) == [(1, UPSTREAM, None, None)]
+
+    def test_it_looks_back_as_far_as_a_set_up_may_reach(self, tmp_path: Path) -> None:
+        minute = 60 * 10**6
+        packets = call()
+        written(tmp_path, packets[0], name="0.hep")
+        for n in range(1, 5):
+            written(tmp_path, *call(call_id=f"c{n}", start_us=T0 + n * minute), name=f"{n}.hep")
+        late = hep3(OWN, DOWNSTREAM, invite(vias=(OURS, THEIRS)), time_us=T0 + 5 * minute - 1)
+        assert self.read(written(tmp_path, late, name="5.hep")) == [(1, UPSTREAM, DOWNSTREAM, None)]
+
+    def test_other_files_beside_it_do_not_matter(self, tmp_path: Path) -> None:
+        (tmp_path / "README").write_text("HEP of today")
+        (tmp_path / "empty").touch()
+        assert self.read(written(tmp_path, *call())) == [(1, UPSTREAM, DOWNSTREAM, "answered")]
+
+
 class TestDamage:
     def test_an_invite_that_cannot_be_read_is_set_aside(self, tmp_path: Path) -> None:
         broken = invite().replace(b"Call-ID:", b"X-Gone:")
