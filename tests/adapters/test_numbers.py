@@ -168,6 +168,19 @@ class TestColumns:
     def test_digits_of_other_scripts_are_no_digits(self) -> None:
         assert normalise(pa.array(["1٢٠٢٥٥", "12025٢٠٢"]), "11d").to_pylist() == [None, None]
 
+    @pytest.mark.parametrize("text", ["1025550143", "0125550143", "11025550143", "10125550143", "99025550143x"])
+    def test_what_no_switch_can_dial_is_none_in_a_column_too(self, text: str) -> None:
+        assert normalise(pa.array([text] * 100), "auto").to_pylist() == [number_of(text, "auto")] * 100 == [None] * 100
+
+    def test_a_national_number_may_begin_with_anything_where_the_trunk_says_that_it_is_one(self) -> None:
+        assert normalise(pa.array(["0125550143"] * 100), "10d").to_pylist() == [number_of("0125550143", "10d")] * 100
+
+    def test_a_technical_prefix_may_be_longer_than_a_number(self) -> None:
+        called_format = "tech:123456789012:11d"
+        texts = ["12345678901212025550143", "+12025550143", "123456789012+12025550143", "12025550143"] * 30
+        expected = ["+12025550143", "+12025550143", "+12025550143", None] * 30
+        assert normalise(pa.array(texts), called_format).to_pylist() == expected
+
     def test_no_rows_give_no_rows(self) -> None:
         assert normalise(pa.array([], pa.string()), "auto").to_pylist() == []
 
@@ -220,7 +233,14 @@ class TestNumbersOfOtherCountries:
         assert number_of("+4420794601", "e164") is None
 
 
-_DIGITS = st.text("0123456789", max_size=16)
+_DIGITS = st.one_of(
+    st.text("0123456789", max_size=16),
+    st.builds(
+        lambda lead, rest: lead + rest,
+        st.sampled_from(["", "1", "001", "0111"]),
+        st.from_regex("[0-9]{10}", fullmatch=True),
+    ),
+)
 _LIKE_NUMBERS = st.builds(
     lambda before, digits, after: before + digits + after,
     st.sampled_from(

@@ -299,7 +299,7 @@ class TestVectorOperations:
         st.sampled_from([None, NEW_YORK, ZoneInfo("Europe/Dublin"), ZoneInfo("Australia/Lord_Howe")]),
         st.sampled_from([1, 20]),
     )
-    @settings(max_examples=600, deadline=None)
+    @settings(max_examples=300, deadline=None)
     def test_say_the_same_as_one_time_at_a_time(
         self, texts: list[str], formats: list[str], zone: ZoneInfo | None, times_over: int
     ) -> None:
@@ -319,7 +319,7 @@ class TestVectorOperations:
         st.sampled_from([NEW_YORK, ZoneInfo("Australia/Lord_Howe"), ZoneInfo("Africa/Casablanca")]),
         _ZONES,
     )
-    @settings(max_examples=600, deadline=None)
+    @settings(max_examples=300, deadline=None)
     def test_say_the_same_of_what_is_written_in_their_format(
         self, time_format: str, moments: list[datetime], zone: ZoneInfo, said: str
     ) -> None:
@@ -536,6 +536,10 @@ class TestSeveralFormats:
             utc("2026-11-22 04:23:27"),
         ]
         assert times.step.tolist()[:3] == [1, 1000, 1]
+
+    def test_the_first_goes_first_even_where_only_a_second_look_shows_that_it_fits(self) -> None:
+        column = spec(["%d/%m/%Y %H:%M", "%m/%d/%Y  %H:%M"])
+        assert both_ways("03/04/2026  10:00", column, ZoneInfo("UTC")).first == utc("2026-04-03 10:00:00")
 
     def test_what_is_in_none_of_them_is_told_by_the_one_that_could_read_it(self) -> None:
         column = spec(["%Y-%m-%d %H:%M:%S", "epoch_ms"])
