@@ -26,7 +26,7 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 MAX_ATTRIBUTES = 2000
-_BLOCK = 1 << 21
+_BLOCK = 1 << 22
 _BLANK = re.compile(rb"\n[ \t\v\f\r]*\n")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 _ESCAPE = re.compile(r"\\([0-7]{3}|.)", re.DOTALL)
