@@ -76,10 +76,10 @@ class Options(raw.Options):
     encoding: Encoding | None = None
 
 
-def split(line: str) -> list[str]:
-    """A line's values."""
+def split(line: str, limit: int = -1) -> list[str]:
+    """A line's values; of more than `limit` the last is all the rest, unless something is escaped."""
     if "\\" not in line:
-        return line.split(",")
+        return line.split(",", limit)
     hidden = line.replace("\\\\", "\x00").replace("\\,", "\x01")
     return [value.replace("\x01", ",").replace("\x00", "\\") for value in hidden.split(",")]
 
@@ -130,7 +130,7 @@ class _Buffer:
         self.skipped = 0
 
     def add(self, number: int, values: list[str], layout: _Layout, line: str) -> None:
-        if len(values) < layout.width:
+        if len(values) < layout.width:  # an older release, or nothing behind
             values += [""] * (layout.width - len(values))
         self._values.append(layout.cut(values))
         self._numbers.append(number)
@@ -216,7 +216,7 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
         if number == 1 and _FIRST_LINE.match(line):
             buffer.skipped += 1
             continue
-        values = split(line)
+        values = split(line, layout.width + 1 if begun else -1)
         if not begun and _is_header(values) and len(values) <= _MAX_COLUMNS:
             layout = _layout(values, columns)
             begun = True
@@ -229,8 +229,6 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
             buffer.skipped += 1
         elif kind not in CALLS:
             buffer.reject(number, "no type of record where it belongs; set options.columns", line)
-        elif len(values) > _MAX_COLUMNS:
-            buffer.reject(number, f"more than {_MAX_COLUMNS} columns", line)
         else:
             buffer.add(number, values, layout, line)
         if buffer.full:

@@ -46,9 +46,10 @@ from cdr_adapters.formats._acme_layouts import (
     settle,
 )
 from cdr_adapters.formats._acme_orders import Kind, Release
+from cdr_adapters.formats._line_blocks import line_blocks
 from cdr_adapters.records import RAW_LIMIT
 from cdr_adapters.schema import Rejected, RejectReason
-from cdr_adapters.stream import MAX_LINE, Encoding, read_lines
+from cdr_adapters.stream import MAX_LINE, Encoding
 
 SUMMARY = "Oracle (Acme Packet) SBC local CDR, releases C6 to 9.x: columns found by configuration or the row's shape"
 GRADE = raw.Grade.DOCUMENTATION
@@ -82,7 +83,6 @@ _POSITION = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 _TORN = '(?:^|,)"(?:[^,]*[^",])?(?:,|$)'
 """A piece between commas that opens a quote and doesn't close it."""
 _LINES = 16384
-_CHARACTERS = 8 << 20
 _ALONE = 4
 """A run of fewer alike rows isn't worth vector operations."""
 
@@ -181,6 +181,10 @@ def _mask(values: pa.BooleanArray) -> Mask:
     return result
 
 
+def _some(lines: pa.StringArray, at: Positions) -> pa.StringArray:
+    return lines if len(at) == len(lines) else lines.take(pa.array(at))
+
+
 def _fits(values: pa.StringArray, pattern: str) -> Mask:
     return _mask(pc.match_substring_regex(values, f"^(?:{pattern})$"))
 
@@ -203,56 +207,43 @@ def _outcome(kind: Kind, disposition: str, status: str, connected: str, ended: s
 _CODES = tuple(KINDS)
 
 
-@dataclass(frozen=True, slots=True)
 class _Rows:
-    """Rows split at every comma.
+    """Rows of one width, split at every comma up to the last column that matters."""
 
-    Attributes:
-        flat: all pieces of all rows.
-        starts: where in `flat` each row begins.
-        widths: how many pieces each row has; none has more than `_MAX_COLUMNS` unless it is no record.
-    """
-
-    flat: pa.StringArray
-    starts: Positions
-    widths: Positions
-
-    @classmethod
-    def of(cls, lines: pa.StringArray) -> _Rows:
-        lists = pc.split_pattern(lines, ",")
-        offsets = lists.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
-        return cls(lists.flatten(), offsets[:-1] - offsets[0], np.diff(offsets))
+    def __init__(self, lines: pa.StringArray, width: int, last: int) -> None:
+        self.width = width
+        self.count = len(lines)
+        self._pieces = min(width, last + 2)  # the last one is all the rest
+        self._flat = pc.split_pattern(lines, ",", max_splits=self._pieces - 1).flatten()
 
     def column(self, index: int, rows: Positions) -> pa.StringArray:
-        """One column of some rows, all of which have it, without quotes and spaces around."""
-        return pc.utf8_trim(self.flat.take(pa.array(self.starts[rows] + index)), characters="\"' ")
+        """One column, which all rows have, of some rows; without quotes and spaces around."""
+        return pc.ascii_trim(self._flat.take(pa.array(rows * self._pieces + index)), characters="\"' ")
 
-    def fields(self, row: int) -> list[str]:
-        """All columns of one row."""
-        start = int(self.starts[row])
-        return [_unquoted(piece) for piece in self.flat.slice(start, int(self.widths[row])).to_pylist()]
-
-    def kinds(self) -> tuple[Mask, Positions]:
-        """Which rows are about the SBC itself; each row's kind as an index into `_CODES`, -1 for none."""
-        codes = self.column(0, np.arange(len(self.starts)))
-        others = _mask(pc.is_in(codes, value_set=pa.array(sorted(OTHER_RECORDS)))) & (self.widths > 1)
-        index = pc.fill_null(pc.index_in(codes, value_set=pa.array(_CODES)), -1).to_numpy(zero_copy_only=False)
-        kinds: Positions = np.where(self.widths <= _MAX_COLUMNS, index, -1).astype(np.int64)
-        return others, kinds
-
-    def proved(self, layout: Layout, rows: Positions) -> Mask:
-        """Which rows, all of one width, are proved to have the layout."""
-        good: Mask = np.full(len(rows), layout.last < self.widths[rows[0]], np.bool_)
+    def proved(self, layout: Layout) -> Mask:
+        """Which rows are proved to have the layout."""
+        good: Mask = np.full(self.count, layout.last < self.width, np.bool_)
+        rows = np.arange(self.count)
         if not good.all():
             return good
         for index, pattern in layout.fits:
             good &= _fits(self.column(index, rows), pattern)
         for index, pattern in layout.misfits:
-            if index < self.widths[rows[0]]:
+            if index < self.width:
                 good &= ~_fits(self.column(index, rows), pattern)
         for one, other in layout.twins:
             good &= _fits(self.column(one, rows), "") == _fits(self.column(other, rows), "")
         return good
+
+
+def _kinds(lines: pa.StringArray) -> tuple[Mask, Positions]:
+    """Which rows are about the SBC itself; each row's kind as an index into `_CODES`, -1 for none."""
+    heads = pc.split_pattern(pc.utf8_slice_codeunits(lines, 0, 24), ",", max_splits=1)
+    offsets = heads.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = pc.utf8_trim(heads.flatten().take(pa.array(offsets[:-1] - offsets[0])), characters="\"' ")
+    others = _mask(pc.is_in(codes, value_set=pa.array(sorted(OTHER_RECORDS)))) & (np.diff(offsets) > 1)
+    index = pc.fill_null(pc.index_in(codes, value_set=pa.array(_CODES)), -1).to_numpy(zero_copy_only=False)
+    return others, index.astype(np.int64)
 
 
 def _groups(keys: Positions, rows: Positions) -> list[Positions]:
@@ -286,38 +277,47 @@ class _Block:
 
     def _alike(self, at: Positions) -> list[int]:
         """Read the rows that are split at every comma; the positions of those that have to be looked at alone."""
-        rows = _Rows.of(self._lines.take(pa.array(at)))
-        others, kinds = rows.kinds()
+        lines = _some(self._lines, at)
+        others, kinds = _kinds(lines)
         self._skipped += int(np.count_nonzero(others))
-        alone: list[int] = at[(kinds < 0) & ~others].tolist()
-        for group in _groups(rows.widths * len(KINDS) + kinds, np.flatnonzero(kinds >= 0)):
-            layout = None if len(group) < _ALONE else self._layout_of(rows, group)
+        widths: Positions = pc.count_substring(lines, ",").to_numpy(zero_copy_only=False).astype(np.int64) + 1
+        known = (kinds >= 0) & (widths <= _MAX_COLUMNS)
+        alone: list[int] = at[~known & ~others].tolist()
+        for group in _groups(widths * len(KINDS) + kinds, np.flatnonzero(known)):
+            layout = None if len(group) < _ALONE else self._layout_of(lines, group)
             if layout is None:
                 alone += at[group].tolist()
                 continue
-            good = rows.proved(layout, group)
-            chosen = group[good]
-            self._parts.append(_Part(at[chosen], self._columns(layout, rows, chosen)))
+            places = self._places(layout, int(widths[group[0]]))
+            proof = (column for column, _ in (*layout.fits, *layout.misfits))
+            rows = _Rows(_some(lines, group), int(widths[group[0]]), max(self._last(layout, places), *proof))
+            good = rows.proved(layout)
+            self._parts.append(_Part(at[group[good]], self._columns(layout, places, rows, np.flatnonzero(good))))
             alone += at[group[~good]].tolist()
         return alone
 
-    def _layout_of(self, rows: _Rows, group: Positions) -> Layout | None:
+    def _layout_of(self, lines: pa.StringArray, group: Positions) -> Layout | None:
         """The layout of the first of some rows of one kind and width that has one."""
         for row in group[:_ALONE]:
-            fields = rows.fields(int(row))
+            fields = [_unquoted(piece) for piece in lines[int(row)].as_py().split(",")]
             try:
                 return settle(fields, self._options.layouts, self._options.release)
             except ShapeError:
                 continue
         return None
 
-    def _columns(self, layout: Layout, rows: _Rows, chosen: Positions) -> dict[str, pa.StringArray]:
-        places = self._places(layout, int(rows.widths[chosen[0]]) if len(chosen) else 0)
+    def _columns(
+        self, layout: Layout, places: Mapping[str, int], rows: _Rows, chosen: Positions
+    ) -> dict[str, pa.StringArray]:
         columns = {name: rows.column(index, chosen) for name, index in places.items()}
         if self._wants_outcome:
             texts = {name: rows.column(layout.at[name], chosen) for name in _TELLING if name in layout.at}
             columns["outcome"] = _outcomes(layout.kind, texts, len(chosen))
         return columns
+
+    def _last(self, layout: Layout, places: Mapping[str, int]) -> int:
+        """The last column that is asked for."""
+        return max([*places.values(), *(layout.at[name] for name in _TELLING if name in layout.at)])
 
     @property
     def _wants_outcome(self) -> bool:
@@ -413,20 +413,8 @@ def identify(head: raw.Head) -> bool:
     return signs > 0 and signs * 2 >= len(lines)
 
 
-def _runs(path: Path, encoding: str) -> Iterator[tuple[int, pa.StringArray]]:
-    """The file's lines, some at a time, each run with the number of its first line."""
-    first, size, lines = 1, 0, list[str]()
-    for number, line in read_lines(path, encoding):
-        lines.append(line)
-        size += len(line)
-        if len(lines) >= _LINES or size >= _CHARACTERS:
-            yield first, pa.array(lines, pa.string())
-            first, size, lines = number + 1, 0, []
-    if lines:
-        yield first, pa.array(lines, pa.string())
-
-
 def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterator[raw.RawBatch]:
     """See `raw.ReaderModule.read`."""
-    for first, lines in _runs(path, options.encoding):
-        yield _Block(first, lines, options, columns).read()
+    for first, lines in line_blocks(path, options.encoding):
+        for start in range(0, len(lines), _LINES):
+            yield _Block(first + start, lines.slice(start, _LINES), options, columns).read()
