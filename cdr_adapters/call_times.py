@@ -17,6 +17,7 @@ take the reading that doesn't lie before it, and where there is none, the second
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -206,7 +207,7 @@ def call_times(
     answer: Moments | None,
     release: Moments | None,
     length: Lengths | None,
-    unanswered: Mask,
+    unanswered: Callable[[], Mask],
     limits: Limits,
     rejects: Rejects,
 ) -> CallTimes:
@@ -214,11 +215,11 @@ def call_times(
 
     Args:
         seizure, answer, release, length: what the mapping has of them.
-        unanswered: rows that are known not to have been answered.
+        unanswered: tells the rows that are known not to have been answered; asked only where it matters.
         limits: the source's.
         rejects: grows by what is rejected here.
     """
-    rows = len(unanswered)
+    rows = len(rejects.mask)
     open_: Mask = np.ones(rows, np.bool_)
     needs: dict[str, Mask] = {}
     for moments in (seizure, answer, release):
@@ -229,6 +230,7 @@ def call_times(
     rejects.add(open_, RejectReason.NO_TIME, "no time")
     nobody: Mask = np.zeros(rows, np.bool_)
     by_answer, by_release = needs.get("answer", nobody), needs.get("release", nobody)
+    never_answered = unanswered() if by_release.any() else nobody
     if length is not None:
         _reject_bad_lengths(length, by_release, limits, rejects)
     repeated = nobody
@@ -247,7 +249,7 @@ def call_times(
             elif moments is answer:
                 low, high = at - limits.setup, at + moments.step
             else:
-                low, high = _before_release(at, moments.step, length, unanswered, limits)
+                low, high = _before_release(at, moments.step, length, never_answered, limits)
             if by.all():
                 earliest, latest = low, high
             elif by.any():

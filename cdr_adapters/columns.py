@@ -237,10 +237,14 @@ class ColumnMapper:
         seizure, answer, release = (self._moments(table, name) for name in ("seizure", "answer", "release"))
         spec = self._columns.duration
         length = None if spec is None else read_lengths(self._value(table, spec), spec)
-        # made here, for pa.array imports pandas
-        unanswered = _some(pc.is_in(dispositions, value_set=pa.array(_UNANSWERED, _TEXT)))
-        if answer is not None:
-            unanswered = unanswered | (~answer.present & ~_some(pc.equal(dispositions, "answered")))
+
+        def unanswered() -> Mask:
+            # made here, for pa.array imports pandas
+            never = _some(pc.is_in(dispositions, value_set=pa.array(_UNANSWERED, _TEXT)))
+            if answer is not None:
+                never = never | (~answer.present & ~_some(pc.equal(dispositions, "answered")))
+            return never
+
         return call_times(seizure, answer, release, length, unanswered, self._limits, rejects)
 
     def _moments(self, table: pa.RecordBatch, name: str) -> Moments | None:

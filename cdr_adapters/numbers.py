@@ -286,10 +286,11 @@ def _settle(values: pa.StringArray, octets: TextBytes, called_format: str) -> pa
     fits, digits = shaped
     if fits.all() and (octets.lengths == _NUMBER_WIDTH).all() and (octets.data[octets.start] == ord("+")).all():
         return values  # they are what they mean
-    numbers = np.empty((len(digits), _NUMBER_WIDTH), np.uint8)
-    numbers[:, 0], numbers[:, 1] = ord("+"), ord("1")
-    numbers[:, 2:] = digits
-    return texts_of(numbers, _NUMBER_WIDTH, None if fits.all() else fits)
+    # whole fields at a time: ten bytes are copied as fast as one
+    numbers = np.empty(len(digits), [("country", "S2"), ("national", f"V{_SUBSCRIBER}")])
+    numbers["country"] = b"+1"
+    numbers["national"] = np.ascontiguousarray(digits).view(f"V{_SUBSCRIBER}").ravel()
+    return texts_of(numbers.view(np.uint8), _NUMBER_WIDTH, None if fits.all() else fits)
 
 
 _NUMBER_WIDTH = len("+1") + _SUBSCRIBER
