@@ -27,22 +27,22 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
-from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import AfterValidator, Field
 
 from cdr_adapters import raw
 from cdr_adapters.formats._act_positions import ADDRESS, KINDS, NO_ADDRESSES, PAIR, POSITIONS, PROOF, Kind
+from cdr_adapters.formats._act_rows import Mask, Positions, alike, split
+from cdr_adapters.formats._line_blocks import line_blocks
 from cdr_adapters.records import RAW_LIMIT
 from cdr_adapters.schema import Rejected, RejectReason
-from cdr_adapters.stream import MAX_LINE, Encoding, read_lines
+from cdr_adapters.stream import MAX_LINE, Encoding, read_head
 
 SUMMARY = "Ribbon (Sonus) SBC and GSX accounting: START, STOP, ATTEMPT and INTERMEDIATE records of ACT files"
 GRADE = raw.Grade.REAL_FILES
@@ -68,8 +68,7 @@ COLUMNS: dict[str, Any] = {
     "disposition": "outcome",
 }
 
-_BATCH_ROWS = 8192
-_CHARACTERS = 32 << 20
+_LINES = 8192
 _MAX_FIELDS = 2000
 _POSITION = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 _OTHER_RECORD = re.compile(r"[A-Z][A-Z_ ]{2,30}", re.ASCII)
@@ -78,8 +77,6 @@ _STAMP = re.compile(r"ACT((?:19|20)[0-9]{12})", re.ASCII)
 _OFFSET = re.compile(r"GMT([-+])([0-9]{2}):?([0-9]{2})", re.ASCII)
 _NEAR = timedelta(minutes=45)
 _SUMMER = timedelta(hours=1)
-
-Mask = npt.NDArray[np.bool_]
 
 
 def _check_times(text: str) -> str:
@@ -110,25 +107,6 @@ class Options(raw.Options):
             kind: {name: at - 1 for name, at in {**POSITIONS[kind], **self.positions.get(kind, {})}.items() if at}
             for kind in KINDS
         }
-
-
-def split(line: str) -> list[str] | None:
-    """A record's fields, groups of sub-fields without their quotes; None when a quote isn't closed."""
-    if '"' not in line:
-        return line.split(",")
-    pieces = line.split('"')
-    if len(pieces) % 2 == 0:
-        return None
-    fields = pieces[0].split(",")
-    for group, behind in zip(pieces[1::2], pieces[2::2], strict=True):
-        if fields[-1].strip():
-            return None
-        fields[-1] = group
-        more = behind.split(",")
-        if more[0].strip():
-            return None
-        fields += more[1:]
-    return fields
 
 
 # --- which zone the times are in ------------------------------------------------------------------------------------
@@ -197,25 +175,14 @@ def _per_distinct(of: Callable[..., str | None], *columns: pa.StringArray) -> pa
     return pa.array(values, pa.string()).take(keys.indices)
 
 
-def _sub_field(group: str | None, index: int) -> str | None:
-    if not group or not group.startswith("SIP,"):
-        return None
-    parts = group.split(",", index + 1)
-    return parts[index] or None if len(parts) > index else None
-
-
-def _request_uri(group: str | None) -> str | None:
-    """The Request-URI in SIP protocol data: the first URI behind the From and To tags."""
-    if not group or not group.startswith("SIP,"):
-        return None
-    return next((part for part in group.split(",")[4:] if part[:4].lower() in ("sip:", "sips", "tel:")), None)
-
-
-_FROM_GROUP: Mapping[str, tuple[str, Callable[[str | None], str | None]]] = {
-    "Ingress_Call_ID": ("Ingress_Protocol_Variant_Specific_Data", lambda group: _sub_field(group, 1)),
-    "Egress_Call_ID": ("Egress_Protocol_Variant_Specific_Data", lambda group: _sub_field(group, 1)),
-    "Ingress_Request_URI": ("Ingress_Protocol_Variant_Specific_Data", _request_uri),
-    "Egress_Request_URI": ("Egress_Protocol_Variant_Specific_Data", _request_uri),
+_CALL_ID = "^SIP,([^,]+)(?:,.*)?$"
+_REQUEST_URI = "^SIP,(?:[^,]*,){3,}?((?i:sips?|tel):[^,]*)(?:,.*)?$"
+"""The first URI behind call id, From and To."""
+_FROM_GROUP: Mapping[str, tuple[str, str]] = {
+    "Ingress_Call_ID": ("Ingress_Protocol_Variant_Specific_Data", _CALL_ID),
+    "Egress_Call_ID": ("Egress_Protocol_Variant_Specific_Data", _CALL_ID),
+    "Ingress_Request_URI": ("Ingress_Protocol_Variant_Specific_Data", _REQUEST_URI),
+    "Egress_Request_URI": ("Egress_Protocol_Variant_Specific_Data", _REQUEST_URI),
 }
 _PARTS: Mapping[str, tuple[str, ...]] = {
     "Start_Time": ("Start_Time_MM_DD_YYYY", "Start_Time_HH_MM_SS_s"),
@@ -242,94 +209,136 @@ def _proofs(columns: Mapping[str, pa.StringArray]) -> Iterator[tuple[str, Mask]]
     yield PAIR[1], ~own | peer
 
 
-class _Buffer:
-    """Records until there are enough for a batch."""
+class _Plan:
+    """Which fields are wanted, and where each kind of record has them."""
 
     def __init__(self, options: Options, columns: frozenset[str] | None) -> None:
-        self._wanted = columns
+        self.wanted = columns
         known = dict.fromkeys(name for kind in KINDS for name in options.at[kind])
         if columns is None:
-            names = list(known)
+            self.names = list(known)
         else:
             needed = {part for name in columns for part in _PARTS.get(name, (name,))} | {*PROOF, *NO_ADDRESSES}
-            names = sorted(name for name in needed if name in known or _POSITION.fullmatch(name))
-        self._names = names
-        self._cut: dict[str, tuple[int, itemgetter[Any]]] = {}
-        for kind in KINDS:
-            places = [options.at[kind].get(n, int(n) - 1 if _POSITION.fullmatch(n) else -1) for n in names]
-            self._cut[kind] = (max(places) + 2, itemgetter(*places))  # one more, empty, for what a kind doesn't have
-        self._clear()
-
-    def _clear(self) -> None:
-        self._values: list[tuple[str, ...]] = []
-        self._lines: list[str] = []
-        self._numbers: list[int] = []
-        self._rejected: list[Rejected] = []
-        self._size = 0
-        self.skipped = 0
-
-    def add(self, number: int, kind: str, fields: list[str], line: str) -> None:
-        width, cut = self._cut[kind]
-        fields += [""] * max(width - len(fields), 1)
-        self._values.append(cut(fields))
-        self._numbers.append(number)
-        self._lines.append(line)
-        self._size += len(line)
-
-    def reject(self, number: int, detail: str, line: str) -> None:
-        self._rejected.append(Rejected(number, RejectReason.MALFORMED_ROW, detail, line[:RAW_LIMIT]))
-
-    @property
-    def full(self) -> bool:
-        rows = max(len(self._values), len(self._rejected), self.skipped >> 6)
-        return rows >= _BATCH_ROWS or self._size >= _CHARACTERS
-
-    def take(self, times: str | None) -> raw.RawBatch:
-        rows = len(self._values)
-        lists = list(zip(*self._values, strict=True)) or [()] * len(self._names)
-        columns = {
-            name: pc.utf8_trim_whitespace(pa.array(values, pa.string()))
-            for name, values in zip(self._names, lists, strict=True)
+            self.names = sorted(name for name in needed if name in known or _POSITION.fullmatch(name))
+        self.places: Mapping[str, Mapping[str, int]] = {
+            kind: {
+                name: options.at[kind].get(name, int(name) - 1 if _POSITION.fullmatch(name) else _MAX_FIELDS)
+                for name in self.names
+            }
+            for kind in KINDS
         }
-        good: Mask = np.ones(rows, np.bool_)
+        """A field that a kind of record doesn't have has a place that no record has."""
+
+
+class _Run:
+    """The records in some lines."""
+
+    def __init__(self, first: int, lines: pa.StringArray, plan: _Plan, times: str | None) -> None:
+        self._first = first
+        self._lines = lines
+        self._plan = plan
+        self._times = times
+        self._at: list[Positions] = []
+        self._parts: list[dict[str, pa.StringArray]] = []
+        self._rejected: list[Rejected] = []
+        self._skipped = 0
+
+    def read(self) -> raw.RawBatch:
+        heads = pc.split_pattern(pc.utf8_slice_codeunits(self._lines, 0, 64), ",", max_splits=1)
+        starts = heads.offsets.to_numpy(zero_copy_only=False)[:-1]
+        kinds = pc.utf8_trim_whitespace(heads.flatten().take(pa.array(starts - heads.offsets[0].as_py())))
+        for kind in KINDS:
+            rows = np.flatnonzero(pc.equal(kinds, kind).to_numpy(zero_copy_only=False))
+            if len(rows):
+                self._records(kind, rows.astype(np.int64))
+        others = pc.invert(pc.is_in(kinds, value_set=pa.array(KINDS)))
+        self._others(np.flatnonzero(others.to_numpy(zero_copy_only=False)), kinds)
+        return self._batch()
+
+    def _records(self, kind: Kind, rows: Positions) -> None:
+        places = self._plan.places[kind]
+        long = (pc.binary_length(self._lines).to_numpy(zero_copy_only=False) > MAX_LINE)[rows]
+        together, alone = alike(self._lines, rows[~long])
+        alone = np.concatenate((alone, rows[long]))
+        for part in together:
+            if part.width > _MAX_FIELDS:
+                alone = np.concatenate((alone, part.at))
+                continue
+            self._at.append(part.at)
+            self._parts.append({name: part.field(place) for name, place in places.items()})
+        kept: list[int] = []
+        values: list[list[str]] = []
+        for row in np.sort(alone).tolist():
+            line = self._lines[row].as_py()
+            fields = split(line) if len(line) <= MAX_LINE else None
+            if fields is None or len(fields) > _MAX_FIELDS:
+                self._reject(row, "quotes don't match, or the line is too long")
+            else:
+                kept.append(row)
+                values.append([fields[place] if place < len(fields) else "" for place in places.values()])
+        self._at.append(np.array(kept, np.int64))
+        columns = zip(*values, strict=True) if values else ((),) * len(places)
+        self._parts.append({name: pa.array(of, pa.string()) for name, of in zip(places, columns, strict=True)})
+
+    def _others(self, rows: Positions, kinds: pa.StringArray) -> None:
+        """Lines that are no records of calls."""
+        for row in rows.tolist():
+            kind = kinds[row].as_py()
+            line = self._lines[row].as_py()
+            if _OTHER_RECORD.fullmatch(kind) or line.startswith("#!") or _FILE_LINE.match(line[:256]):
+                self._skipped += 1
+            elif line.strip():
+                self._reject(row, "no kind of record (START, STOP, ATTEMPT, INTERMEDIATE)")
+
+    def _reject(self, row: int, detail: str) -> None:
+        line = self._lines[row].as_py()
+        self._rejected.append(Rejected(self._first + row, RejectReason.MALFORMED_ROW, detail, line[:RAW_LIMIT]))
+
+    def _batch(self) -> raw.RawBatch:
+        at = np.concatenate([np.zeros(0, np.int64), *self._at])
+        order = np.argsort(at, kind="stable")
+        empty = pa.array([], pa.string())
+        columns = {}
+        for name in self._plan.names:
+            values = pa.concat_arrays([empty, *(part[name] for part in self._parts)])
+            columns[name] = pc.utf8_trim_whitespace(values.take(pa.array(order)))
+        at = at[order]
+        good: Mask = np.ones(len(at), np.bool_)
         for name, fits in _proofs(columns):
-            for at in np.flatnonzero(good & ~fits):
-                self.reject(
-                    self._numbers[at],
-                    f"{name} doesn't stand where it does in the documents; set options.positions",
-                    self._lines[at],
-                )
+            for row in at[good & ~fits].tolist():
+                self._reject(row, f"{name} doesn't stand where it does in the documents; set options.positions")
             good &= fits
         keep = pa.array(good)
+        rows = int(np.count_nonzero(good))
         table = {name: column.filter(keep) for name, column in columns.items()}
-        self._derive(table, int(np.count_nonzero(good)), times)
-        shown = table if self._wanted is None else {name: table[name] for name in sorted(self._wanted & table.keys())}
-        batch = raw.RawBatch(
-            raw.string_batch(shown, int(np.count_nonzero(good))),
-            pa.array(self._numbers, pa.int64()).filter(keep),
+        self._derive(table, rows)
+        wanted = self._plan.wanted
+        shown = table if wanted is None else {name: table[name] for name in sorted(wanted & table.keys())}
+        return raw.RawBatch(
+            raw.string_batch(shown, rows),
+            pa.array(at[good] + self._first, pa.int64()),
             tuple(sorted(self._rejected, key=lambda reject: reject.row)),
-            self.skipped,
+            self._skipped,
         )
-        self._clear()
-        return batch
 
-    def _derive(self, table: dict[str, pa.StringArray], rows: int, times: str | None) -> None:
-        wanted = _PARTS.keys() if self._wanted is None else self._wanted & _PARTS.keys()
+    def _derive(self, table: dict[str, pa.StringArray], rows: int) -> None:
+        wanted = _PARTS.keys() if self._plan.wanted is None else self._plan.wanted & _PARTS.keys()
+        null = pa.nulls(rows, pa.string())
         for name in wanted:
             parts = [table[part] for part in _PARTS[name]]
             if name in ("Start_Time", "Disconnect_Time"):
                 date, time = parts
                 whole = pc.and_(pc.greater(pc.binary_length(date), 0), pc.greater(pc.binary_length(time), 0))
-                null = pa.nulls(rows, pa.string())
                 table[name] = pc.if_else(whole, pc.binary_join_element_wise(date, time, " "), null)
             elif name == "Time_Zone":
-                zone = {"gmt": "GMT"}.get(times or "", times)
-                table[name] = parts[0] if times == "local" else pa.array([zone] * rows, pa.string())
+                zone = {"gmt": "GMT"}.get(self._times or "", self._times)
+                table[name] = parts[0] if self._times == "local" else pa.array([zone] * rows, pa.string())
             elif name == "outcome":
                 table[name] = _per_distinct(_outcome, *parts)
             else:
-                of = _FROM_GROUP[name][1]
-                table[name] = pa.array([of(group) for group in parts[0].to_pylist()], pa.string())
+                pattern = _FROM_GROUP[name][1]
+                fits = pc.match_substring_regex(parts[0], pattern)
+                table[name] = pc.if_else(fits, pc.replace_substring_regex(parts[0], pattern, r"\1"), null)
 
 
 def identify(head: raw.Head) -> bool:
@@ -346,34 +355,26 @@ def identify(head: raw.Head) -> bool:
     return False
 
 
+def _told_times(path: Path, options: Options) -> str | None:
+    """In which zone the times are: as the options say, or as the file's first line and first record tell."""
+    if options.times is not None:
+        return options.times
+    opened: datetime | None = None
+    for line in read_head(path).lines():
+        kind = line.partition(",")[0].strip()
+        if kind in KINDS:
+            fields = split(line) or []
+            written = _written(fields, options.at[kind])
+            return None if opened is None or written is None else times_by_file(opened, written, fields[4].strip())
+        if opened is None and _FILE_LINE.match(line):
+            opened = file_time(line)
+    return None
+
+
 def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterator[raw.RawBatch]:
     """See `raw.ReaderModule.read`."""
-    buffer = _Buffer(options, columns)
-    times = options.times
-    opened: datetime | None = None
-    first = True
-    for number, line in read_lines(path, options.encoding):
-        if len(line) > MAX_LINE:
-            buffer.reject(number, "the line is too long", line)
-            continue
-        kind = line.partition(",")[0].strip()
-        if kind in POSITIONS:
-            fields = split(line)
-            if fields is None or len(fields) > _MAX_FIELDS:
-                buffer.reject(number, "quotes don't match, or too many fields", line)
-            else:
-                if first and times is None and opened is not None and len(fields) > 6:
-                    written = _written(fields, options.at[kind])  # type: ignore[index]
-                    times = None if written is None else times_by_file(opened, written, fields[4].strip())
-                first = False
-                buffer.add(number, kind, fields, line)
-        elif first and _FILE_LINE.match(line):
-            opened = file_time(line)
-            buffer.skipped += 1
-        elif _OTHER_RECORD.fullmatch(kind) or line.startswith("#!"):
-            buffer.skipped += 1
-        elif line.strip():
-            buffer.reject(number, "no kind of record (START, STOP, ATTEMPT, INTERMEDIATE)", line)
-        if buffer.full:
-            yield buffer.take(times)
-    yield buffer.take(times)
+    plan = _Plan(options, columns)
+    times = _told_times(path, options)
+    for first, lines in line_blocks(path, options.encoding):
+        for start in range(0, len(lines), _LINES):
+            yield _Run(first + start, lines.slice(start, _LINES), plan, times).read()

@@ -152,6 +152,37 @@ class TestEveryKindOfRecord:
         assert len(found) == 1
 
 
+class TestManyRecords:
+    """Records that are built alike are read together; each must come out as it does alone."""
+
+    LINES = (
+        *(spaced(record(kind)) if odd else record(kind) for odd in (0, 1) for kind in WIDTHS for _ in range(6)),
+        *(record("STOP", Egress_Protocol_Variant_Specific_Data="", Calling_Number="") for _ in range(6)),
+        *(record("STOP", Ingress_Protocol_Variant_Specific_Data='"SIP,a""SIP,b"') for _ in range(6)),
+        *(record("STOP", Ingress_Protocol_Variant_Specific_Data='x"SIP,a"') for _ in range(6)),
+        *(record("STOP", Ingress_Protocol_Variant_Specific_Data='"SIP,a" x') for _ in range(6)),
+        *(record("STOP", Ingress_Remote_Signaling_IP_Address="somewhere") for _ in range(6)),
+        *(record("STOP") + '"' for _ in range(6)),
+        *(record("STOP") + ',"a,b",c' for _ in range(6)),
+        *("STOP,GSX1" for _ in range(6)),
+        *(",".join(record("STOP").split(",")[:70]) for _ in range(6)),
+    )
+
+    @pytest.mark.parametrize("columns", [None, frozenset({"21", "126", "Egress_Request_URI", "outcome", "Start_Time"})])
+    def test_come_out_as_each_alone(self, tmp_path: Path, columns: frozenset[str] | None) -> None:
+        together, refused, skipped = raw_rows(written(tmp_path, "\n".join(self.LINES)), "ribbon_act", GMT, columns)
+        rows, rejects = [], []
+        for number, line in enumerate(self.LINES, 1):
+            found, rejected, _ = raw_rows(written(tmp_path, line), "ribbon_act", GMT, columns)
+            rows += [(number, fields) for _, fields in found]
+            rejects += [(number, reject.detail) for reject in rejected]
+        assert together == rows
+        assert [(reject.row, reject.detail) for reject in refused] == rejects
+        assert skipped == 0
+        assert len(rows) > 60
+        assert len(rejects) > 24
+
+
 class TestPositions:
     @pytest.mark.parametrize("at", [11, 25, 33, 36, 52, 60, 69, 90, 125])
     def test_a_record_with_a_field_more_in_between_is_rejected(self, tmp_path: Path, at: int) -> None:
