@@ -52,12 +52,6 @@ class Template:
             names[match[1] if match[1] not in names else f"{match[1]}.{len(names) + 1}"] = None
         return cls(tuple(names), texts)
 
-    @property
-    def separator(self) -> str | None:
-        """What stands between all values; None when it isn't always the same."""
-        between = set(self.texts[1:-1])
-        return between.pop() if len(between) == 1 else None
-
     def split(self, line: str) -> tuple[str, ...] | None:
         """The values of a line; None when it doesn't fit the template, or in more than one way."""
         if '"' not in line and '"' in "".join(self.texts) and len(values := line.split(",")) == len(self.names):
@@ -136,17 +130,34 @@ def _read_block(
 
 
 def _together(lines: pa.StringArray, left: npt.NDArray[np.bool_], template: Template) -> Iterator[Pieces]:
-    """The lines that can be cut in one way only, where the same text stands between all values."""
-    separator, before, after = template.separator, template.texts[0], template.texts[-1]
-    if separator is None:
-        return
-    fits = left & is_true(pc.starts_with(lines, before)) & is_true(pc.ends_with(lines, after))
-    fits &= is_true(pc.greater_equal(pc.binary_length(lines), len((before + after).encode())))
-    at = np.flatnonzero(fits)
+    """Of the lines, those that can be cut in one way only for sure."""
+    before, *between, after = template.texts
+    fitting = left & is_true(pc.starts_with(lines, before)) & is_true(pc.ends_with(lines, after))
+    fitting &= is_true(pc.greater_equal(pc.binary_length(lines), len((before + after).encode())))
+    at = np.flatnonzero(fitting)
     body = pc.utf8_slice_codeunits(lines.take(pa.array(at)), len(before), -len(after) if after else None)
-    for pieces in cut(body, separator, len(template.names)):
+    # a letter that is in all that stands between values, and in no value, leaves one way only
+    shared = sorted(set.intersection(*map(set, between))) if between else []
+    if not shared:
+        return
+    number = sum(text.count(shared[0]) for text in between)
+    sure = is_true(pc.equal(pc.count_substring(body, shared[0]), number))
+    body, at = body.filter(pa.array(sure)), at[sure]
+    same = len(set(between)) == 1
+    for pieces in cut(body, between[0], len(template.names)) if same else (_cut_in_turn(body, between),):
         if len(pieces.columns) == len(template.names):
             yield Pieces(at[pieces.at], pieces.columns)
+
+
+def _cut_in_turn(rest: pa.StringArray, between: list[str]) -> Pieces:
+    """Lines cut at one text after the other; those that lack one of them are left out."""
+    pieces = Pieces(np.arange(len(rest)), [rest])
+    for text in between:
+        pieces = pieces.where(is_true(pc.match_substring(pieces.columns[-1], text)))
+        flat = pc.split_pattern(pieces.columns[-1], text, max_splits=1).flatten()
+        halves = [flat.take(pa.array(np.arange(half, len(flat), 2))) for half in (0, 1)]
+        pieces = Pieces(pieces.at, [*pieces.columns[:-1], *halves])
+    return pieces
 
 
 def _anchored(

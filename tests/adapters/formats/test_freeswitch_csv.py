@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cdr_adapters.formats.freeswitch_csv import TEMPLATES, template_of
 from cdr_adapters.identify import claimants, identify
@@ -140,6 +142,26 @@ class TestQuotesWithinValues:
         [call], rejected, _ = read(written(tmp_path, plain))
         assert (call["called_in"], rejected) == ("+12025550143", [])
         assert call["seizure_earliest"].timestamp() == 1795321320
+
+
+class TestManyLinesAtATime:
+    @given(
+        st.lists(st.text(st.sampled_from(list('a1", |')), max_size=6), min_size=3, max_size=30),
+        st.sampled_from(["example", "snom", "sql", "${uuid}|${caller_id_name}|x|${start_stamp}", "${a},${b}"]),
+    )
+    @settings(max_examples=80, deadline=None)
+    def test_give_what_each_line_alone_gives(
+        self, tmp_path_factory: pytest.TempPathFactory, names: list[str], template: str
+    ) -> None:
+        lines = [line(template, {**LEG, "caller_id_name": name, "a": name, "b": name}).strip() for name in names]
+        path = written(tmp_path_factory.mktemp("lines"), "".join(f"{text}\n" for text in lines))
+        rows, rejected, _ = raw_rows(path, "freeswitch_csv", {"template": template})
+        parts = template_of(template)
+        alone = {number: parts.split(text) for number, text in enumerate(lines, 1) if text}
+        assert {number: tuple(fields[name] for name in parts.names) for number, fields in rows} == {
+            number: values for number, values in alone.items() if values is not None
+        }
+        assert [reject.row for reject in rejected] == [number for number, values in alone.items() if values is None]
 
 
 class TestLines:
