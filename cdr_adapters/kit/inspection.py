@@ -36,10 +36,11 @@ _MOST_PEERS = 1000
 
 @dataclass(slots=True)
 class Rejects:
-    """The rejects of one reason and detail."""
+    """The rejects of one reason and detail; `example` is the first of them as it stands in the file."""
 
     count: int = 0
     rows: list[int] = field(default_factory=list)
+    example: str = ""
 
 
 @dataclass(slots=True)
@@ -67,9 +68,11 @@ class Inspection:
         forms: for each number column, how its numbers are written.
         dominating: the called number of more than a third of all calls, if there is one, and of how many at least.
         sample: the first calls, as columns' text.
+        show_numbers: whether telephone numbers, and rejected rows as they stand in the file, are shown.
     """
 
     now: datetime
+    show_numbers: bool = False
     calls: int = 0
     twice: int = 0
     skipped: int = 0
@@ -125,6 +128,7 @@ class Inspection:
             "skipped": self.skipped,
             "rejected": [
                 {"reason": reason, "detail": detail, "count": rejects.count, "rows": rejects.rows}
+                | ({"example": rejects.example} if self.show_numbers else {})
                 for (reason, detail), rejects in sorted(self.rejected.items())
             ],
             "earliest": iso(self.earliest),
@@ -150,9 +154,8 @@ class Inspector:
     """Goes through batches once and gathers what they hold; the first `sample` calls are kept."""
 
     def __init__(self, *, now: datetime, sample: int, show_numbers: bool) -> None:
-        self.found = Inspection(now)
+        self.found = Inspection(now, show_numbers)
         self._sample = sample
-        self._show_numbers = show_numbers
 
     def add_raw(self, raw: RawBatch, mapper: ColumnMapper) -> None:
         """Count in which forms the numbers are written that `raw` brings."""
@@ -185,13 +188,14 @@ class Inspector:
         _weigh_numbers(found, calls)
         if len(found.sample) < self._sample:
             first = calls.slice(0, self._sample - len(found.sample)).to_pylist()
-            found.sample += [_shown(call, self._show_numbers) for call in first]
+            found.sample += [_shown(call, found.show_numbers) for call in first]
 
 
 def _count_rejects(found: Inspection, rejected: Iterable[Rejected]) -> None:
     for reject in rejected:
         entry = found.rejected.setdefault((reject.reason.value, reject.detail), Rejects())
         entry.count += 1
+        entry.example = entry.example or reject.raw
         if len(entry.rows) < ROWS_SHOWN:
             entry.rows.append(reject.row)
 

@@ -178,7 +178,8 @@ def _rejects(screen: Console, found: Inspection) -> None:
     for (reason, detail), rejects in sorted(found.rejected.items(), key=lambda entry: -entry[1].count):
         more = ", ..." if rejects.count > len(rejects.rows) else ""
         rows = ", ".join(map(str, rejects.rows)) + more
-        shown.add_row(Text.assemble((reason, "yellow"), f"  {printable(detail)}"), f"{rejects.count:,}", rows)
+        example = f"\n  {printable(rejects.example, 200)}" if found.show_numbers and rejects.example else ""
+        shown.add_row(Text.assemble((reason, "yellow"), f"  {printable(detail)}{example}"), f"{rejects.count:,}", rows)
     screen.print()
     screen.print(shown)
 
