@@ -17,7 +17,7 @@ import click
 from agent.params import Duration, Moment, Number, Provider
 from cdr_adapters.cli import program
 from cdr_adapters.kit.params import AS_JSON, FILE, LOCAL, how_it_is_read
-from cdr_adapters.kit.run import EXIT_DIFFERS, print_json, subject
+from cdr_adapters.kit.run import EXIT_CONFIG, EXIT_DIFFERS, fail, print_json, subject
 
 if TYPE_CHECKING:
     from agent.trunks import TrunkMap
@@ -152,6 +152,8 @@ def lookup(
 
         asked = Asked(Called.parse(called), at, window, calling, named_by)
         known = trunk_map(map_file) if map_file is not None else None
+        if known is not None and named_by is not None and named_by not in known.neighbours():
+            fail(f"no trunk in {map_file} leads to {named_by}: it can't have named this provider", EXIT_CONFIG)
         with progress(about.path, quiet=as_json) as advance:
             found = look_up(about, asked, known, advance)
     if as_json:
