@@ -27,11 +27,9 @@ _MOVED = "(?:(?:AsyncGoto|Parked|Transfered|Bridge|Surrogate)/)?"
 _OTHER = "(?:[A-KM-Za-km-z][A-Za-z0-9]*|L[A-Za-np-z0-9][A-Za-z0-9]*)"
 
 CHANNEL = [
-    rf"^{_MOVED}{_SIP_LIKE}/(.+)-[0-9a-zA-Z]+(?:<[A-Z]+>)?$",
-    rf"^{_MOVED}{_SIP_LIKE}/([^-]+)$",
+    rf"^{_MOVED}{_SIP_LIKE}/(.+?)(?:-[0-9a-zA-Z]+)?(?:<[A-Z]+>)?$",
     rf"^{_MOVED}((?:DAHDI|Zap)/[ig]?[0-9]+)(?:[-/:].*)?$",
-    rf"^({_OTHER}/.+)-[0-9a-f]{{4,}}$",
-    rf"^({_OTHER}/[^;]+)$",
+    rf"^({_OTHER}/[^;]+?)(?:-[0-9a-f]{{4,}})?$",
 ]
 """Patterns of a channel's name, in their order; the group is what a trunk map calls it."""
 

@@ -145,7 +145,12 @@ def _read_block(
     texts: list[str] = lines.to_pylist()
     why: dict[int, str] = {}
     by_width: dict[int, tuple[list[int], list[list[str]]]] = {}
-    for at, values in _split(texts, options, why):
+    records = list(_split(texts, options, why))
+    widths = {len(values) for _, values in records}
+    if len(widths) == 1:
+        by_width[widths.pop()] = ([at for at, _ in records], [values for _, values in records])
+        records = []
+    for at, values in records:
         rows, found = by_width.setdefault(len(values), ([], []))
         rows.append(at)
         found.append(values)

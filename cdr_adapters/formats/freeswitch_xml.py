@@ -35,6 +35,7 @@ _OVERLAP = 16
 """No mark is longer than this."""
 _ATTRIBUTE = re.compile(r"([A-Za-z][\w-]*)\s*=\s*(?:\"([^\"<>]*)\"|'([^'<>]*)')")
 _TAG = re.compile(r"<([A-Za-z_][\w.-]*)((?:\s[^<>]*?)?)(/?)>")
+_PLAIN = re.compile(r"<([A-Za-z_][\w.-]*)>([^<]*)</\1>")
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});")
 _NEVER_CLOSED = 64
 """So many tags that nothing closes, and a text is no longer searched for more."""
@@ -76,7 +77,10 @@ def _elements(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _fields(text: str) -> dict[str, Any]:
-    """The outermost elements of a text that hold nothing but text, the first of each name."""
+    """The outermost elements of a text, as texts, the first of each name."""
+    if not _PLAIN.sub("", text).strip():
+        # most sections: every tag is closed and every value escaped; the same as below, faster
+        return {name: _resolved(content) for name, content in reversed(_PLAIN.findall(text))}
     fields: dict[str, Any] = {}
     for name, _, content in _elements(text):
         fields.setdefault(name, _resolved(content))
