@@ -291,8 +291,9 @@ def _no_realm(text: str) -> bool:
 def _addresses(kind: Kind, fields: Sequence[str], behind: int, at: dict[str, int]) -> None:
     """Find the signalling addresses and what stands around them; a row may have none.
 
-    Four in a row are they, whatever is around them, for flows have only IPv6 addresses without ports so. Where one of
-    the four is missing, the others might be shifted: then the columns around them decide, and must say something.
+    Four in a row are they, whatever is around them, for flows have only IPv6 addresses without ports so. Two, of a call
+    that went nowhere, could be the last two as well: then the columns around them decide, and must say something. Of
+    three nobody knows which one is missing.
     """
     is_address = [_IS_ADDRESS.fullmatch(text) is not None for text in fields]
     width = len(fields)
@@ -303,6 +304,7 @@ def _addresses(kind: Kind, fields: Sequence[str], behind: int, at: dict[str, int
         and is_address[index + 1]
         and not is_address[index - 1]
         and not (index + 4 < width and is_address[index + 4])
+        and is_address[index + 2] == is_address[index + 3]
         and all(is_address[index + more] or not fields[index + more] for more in (2, 3))
         and (_are_signalling(fields[index : index + 4]) or _in_context(kind, fields, index, certain=True))
     ]
@@ -329,7 +331,8 @@ def _are_signalling(four: Sequence[str]) -> bool:
 
 
 _IS_ZONE = re.compile(
-    r"[A-Za-z][A-Za-z_/ ]{0,30}(?:[-+][0-9:]{1,6})?[A-Za-z()/_ -]{0,30}|[-+][0-9]{1,2}:?[0-9]{2}", re.ASCII
+    r"[A-Z]{2,5}(?:[-+][0-9]{1,2}(?::?[0-9]{2})?)?|[A-Z][A-Za-z]{1,20}/[A-Za-z_/]{1,30}|[-+][0-9]{1,2}:?[0-9]{2}",
+    re.ASCII,
 )
 
 
