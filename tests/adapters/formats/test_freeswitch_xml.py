@@ -122,9 +122,16 @@ class TestFiles:
     def test_that_were_made_to_be_slow_are_not(self, tmp_path: Path, content: str) -> None:
         assert read(written(tmp_path, content))[0] == []
 
+    def test_with_many_tags_that_nothing_closes_are_given_up_on(self, tmp_path: Path) -> None:
+        leg = "".join(f"<{name}>{value}</{name}>" for name, value in A_LEG.items() if name != "sip_full_from")
+        for number, known in ((60, 1), (70, 0)):
+            tags = "".join(f"<a{n}>" for n in range(number))
+            path = written(tmp_path, f"<cdr><variables>{tags}{leg}</variables></cdr>")
+            assert len(read(path)[0]) == known
+
     def test_with_marks_cut_by_the_reader_s_blocks_are_whole(self, tmp_path: Path) -> None:
         document = as_xml(A_LEG)
-        for shift in range(0, 12):
+        for shift in range(-44, 12):
             filler = "<!--" + "x" * ((1 << 20) - len(document) - 7 + shift) + "-->"
             calls, rejected, _ = read(written(tmp_path, document + filler + document))
             assert ([call["row"] for call in calls], rejected) == ([1, 2], [])

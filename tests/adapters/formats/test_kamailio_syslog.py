@@ -109,6 +109,14 @@ class TestManyLinesAtATime:
             lost, passed = lost + len(one_rejected), passed + one_skipped
         assert (together, len(rejected), skipped) == (alone, lost, passed)
 
+    def test_tell_a_uri_s_parameter_from_a_field_of_that_name(self, tmp_path: Path) -> None:
+        uris = [acc(n, more=";uri=sip:x@192.0.2.1;user=phone") for n in range(20)]
+        fields = [acc(n, more=";uri=x@192.0.2.1;user=phone") for n in range(20)]
+        for lines in (uris + fields, fields + uris):
+            rows, _, _ = raw_rows(written(tmp_path, "\n".join(lines)), "kamailio_syslog")
+            found = {(row["uri"], row.get("user")) for _, row in rows}
+            assert found == {("sip:x@192.0.2.1;user=phone", None), ("x@192.0.2.1", "phone")}
+
     def test_number_their_rows_by_the_lines_of_the_file(self, tmp_path: Path) -> None:
         path = written(tmp_path, "".join(f"{NOISE}\n{acc(n)}\n" for n in range(50)))
         rows, _, skipped = raw_rows(path, "kamailio_syslog", columns=frozenset({"call_id"}))

@@ -5,6 +5,7 @@ Layouts after the acc modules of Kamailio 5.8 and OpenSIPS 2.2 to 3.4 and db_fla
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.raw import AdapterError
 from cdr_adapters.read import read_source
 from cdr_adapters.schema import RejectReason
-from tests.adapters.reading import raw_rows, written
+from tests.adapters.reading import memory_peak_below, raw_rows, written
 from tests.shared import SAMPLES as SHARED_SAMPLES
 from tests.shared import SIPLAB, needs_samples, needs_siplab
 
@@ -123,6 +124,12 @@ class TestLines:
         calls, rejected, _ = read(written(tmp_path, line + INVITE))
         assert [call["row"] for call in calls] == [2]
         assert [(reject.row, reject.reason) for reject in rejected] == [(1, RejectReason.MALFORMED_ROW)]
+
+    def test_without_end_are_rejected_in_bounded_memory(self, tmp_path: Path) -> None:
+        path = written(tmp_path, gzip.compress(b"INVITE|" + b"x" * (60 << 20) + b"\n" + INVITE.encode()))
+        with memory_peak_below(32 << 20):
+            calls, rejected, _ = read(path)
+        assert ([call["row"] for call in calls], [reject.row for reject in rejected]) == ([2], [1])
 
     def test_that_are_empty_are_nothing(self, tmp_path: Path) -> None:
         calls, rejected, skipped = read(written(tmp_path, "\n\n" + INVITE + "\n"))
