@@ -26,7 +26,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Final
@@ -180,14 +181,23 @@ def _rejected(file: CaptureFile, seen: Unreadable | Damage) -> Rejected:
 
 
 def _batch(legs: list[CallLeg], rejected: list[Rejected], names: list[str], skipped: int = 0) -> RawBatch:
-    columns = {name: [_COLUMNS[name](leg) or None for leg in legs] for name in names}
+    columns: dict[str, list[str | None] | pa.Array] = {
+        name: _texts(_COLUMNS[name](leg) or None for leg in legs) for name in names
+    }
+    rows = pa.py_buffer(array("q", (leg.row for leg in legs)))
     return RawBatch(
         columns=raw.string_batch(columns, len(legs)),
-        rows=pa.array([leg.row for leg in legs], pa.int64()),
+        rows=pa.Array.from_buffers(pa.int64(), len(legs), [None, rows]),
         rejected=tuple(rejected),
         skipped=skipped,
         header=COLUMN_NAMES,
     )
+
+
+def _texts(values: Iterable[str | None]) -> pa.StringArray:
+    builder = pa.lib.StringBuilder()  # pa.array would import pandas
+    builder.append_values(values)
+    return builder.finish()
 
 
 def disposition(leg: CallLeg) -> str | None:

@@ -8,9 +8,10 @@ says how the capture ended; without it the worker itself has died.
 
 Fast enough for large captures: `sieve` leaves out what is no call's packet before tshark sees it, the display filter
 leaves INVITE and BYE requests and final responses to INVITE, tshark prints of those only addresses, ports and the
-header block as bytes, and pyshark's packet objects, most of its cost, are not built. tshark reassembles TCP segments
-and IP fragments and decrypts TLS with the keys that it is given. Tunnels: the innermost addresses count; so they do in
-HEP copies, which tshark doesn't know and `hep` reads. SIP quoted inside ICMP errors is no call.
+header block as bytes, and what costs most in pyshark, a packet at a time and its objects, is done without. tshark
+reassembles TCP segments and IP fragments and decrypts TLS with the keys that it is given. Tunnels: the innermost
+addresses count; so they do in HEP copies, which tshark doesn't know and `hep` reads. SIP quoted inside ICMP errors is
+no call.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ _PREFERENCES = {  # the first group: nothing may be lost; the second: time and m
 _QUARANTINED_BYTES = 4096
 _LAST_WORDS = 4096
 _BLOCK = 1 << 20
+_END_OF_PACKET = b"</packet>"
 
 # tshark's own words (wiretap/wtap.c, ui/failure_message.c), in the C locale
 _BROKEN_OFF = re.compile(r"cut short|damaged or corrupt")
@@ -148,11 +150,6 @@ def _blocks(path: Path) -> Iterator[bytes]:
 def open_capture(job: dict[str, Any]) -> Any:
     """A pyshark capture whose packets are bytes of PDML, and which knows how tshark ended."""
     import pyshark
-    from pyshark.tshark.output_parser.tshark_xml import TsharkXmlParser
-
-    class Parser(TsharkXmlParser):  # type: ignore[misc]
-        def _parse_single_packet(self, packet: bytes) -> bytes:
-            return packet
 
     class Capture(pyshark.FileCapture):  # type: ignore[misc]
         exit_code: int | None = None
@@ -186,8 +183,15 @@ def open_capture(job: dict[str, Any]) -> Any:
                 except AdapterError as error:
                     self.unpacking_failed = str(error).removeprefix(f"{job['path']}: ")
 
-        def _setup_tshark_output_parser(self) -> Parser:
-            return Parser()
+        def _packets_from_tshark_sync(self, *_: Any, **__: Any) -> Iterator[bytes]:
+            # pyshark's own turns its event loop once or twice for each packet, which costs more than the packet
+            process = self.eventloop.run_until_complete(self._get_tshark_process())
+            rest = b""
+            while chunk := self.eventloop.run_until_complete(process.stdout.read(_BLOCK)):
+                *packets, rest = (rest + chunk).split(_END_OF_PACKET)
+                yield from packets
+            self._eof_reached = True
+            self.eventloop.run_until_complete(self._cleanup_subprocess(process))
 
         async def _handle_process_stderr_forever(self, stderr: asyncio.StreamReader) -> None:
             while chunk := await stderr.read(65536):
@@ -206,12 +210,12 @@ def open_capture(job: dict[str, Any]) -> Any:
     return Capture(
         job["path"],
         keep_packets=False,
-        display_filter=display_filter(job["hep_ports"]),
         tshark_path=job["tshark"],
         decode_as={f"{kind}.port=={port}": "sip" for port in ports for kind in ("udp", "tcp")},
         disable_protocol="sdp",  # it books a conversation for each media stream, more work than all the rest
         override_prefs=_PREFERENCES | keys,
-        custom_parameters=["-j", _PROTOCOLS],
+        # the filter not as a filter: for that pyshark would first run tshark for its version
+        custom_parameters=["-Y", display_filter(job["hep_ports"]), "-j", _PROTOCOLS],
     )
 
 
