@@ -266,22 +266,23 @@ def _called(kind: Kind, fields: Sequence[str], setup: int) -> int:
 
 
 def _realms(fields: Sequence[str], behind: int, at: dict[str, int]) -> None:
-    """Find the realms: behind the four columns of the interfaces, or where those would be."""
-    found = []
+    """Find the realms: behind the four columns of the interfaces, or where those would be.
+
+    The second of these four holds a number or nothing, and the ingress realm neither: both can't be true of a row.
+    """
     for names in (INTERFACES, ()):
         first = behind + len(names)
         if first + 1 >= len(fields):
             continue
-        if names and not all(_IS_NUMBER.fullmatch(fields[behind + at_]) or not fields[behind + at_] for at_ in (1, 3)):
+        numbers = [fields[behind + index] for index, name in enumerate(names) if "Vlan" in name]
+        if not all(_IS_NUMBER.fullmatch(text) or not text for text in numbers):
             continue
         egress, ingress = fields[first], fields[first + 1]
         if ingress and not any(_no_realm(text) for text in (egress, ingress)):
-            found.append((names, first))
-    if len(found) != 1:
-        raise ShapeError(f"the realms can't be told from their neighbours; {_CONFIGURE}")
-    names, first = found[0]
-    at.update({name: behind + index for index, name in enumerate(names)})
-    at.update({name: first + index for index, name in enumerate(REALMS)})
+            at.update({name: behind + index for index, name in enumerate(names)})
+            at.update({name: first + index for index, name in enumerate(REALMS)})
+            return
+    raise ShapeError(f"the realms can't be told from their neighbours; {_CONFIGURE}")
 
 
 def _no_realm(text: str) -> bool:

@@ -163,13 +163,23 @@ class TestAReleaseThatNobodyKnows:
         assert {call["ingress_trunk"] for call in found} == {"access"}
         assert {call["called_in"] for call in found} == {"+12025550143"}
 
-    def test_never_takes_our_own_address_for_the_peers(self, tmp_path: Path) -> None:
-        """Rows of one width, in some of which the addresses stand a column further left."""
-        line = fields("stop", ORDERS["C6.4", "stop"])
-        left = [*line[:110], *line[111:], "x"]
-        found, rejected = calls(written(tmp_path, "\n".join([",".join(line)] * 6 + [",".join(left)] * 6)))
-        assert {call["ingress_address"] for call in found} == {"203.0.113.20"}
-        assert len(found) + len(rejected) == 12
+    @pytest.mark.parametrize("kind", ["start", "stop"])
+    @pytest.mark.parametrize("left", [1, 2])
+    @pytest.mark.parametrize("local", ['"198.51.100.1:5060"', "", "198.51.100.1:5o60"])
+    @pytest.mark.parametrize("release", ["C6.4", "unknown"])
+    def test_never_takes_our_own_address_for_the_peers(
+        self, tmp_path: Path, kind: Kind, left: int, local: str, release: str
+    ) -> None:
+        """Rows of one width, in some of which the addresses stand further left."""
+        order = [*ORDERS["C6.4", kind], *(["more"] if release == "unknown" else [])]
+        usual = fields(kind, order)
+        line = fields(kind, order, {"Acme-Ingress-Local-Addr": local})
+        at = order.index("Acme-P-Asserted-ID") + 1 - left
+        moved = [*line[:at], *line[at + left :], *["x"] * left]
+        text = "\n".join([",".join(usual)] * 6 + [",".join(moved)] * 6 + [",".join(moved[:-1])])
+        found, rejected = calls(written(tmp_path, text))
+        assert {call["ingress_address"] for call in found} <= {"203.0.113.20", None}
+        assert len(found) + len(rejected) == 13
 
     @pytest.mark.parametrize("kind", ["start", "stop"])
     @pytest.mark.parametrize("missing", ["", "198.51.100.1:5o60"])
