@@ -68,10 +68,13 @@ class TestManyLinesAtATime:
             acc(5, more=";reason=twice"),
             f"{HEADER}ACC: call missed: ",
         ]
-        rows, rejected, skipped = raw_rows(written(tmp_path, "\n".join(lines)), "kamailio_syslog")
+        # with the syslog header every line is read alone: the columns that are asked for leave it out
+        columns = frozenset({"kind", "event", "code", "reason", "dst_ouser", "ruri", "x", "rn", "callid", "duration"})
+        path = written(tmp_path, "\n".join(lines))
+        rows, rejected, skipped = raw_rows(path, "kamailio_syslog", columns=columns)
         alone: dict[int, dict[str, str | None]] = {}
         for number, line in enumerate(lines, 1):
-            [*one], _, _ = raw_rows(written(tmp_path, line, f"line{number}"), "kamailio_syslog")
+            one, _, _ = raw_rows(written(tmp_path, line, f"line{number}"), "kamailio_syslog", columns=columns)
             alone |= dict.fromkeys([number] * len(one), one[0][1] if one else {})
         assert {number: _filled(fields) for number, fields in rows} == {n: _filled(f) for n, f in alone.items()}
         assert [reject.row for reject in rejected] == [len(lines)]
@@ -113,7 +116,8 @@ class TestManyLinesAtATime:
         uris = [acc(n, more=";uri=sip:x@192.0.2.1;user=phone") for n in range(20)]
         fields = [acc(n, more=";uri=x@192.0.2.1;user=phone") for n in range(20)]
         for lines in (uris + fields, fields + uris):
-            rows, _, _ = raw_rows(written(tmp_path, "\n".join(lines)), "kamailio_syslog")
+            path = written(tmp_path, "\n".join(lines))
+            rows, _, _ = raw_rows(path, "kamailio_syslog", columns=frozenset({"uri", "user"}))
             found = {(row["uri"], row.get("user")) for _, row in rows}
             assert found == {("sip:x@192.0.2.1;user=phone", None), ("x@192.0.2.1", "phone")}
 
