@@ -129,9 +129,9 @@ def session_columns(titles: Sequence[str]) -> Mapping[str, str]:
             _put(found, f"{side}{what}", before if before and side == "Ingress" else after or before)
         _put(found, f"{side}Reason", [t for t, n in of_side.items() if "reason" in n and "sip" in n])
     for name in ("SetupTime", "ConnectTime", "ReleaseTime"):
-        ends = name.lower()
-        exact = [title for title, other in folded.items() if other == ends]
-        _put(found, name, exact or [title for title, other in folded.items() if other.endswith(ends)])
+        ending = name.lower()
+        exact = [title for title, other in folded.items() if other == ending]
+        _put(found, name, exact or [title for title, other in folded.items() if other.endswith(ending)])
     return found
 
 
