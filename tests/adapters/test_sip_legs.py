@@ -358,6 +358,26 @@ class TestBackToBackWithANewCallId:
         border.invite(US, DOWNSTREAM, "us/2", call_id="x")
         assert (border.leg().invite.call_id, border.leg().call_id_out) == ("c1", "x")
 
+    def test_a_border_may_take_calls_in_on_one_address_and_send_them_on_from_another(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1")
+        border.invite(US_TOO, DOWNSTREAM, "us-too/2", call_id="x", tag="ours")
+        border.final(DOWNSTREAM, US_TOO, "us-too/2", 200, call_id="x")
+        border.final(US, UPSTREAM, "up/1", 200)
+        leg = border.leg()
+        assert (leg.ingress_address, leg.egress_address, leg.code) == (UPSTREAM, DOWNSTREAM, 200)
+
+    def test_a_call_that_comes_back_from_the_neighbour_it_went_to_is_another_leg_from_there(
+        self, border: Border
+    ) -> None:
+        border.invite(UPSTREAM, US, "up/1")
+        border.invite(US, DOWNSTREAM, "us/2", call_id="x", tag="ours")
+        border.invite(DOWNSTREAM, US_TOO, "down/3", call_id="y", tag="theirs")
+        border.invite(US_TOO, SUBSCRIBER, "us-too/4", call_id="z", tag="ours2")
+        pairs = [(leg.ingress_address, leg.egress_address) for leg in border.legs()]
+        assert pairs[0][0] == UPSTREAM
+        assert pairs[1][0] == DOWNSTREAM
+        assert not {US, US_TOO} & {address for pair in pairs for address in pair}
+
 
 class TestTimes:
     def test_an_answered_call_ends_with_the_first_bye_of_either_side(self, border: Border) -> None:
