@@ -19,7 +19,7 @@ OUT = click.Path(dir_okay=False, path_type=Path)
 
 
 def is_remote(text: str) -> bool:
-    """Whether a file is named by a URL: s3://, sftp://, gs://, file://, ..."""
+    """Whether a file is named by a URL; whether by one that can be read, `cdr_adapters.remote` says."""
     scheme, separator, _ = text.partition("://")
     return bool(separator) and scheme.isalnum()
 
@@ -125,7 +125,7 @@ def local_file(file: str) -> Iterator[Path]:
     if not is_remote(file):
         yield Path(file)
         return
-    from importlib import import_module
+    from cdr_adapters.remote import localised
 
-    with import_module("cdr_adapters.remote").localised(file) as path:
+    with localised(file) as path:
         yield path
