@@ -21,7 +21,6 @@ FOREIGN: Final[dict[str, bytes]] = {
     "a SQLite database": b"SQLite format 3\x00\x10\x00\x01\x01\x00\x40\x20\x20" + bytes(80),
     "a log": b"Nov 21 23:23:27 host sshd[42]: session opened for user root\n" * 3,
     "key = value": b"[section]\nname = value\nother = thing\n",
-    "a capture's mark": b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00" + bytes(16),
     "zeros": bytes(512),
     "all bytes": bytes(range(256)) * 2,
     "UTF-16": "id,name,amount\n1,pear,17\n".encode("utf-16"),
