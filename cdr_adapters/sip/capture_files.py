@@ -32,6 +32,7 @@ _PCAP = {
     b"\xa1\xb2\x3c\x4d": (">", 1000),
 }
 """Magic number -> byte order, fractions of a microsecond in a time stamp."""
+_PCAP_HEADER, _PCAP_VERSION = 24, 2
 _PCAPNG = b"\x0a\x0d\x0d\x0a"
 _BYTE_ORDER = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _INTERFACE, _PACKET, _TSRESOL, _TSOFFSET = 1, 6, 9, 14
@@ -52,8 +53,12 @@ class CaptureFile:
 
 
 def is_capture(head: bytes) -> bool:
-    """Whether a file with this beginning, uncompressed, is pcap or pcapng."""
-    return head[:4] in _PCAP or (head[:4] == _PCAPNG and head[8:12] in _BYTE_ORDER)
+    """Whether a file with this beginning, uncompressed, is pcap (version 2, that keeps some of a packet) or pcapng."""
+    if head[:4] in _PCAP and len(head) >= _PCAP_HEADER:
+        order, _ = _PCAP[head[:4]]
+        (version,), (kept,) = struct.unpack_from(f"{order}H", head, 4), struct.unpack_from(f"{order}I", head, 16)
+        return bool(version == _PCAP_VERSION and kept)
+    return head[:4] == _PCAPNG and head[8:12] in _BYTE_ORDER
 
 
 def first_time_us(head: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
@@ -37,7 +38,11 @@ class TestRecognising:
         "magic", [b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1"]
     )
     def test_in_both_byte_orders_and_both_resolutions(self, magic: bytes) -> None:
-        assert is_capture(magic + bytes(20))
+        order = "<" if magic[0] in (0xD4, 0x4D) else ">"
+        assert is_capture(magic + struct.pack(f"{order}HHiIII", 2, 4, 0, 0, 65535, 1))
+        assert not is_capture(magic + struct.pack(f"{order}HHiIII", 1, 4, 0, 0, 65535, 1))
+        assert not is_capture(magic + bytes(20))
+        assert not is_capture(magic)
 
     @pytest.mark.parametrize(
         "data", [b"", b"\xd4\xc3", b"\x0a\x0d\x0d\x0a" + bytes(8), b"INVITE sip:", b"a,b,c\n1,2,3\n"]
