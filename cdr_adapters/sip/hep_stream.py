@@ -1,7 +1,8 @@
 """HEP packets out of TCP segments: version 3 says how long it is, so that a stream of it can be cut.
 
 Segments come in the order of the capture. One that was seen already is passed over; where one is missing, the stream
-goes on at the next packet's magic. Version 3 only: the others can't be told apart in a stream. Memory is bounded.
+goes on at the next packet's magic. Version 3 only: the others can't be told apart in a stream. No more than a packet,
+64 kB, is kept of each of the latest streams.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Hashable
 
-from cdr_adapters.sip.hep import LONGEST, MAGIC
+from cdr_adapters.sip.hep import MAGIC
 
 _MOST_STREAMS = 1024
 _SEQUENCE = 1 << 32
@@ -58,6 +59,4 @@ class HepStreams:
             packets.append(data[at : at + total])
             at += total
         stream.pending = data[at:] if at >= 0 else data[-3:]
-        if len(stream.pending) > LONGEST:
-            stream.pending = b""
         return packets

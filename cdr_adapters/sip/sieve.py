@@ -1,9 +1,9 @@
 """Leaves out of a capture the packets that surely set up no call and end none, before anything expensive looks at them.
 
 A capture taken beside a media gateway is nearly all RTP; much of the rest is registrations, keep-alives, provisional
-responses and ACKs. A packet is left out only where its bytes prove it: whole, unfragmented UDP, and the payload begins
+responses and ACKs. A packet is left out only where its bytes prove it: it is UDP and no fragment, and its payload begins
 as RTP or RTCP (version 2: RFC 3550 5.1), or as a SIP message that opens, answers or ends no call. All else passes as it
-stands: TCP, fragments, tunnels, link layers not known here.
+stands: TCP, fragments, tunnels, link layers not known here, a response of which a part is missing.
 
 Knows pcap (draft-ietf-opsawg-pcap) and pcapng (draft-ietf-opsawg-pcapng) as far as records go. Where lengths make no
 sense everything from there on passes, so that whoever reads the capture finds the damage that is in it.
@@ -90,7 +90,7 @@ class Sieve:
                 if following > end:
                     break
                 self._frames += 1
-                if captured >= original and (not captured or _sets_up_no_call(data, at + 16, following, link)):
+                if not original or _sets_up_no_call(data, at + 16, following, link):
                     if passed_from < at:
                         yield data[passed_from:at]
                     passed_from = following
@@ -151,9 +151,9 @@ class Sieve:
 
     @staticmethod
     def _left_out(data: bytes, at: int, following: int, order: str, links: list[int]) -> bool:
-        interface, _, _, captured, original = struct.unpack_from(f"{order}IIIII", data, at + 8)
+        interface, _, _, captured = struct.unpack_from(f"{order}IIII", data, at + 8)
         start = at + 28
-        if interface >= len(links) or captured < original or start + captured > following - 4:
+        if interface >= len(links) or start + captured > following - 4:
             return False
         return data[following - 4 : following] == data[at + 4 : at + 8] and _sets_up_no_call(
             data, start, start + captured, links[interface]
@@ -165,7 +165,7 @@ def _known(kind: int) -> bool:
 
 
 def _sets_up_no_call(data: bytes, at: int, end: int, link: int) -> bool:
-    """Whether the packet in `data[at:end]`, captured whole, proves that it sets up no call and ends none."""
+    """Whether what was captured of a packet, `data[at:end]`, proves that it sets up no call and ends none."""
     if link == _ETHERNET:
         kind, at = data[at + 12 : at + 14], at + 14
         while kind in _VLAN:
@@ -189,12 +189,12 @@ def _sets_up_no_call(data: bytes, at: int, end: int, link: int) -> bool:
     else:
         return False
     payload = at + 8
-    payload_end = at + (data[at + 4] << 8 | data[at + 5]) if payload < end else 0
-    if not payload < payload_end <= end:
+    if payload >= end:
         return False
     if 0x80 <= data[payload] < 0xC0:
         ports = (data[at] << 8 | data[at + 1], data[at + 2] << 8 | data[at + 3])
         return _TUNNELS.isdisjoint(ports)
-    if data.startswith(_BEGINS_NO_CALL, payload, payload_end):
+    if data.startswith(_BEGINS_NO_CALL, payload, end):
         return True
-    return data.startswith(_RESPONSE, payload, payload_end) and data.find(_INVITE, payload, payload_end) < 0
+    whole = payload < at + (data[at + 4] << 8 | data[at + 5]) <= end
+    return whole and data.startswith(_RESPONSE, payload, end) and data.find(_INVITE, payload, end) < 0

@@ -407,7 +407,9 @@ class TestTimes:
     def test_a_bye_before_any_answer_releases_nothing(self, border: Border) -> None:
         border.invite(UPSTREAM, US, "up/1", at=0)
         border.bye(UPSTREAM, US)
-        assert border.leg().release_us is None
+        border.final(US, UPSTREAM, "up/1", 200)
+        border.bye(UPSTREAM, US, at=9 * SECOND)
+        assert border.leg().release_us == 9 * SECOND
 
     def test_an_unanswered_call_ends_with_its_refusal(self, border: Border) -> None:
         border.invite(UPSTREAM, US, "up/1", at=0)

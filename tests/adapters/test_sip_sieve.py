@@ -48,12 +48,16 @@ KEPT = {
     "a packet in a packet": ip("192.0.2.1", "192.0.2.2", 4, udp(UPSTREAM, OWN, RTP)[14:]),
     "an ARP": bytes(12) + b"\x08\x06" + bytes(28),
     "nearly nothing": b"\x00" * 9,
-    "a datagram whose length lies": udp(UPSTREAM, OWN, RTP)[:-20],
+    "a later fragment that looks like a datagram of RTP": udp_fragments(
+        UPSTREAM, OWN, invite().ljust(504) + struct.pack(">HHHH", 20000, 30000, 8 + len(RTP), 0) + RTP
+    )[-1],
+    "a response whose datagram goes on": udp(OWN, UPSTREAM, response(200, method="X"))[:-2],
 }
 LEFT_OUT = {
     "RTP": udp(UPSTREAM, OWN, RTP, ports=(20000, 30000)),
     "RTCP": udp(UPSTREAM, OWN, RTCP, ports=(20001, 30001)),
     "RTP over IPv6": udp(*V6, RTP),
+    "RTP of which a part was captured": udp(UPSTREAM, OWN, RTP)[:60],
     "RTP in a VLAN": udp(UPSTREAM, OWN, RTP)[:12] + b"\x81\x00\x00\x07" + udp(UPSTREAM, OWN, RTP)[12:],
     "an ACK": udp(UPSTREAM, OWN, request("ACK")),
     "a REGISTER": udp(UPSTREAM, OWN, request("REGISTER")),
@@ -95,9 +99,13 @@ class TestWhatIsLeftOut:
     ) -> None:
         assert sieved(file(timed([LEFT_OUT[name]])))[1] == file([])
 
-    def test_unless_it_was_captured_in_part(self) -> None:
+    def test_unless_a_part_that_would_prove_it_was_not_captured(self) -> None:
         data = pcap(timed([LEFT_OUT["a response to a REGISTER"]]), snapshot=100)
         assert sieved(data)[1] == data
+        assert sieved(pcap(timed([LEFT_OUT["RTP"]]), snapshot=100))[1] == pcap([], snapshot=100)
+
+    def test_a_record_of_nothing_is_left_out(self) -> None:
+        assert sieved(pcap([(T0, b"")]))[1] == pcap([])
 
     @pytest.mark.parametrize(
         ("link", "head"),
