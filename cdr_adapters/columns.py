@@ -41,6 +41,7 @@ _MS = timedelta(milliseconds=1)
 _TEXT = pa.string()
 _NULL = pa.nulls(1, _TEXT)[0]  # pa.scalar would import pandas
 
+_DIGITS_OF_A_NUMBER = 7
 _UNANSWERED = ("unanswered", "failed", "route-advanced")
 
 
@@ -110,9 +111,8 @@ class ColumnMapper:
                 missing.append(" or ".join(spec.column))
             missing += [name for name in spec.used if name not in spec.column and name not in there]
         if missing:
-            raise AdapterError(
-                f"source {self._source!r} has no column {', '.join(missing)}; it has: {', '.join(header)}"
-            )
+            known = ", ".join(map(_heading, header))
+            raise AdapterError(f"source {self._source!r} has no column {', '.join(missing)}; it has: {known}")
 
     def apply(self, raw: RawBatch) -> Batch:
         """The call legs in `raw`."""
@@ -289,6 +289,11 @@ class ColumnMapper:
                 missing = None if missing is None else missing[each]
             columns[name] = pa.array(one, mask=missing).cast(CALLS.field(name).type)
         return pa.RecordBatch.from_arrays([columns[name] for name in CALLS.names], schema=CALLS)
+
+
+def _heading(name: str) -> str:
+    """A column's name for a message; where a file's first line is no header after all, it may hold numbers."""
+    return name if sum(character.isdigit() for character in name) < _DIGITS_OF_A_NUMBER else "(a number)"
 
 
 def _whole(pattern: str) -> str:

@@ -7,6 +7,7 @@ registry finds it by name.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -75,7 +76,8 @@ class Head:
 
     def lines(self, limit: int = 50) -> list[str]:
         """The first whole lines that hold anything, undecodable bytes replaced; at most `limit`."""
-        text = self.data.decode("utf-8-sig", "replace")
+        is_utf16 = self.data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        text = self.data.decode("utf-16" if is_utf16 else "utf-8-sig", "replace")
         lines = text.splitlines()
         if not self.complete and len(lines) > 1:
             lines.pop()

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -67,50 +64,8 @@ NEEDS_TSHARK = frozenset({"sip_pcap"})
 EXAMPLES = 12
 
 
-GENERIC_COLUMNS: dict[str, Any] = {
-    "columns": {"called_in": "called", "seizure": {"column": "start", "format": "iso8601"}, "ingress_trunk": "trunk"}
-}
-_VALUES = "('2025550143', '2026-11-21T23:23:27Z', 'TG1')"
-
-
-def _database() -> bytes:
-    with TemporaryDirectory() as directory:
-        path = Path(directory) / "calls.db"
-        with closing(sqlite3.connect(path)) as db:
-            db.execute("CREATE TABLE cdr (called TEXT, start TEXT, trunk TEXT)")
-            db.execute(f"INSERT INTO cdr VALUES {_VALUES}")
-            db.commit()
-        return path.read_bytes()
-
-
-GENERIC: Mapping[str, tuple[list[bytes], dict[str, Any]]] = {
-    "delimited": (
-        [b"called,start,trunk\n2025550143,2026-11-21T23:23:27Z,TG1\n2025550144,2026-11-21T23:24:27Z,TG2\n"],
-        GENERIC_COLUMNS,
-    ),
-    "jsonl": (
-        [
-            b'{"called": "2025550143", "start": "2026-11-21T23:23:27Z", "trunk": "TG1"}\n'
-            b'{"called": "2025550144", "start": "2026-11-21T23:24:27Z", "trunk": "TG2"}\n'
-        ],
-        GENERIC_COLUMNS,
-    ),
-    "sqldump": (
-        [
-            b"CREATE TABLE cdr (called text, start text, trunk text);\n"
-            + f"INSERT INTO cdr (called, start, trunk) VALUES {_VALUES};\n".encode()
-        ],
-        GENERIC_COLUMNS | {"options": {"table": "cdr"}},
-    ),
-    "sqlite": ([_database()], GENERIC_COLUMNS | {"options": {"table": "cdr"}}),
-}
-"""Formats that mean nothing without a mapping."""
-
-
 def samples_of(name: str) -> tuple[list[bytes], dict[str, Any]]:
     """The samples of a format, and the mapping that reads them: from the format's own tests."""
-    if name in GENERIC:
-        return GENERIC[name]
     module = import_module(f"tests.adapters.formats.test_{name}")
     return module.SAMPLES, module.MAPPING
 
@@ -141,7 +96,14 @@ def contract_of(name: str, examples: int) -> type[AdapterContract]:
     return type(f"Test_{name}", (AdapterContract,), body)
 
 
-for _name in BUILT_IN:
+WITH_SAMPLES = [name for name in BUILT_IN if find_spec(f"tests.adapters.formats.test_{name}") is not None]
+
+
+def test_every_format_brings_samples() -> None:
+    assert set(BUILT_IN) - set(WITH_SAMPLES) == set()
+
+
+for _name in WITH_SAMPLES:
     _class = contract_of(_name, EXAMPLES)
     if _name in NEEDS_TSHARK:
         _class = pytest.mark.slow(_class)
@@ -158,7 +120,7 @@ def test_no_special_format_claims_another_one_s_files(name: str) -> None:
     from hopback.testing.reading import file_of
 
     claimed = []
-    for other in BUILT_IN:
+    for other in WITH_SAMPLES:
         for number, sample in enumerate(samples_of(other)[0]):
             with file_of(sample) as path:
                 if other != name and adapter(name).identify(Head(path, sample[: 1 << 16], len(sample) <= 1 << 16)):
@@ -167,7 +129,7 @@ def test_no_special_format_claims_another_one_s_files(name: str) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", [name for name in BUILT_IN if name not in NEEDS_TSHARK])
+@pytest.mark.parametrize("name", [name for name in WITH_SAMPLES if name not in NEEDS_TSHARK])
 def test_a_long_sweep_of_damaged_files_is_read_or_refused(name: str) -> None:
     contract = contract_of(name, 3000)()
     contract.test_any_bytes_are_read_or_refused()
