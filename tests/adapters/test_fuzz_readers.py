@@ -1,163 +1,163 @@
-"""Whatever bytes a file holds, a reader gives batches and rejects or the one documented error, and nothing else."""
+"""Whatever bytes a file holds, a reader gives calls, rejects or the one documented error, and nothing else.
+
+Every registered format is read from damaged copies of the files that its own tests bring. What is tried in `make check`
+is the same each time, so that a failure is about a change; `make nightly` tries other files every night.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import suppress
-from functools import cache
+from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from cdr_adapters import registry
 from cdr_adapters.identify import claimants
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
-from cdr_adapters.raw import AdapterError
-from cdr_adapters.read import read_source
-from cdr_adapters.schema import CALLS, RejectReason
-from protos.e164 import parse_e164
+from cdr_adapters.raw import HEAD_SIZE, AdapterError, Head
+from tests.adapters.hostile.checks import raw_records, read_in_process
+from tests.adapters.hostile.mutations import damaged
+from tests.adapters.hostile.seeds import Seed, seed_of
 from tests.adapters.reading import written
-from tests.adapters.test_line_readers import ACC, CDR, DB_TEXT, NOISE, RADIUS
-from tests.adapters.test_sql_readers import ACC as TABLE
-from tests.adapters.test_sql_readers import MYSQL, POSTGRES, database
+
+CHECK, NIGHTLY = 30, 3000
+SLOW = {"sip_pcap": 15}
+"""Formats whose files take that many times as long as others': a program has to be started for each."""
+
+SOON = timedelta(seconds=20)
+"""More than any file of some kilobytes may take, on a busy machine."""
+
+
+def _settings(name: str, examples: int, *, repeatable: bool) -> settings:
+    return settings(
+        max_examples=max(examples // SLOW.get(name, 1), 3),
+        derandomize=repeatable,
+        database=None,
+        deadline=SOON,
+        print_blob=not repeatable,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def _foreign(name: str) -> list[bytes]:
+    """Files of other formats, to mix in: those that come after it in the list."""
+    names = registry.names()
+    at = names.index(name)
+    return [sample for other in (names[at + 1 :] + names[:at])[:4] for sample in seed_of(other).samples]
+
+
+def read_and_account(path: Path, seed: Seed) -> None:
+    """Read a file, and see that no record was lost between the reader and the mapping, none made up."""
+    with suppress(AdapterError):
+        outcome = read_in_process(path, seed)
+        found = raw_records(path, seed)
+        # a time in the hour that is repeated when clocks go back makes one record two possible calls
+        assert found <= outcome.records <= found + outcome.calls
+
+
+def identify_it(data: bytes, path: Path) -> None:
+    """Every format says yes or no; the file as a whole is of some formats or can't be read."""
+    head = Head(path, data[:HEAD_SIZE], len(data) <= HEAD_SIZE)
+    for name in registry.names():
+        assert registry.adapter(name).identify(head) in (True, False)
+    with suppress(AdapterError):  # a broken archive
+        assert isinstance(claimants(path), tuple)
+
+
+def sweep(name: str, directory: Path, examples: int, *, repeatable: bool) -> None:
+    """Read damaged samples of a format."""
+    seed = seed_of(name)
+    foreign = _foreign(name)
+
+    @_settings(name, examples, repeatable=repeatable)
+    @given(damaged(seed.samples, foreign) | st.binary(max_size=300))
+    def check(data: bytes) -> None:
+        path = written(directory, data)
+        read_and_account(path, seed)
+        identify_it(data, path)
+
+    check()
+
+
+@pytest.mark.parametrize("name", registry.names())
+class TestEveryFormat:
+    def test_reads_its_undamaged_samples(self, tmp_path: Path, name: str) -> None:
+        """Otherwise nothing below tests anything."""
+        seed = seed_of(name)
+        assert sum(read_in_process(written(tmp_path, sample), seed).calls for sample in seed.samples)
+
+    def test_reads_or_refuses_damaged_files(self, tmp_path: Path, name: str) -> None:
+        sweep(name, tmp_path, CHECK, repeatable=True)
+
+    @pytest.mark.nightly
+    @pytest.mark.timeout(3600)
+    def test_reads_or_refuses_many_damaged_files(self, tmp_path: Path, name: str) -> None:
+        sweep(name, tmp_path, NIGHTLY, repeatable=False)
+
 
 COLUMNS: dict[str, Any] = {
-    "called_in": {"column": ["called", "Called-Station-Id", "ruri_in", "callee"], "format": "trunk"},
-    "called_out": {"column": ["called", "dst"], "pattern": "([^;]*)"},
-    "calling": ["caller", "Calling-Station-Id", "id"],
-    "seizure": {"column": ["start_time", "time"], "format": "iso8601"},
-    "answer": {"column": ["timestamp", "Timestamp", "time"], "format": "epoch_s"},
-    "release": {"column": ["header", "time"], "format": "%a %b %d %H:%M:%S %Y"},
-    "ingress_trunk": ["itrunk", "id"],
-    "ingress_address": ["src_ip", "id"],
-    "call_id": ["call_id", "callid", "id"],
-    "disposition": {"column": ["code", "id"], "values": {"200": "answered", "*": "failed"}},
+    "called_in": {"column": ["called", "id"], "format": "trunk"},
+    "called_out": {"column": ["called", "id"], "pattern": "([^;]*)"},
+    "calling": ["caller", "id"],
+    "seizure": {"column": ["time"], "format": "iso8601"},
+    "answer": {"column": ["time"], "format": "epoch_s"},
+    "release": {"column": ["time"], "format": "%a %b %d %H:%M:%S %Y"},
+    "ingress_trunk": "id",
+    "ingress_address": "id",
+    "call_id": "id",
+    "disposition": {"column": "id", "values": {"200": "answered", "*": "failed"}},
 }
-
-
-@cache
-def _database() -> bytes:
-    with TemporaryDirectory() as directory:
-        return database(Path(directory), *TABLE).read_bytes()
-
-
-SAMPLES: dict[str, tuple[dict[str, Any], list[bytes]]] = {
-    "delimited": ({}, [b"id,called,time\n1,2025550143,2026-11-21T23:23:27\n2,+12025550144,1795321360\n"]),
-    "jsonl": ({}, [b'{"id": 1, "called": "2025550143", "time": "2026-11-21T23:23:27Z"}\n{"id": 2}\n']),
-    "kamailio_syslog": ({}, [f"{ACC}\n{NOISE}\n{CDR}\n".encode()]),
-    "radius_detail": ({}, [RADIUS.encode() * 2]),
-    "kamailio_dbtext": ({}, [(DB_TEXT.replace("uri", "called") + "1:INVITE:1795321362:2025550143\n").encode()]),
-    "sqldump": ({"table": "acc"}, [POSTGRES.encode(), MYSQL.encode()]),
-    "sqlite": ({"table": "acc"}, []),
-}
-
-
-def read_everything(path: Path, name: str, options: dict[str, Any]) -> None:
-    """Read a file through its mapping, and check what must hold of whatever comes."""
-    mapping = SourceMapping.model_validate(
+ANY_TABLE = Seed(
+    "sqlite",
+    (),
+    SourceMapping.model_validate(
         {
             "name": "fuzz",
             "path": "x",
-            "format": name,
-            "options": options,
+            "format": "sqlite",
+            "options": {"table": "acc"},
             "zone": "America/New_York",
             "columns": COLUMNS,
         }
-    )
-    formats = TrunkFormats(ingress={"tg1": "tech:77501:11d", "1": "10d", "198.51.100.0/24": "e164"})
-    with suppress(AdapterError):
-        for batch in read_source(path, mapping, formats):
-            batch.calls.validate(full=True)
-            assert batch.calls.schema == CALLS
-            for call in batch.calls.to_pylist():
-                for number in (call["called_in"], call["called_out"], call["calling"]):
-                    assert number is None or parse_e164(number)
-                assert call["called_in"] or call["called_out"]
-                assert call["seizure_earliest"] <= call["seizure_latest"]
-            assert all(isinstance(reject.reason, RejectReason) for reject in batch.rejected)
-            # lines count from 1; a database's row ids are what they are
-            assert name == "sqlite" or all(reject.row > 0 for reject in batch.rejected)
+    ),
+    TrunkFormats(ingress={"tg1": "tech:77501:11d", "1": "10d", "198.51.100.0/24": "e164"}),
+)
 
 
-def damaged(draw: st.DrawFn, sample: bytes) -> bytes:
-    """A good file with a few bytes changed, put in, taken out, or its end cut off."""
-    data = bytearray(sample)
-    for _ in range(draw(st.integers(0, 4))):
-        at = draw(st.integers(0, max(len(data) - 1, 0)))
-        piece = draw(st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b"'", b"\\", b"\n", b"\x00", b"(", b";"])))
-        data[at : at + draw(st.integers(0, 3))] = piece
-    return bytes(data[: draw(st.integers(0, len(data)))]) if draw(st.booleans()) else bytes(data)
-
-
-@st.composite
-def contents(draw: st.DrawFn, samples: list[bytes]) -> bytes:
-    """Any bytes, or a damaged sample."""
-    if not samples or draw(st.integers(0, 3)) == 0:
-        return draw(st.binary(max_size=400))
-    return damaged(draw, draw(st.sampled_from(samples)))
-
-
-@pytest.mark.parametrize("name", [name for name in SAMPLES if name != "sqlite"])
-class TestAnyBytes:
-    @given(st.data())
-    @settings(max_examples=60, deadline=None)
-    def test_are_read_or_refused(
-        self, tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
-    ) -> None:
-        options, samples = SAMPLES[name]
-        path = written(tmp_path_factory.mktemp("fuzz"), data.draw(contents(samples)))
-        read_everything(path, name, options)
-
-    def test_the_undamaged_samples_give_calls(self, tmp_path: Path, name: str) -> None:
-        options, samples = SAMPLES[name]
-        for sample in samples:
-            read_everything(written(tmp_path, sample), name, options)
-
-
-_VALUES = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(), st.text(), st.binary())
+def _table(path: Path, values: list[object]) -> Path:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE acc (id, called, time)")
+    for value in values:
+        with suppress(UnicodeEncodeError):  # SQLite takes no half surrogate pairs
+            connection.execute("INSERT INTO acc VALUES (?, ?, ?)", (value, value, value))
+    connection.commit()
+    connection.close()
+    return path
 
 
 class TestAnyDatabase:
     @given(st.lists(st.tuples(st.integers(0, 16_000), st.binary(min_size=1, max_size=6)), max_size=6), st.booleans())
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=60, deadline=SOON, derandomize=True, database=None)
     @example([(18, b"\x02\x02")], False)
     def test_is_read_or_refused(
         self, tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, bytes]], cut: bool
     ) -> None:
-        data = bytearray(_database())
+        directory = tmp_path_factory.mktemp("fuzz")
+        data = bytearray(_table(directory / "calls.db", ["2025550143", 1795321360, None]).read_bytes())
         for at, piece in changes:
             data[at % len(data) : at % len(data) + len(piece)] = piece
-        path = written(tmp_path_factory.mktemp("fuzz"), bytes(data[: len(data) // 2] if cut else data))
-        read_everything(path, "sqlite", {"table": "acc"})
+        read_and_account(written(directory, bytes(data[: len(data) // 2] if cut else data)), ANY_TABLE)
 
     @given(
         st.lists(
             st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(), st.text(), st.binary()), max_size=8
         )
     )
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=40, deadline=SOON, derandomize=True, database=None)
     def test_values_of_any_type_are_text(self, tmp_path_factory: pytest.TempPathFactory, values: list[object]) -> None:
-        path = tmp_path_factory.mktemp("fuzz") / "any.db"
-        connection = sqlite3.connect(path)
-        connection.execute("CREATE TABLE acc (id, called, time)")
-        for value in values:
-            try:
-                connection.execute("INSERT INTO acc VALUES (?, ?, ?)", (value, value, value))
-            except UnicodeEncodeError:  # SQLite takes no half surrogate pairs
-                continue
-        connection.commit()
-        connection.close()
-        read_everything(path, "sqlite", {"table": "acc"})
-
-
-class TestIdentify:
-    @given(st.data())
-    @settings(max_examples=80, deadline=None)
-    def test_never_fails_on_any_bytes(self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-        samples = [sample for _, some in SAMPLES.values() for sample in some]
-        path = written(tmp_path_factory.mktemp("fuzz"), data.draw(contents(samples)))
-        with suppress(AdapterError):  # a broken archive
-            assert isinstance(claimants(path), tuple)
+        read_and_account(_table(tmp_path_factory.mktemp("fuzz") / "any.db", values), ANY_TABLE)

@@ -1,5 +1,5 @@
-"""The hostile corpus: files that a switch, a disk or somebody with bad intent may hand to a reader, built when the tests run.
+"""The hostile corpus: files that a switch, a disk or somebody with bad intent may put before a reader.
 
-Each file is synthetic and built from a recipe (`tests.adapters.hostile.files`); what is large when read is small on disk or exists only while
-the test runs. `tests/adapters/test_hostile.py` puts them before the readers.
+Each is synthetic, built from a recipe when the tests run, and says why it is there (`tests.adapters.hostile.files` has
+the list). `tests/adapters/test_hostile.py` puts them before the readers.
 """
