@@ -1,7 +1,7 @@
 """Leaves out of a capture the packets that surely set up no call and end none, before anything expensive looks at them.
 
 A capture taken beside a media gateway is nearly all RTP; much of the rest is registrations, keep-alives, provisional
-responses and ACKs. A packet is left out only where its bytes prove it: it is UDP and no fragment, and its payload begins
+responses and ACKs. A packet is left out only where its bytes prove it: it is UDP, no fragment, and its payload begins
 as RTP or RTCP (version 2: RFC 3550 5.1), or as a SIP message that opens, answers or ends no call. All else passes as it
 stands: TCP, fragments, tunnels, link layers not known here, a response of which a part is missing.
 
