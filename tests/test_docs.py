@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
+from pydantic import BaseModel
 
 from agent.cli import main as agent_cli
 from agent.kit import main as cdr_cli
 from cdr_adapters.kit.facts import facts_of, markdown
+from cdr_adapters.mapping import SourceMapping
 from cdr_adapters.registry import BUILT_IN
 from coordinator.chain import Status
 from coordinator.cli import main as coordinator_cli
@@ -75,6 +78,29 @@ def test_the_adapters_page_lists_the_formats_as_they_are() -> None:
     )
     assert listed is not None
     assert listed[1] == markdown(map(facts_of, sorted(BUILT_IN))), "put in what `hopback-cdr formats --markdown` prints"
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    """Every key that a mapping may have, in any of its tables."""
+    found = set(model.model_fields)
+    for field in model.model_fields.values():
+        for part in [field.annotation, *get_args(field.annotation)]:
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                found |= _keys(part)
+    return found
+
+
+def test_the_adapters_page_explains_every_key_of_a_mapping() -> None:
+    reference = text("docs/adapters.md").partition("### The source")[2].partition("## An adapter")[0]
+    named = {name for cell in re.findall(r"^\| (.*?) \|", reference, re.M) for name in re.findall(r"`(\w+)`", cell)}
+    keys = _keys(SourceMapping)
+    assert {"max_call", "zone_unit", "counts"} < keys
+    assert keys - named == set()
+
+
+def test_the_adapters_page_names_the_exit_codes() -> None:
+    codes = set(re.findall(r"^\| (\d+) \|", text("docs/adapters.md"), re.M))
+    assert codes == {"0", "1", "2", "65", "69", "78"}
 
 
 def test_every_make_target_of_the_readme_exists() -> None:

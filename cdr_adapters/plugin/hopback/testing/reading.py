@@ -25,9 +25,12 @@ EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo
 
 
 def adapter_of(named: str | ModuleType) -> Adapter:
-    """The adapter of that name, or that is that module."""
+    """The adapter of that name, or that is that module, under the name by which it is registered."""
     if isinstance(named, str):
         return registry.adapter(named)
+    for name in registry.names():
+        if registry.adapter(name).module is named:
+            return registry.adapter(name)
     return Adapter(named.__name__.rpartition(".")[2], named)
 
 
