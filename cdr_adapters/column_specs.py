@@ -175,7 +175,7 @@ class TimeColumn(ColumnSpec):
     second; `shift` is added to every value; `resolution` is how much the clock cuts off (the time lies in
     [t, t + resolution]), by default what the format or the value shows. `abbreviations` gives the offset of each zone
     abbreviation that %Z may meet. `zone_column` holds each row's own zone, written as `zone_unit` says; it goes before
-    the source's zone.
+    the source's zone, which counts where it is empty.
     """
 
     format: Annotated[

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from cdr_adapters.column_specs import TimeColumn, ZoneUnit
 from cdr_adapters.text_bytes import Mask, Octets, TextBytes
-from cdr_adapters.time_layouts import Layout, iso_layouts, layouts, read_layout
+from cdr_adapters.time_layouts import Layout, iso_layouts, layouts, likely_first, read_layout
 from cdr_adapters.times import (
     DAY_MS,
     EARLIEST_MS,
@@ -130,16 +130,14 @@ def _abbreviated(
 
 
 _MOST_NAMES = 16
-_SAMPLE = 32
 
 
 def _by_layouts(
     to: Times, rows: Rows, matrix: Octets, some: tuple[Layout, ...], spec: TimeColumn, zone: tzinfo | None
 ) -> None:
     """Rows of one length, by the first layout that each fits."""
-    sample = matrix[:_SAMPLE]
-    # no text fits two layouts of one pattern and length: what fits most goes first, for speed alone
-    for layout in sorted(some, key=lambda one: -np.count_nonzero(read_layout(sample, one).fits)):
+    # no text fits two layouts of one pattern and length: the order is for speed alone
+    for layout in likely_first(matrix, some):
         if not len(rows):
             return
         found = read_layout(matrix, layout)
@@ -350,8 +348,10 @@ def _read(texts: pa.StringArray, spec: TimeColumn, zone: tzinfo | None) -> Times
     return times
 
 
-def _read_zones(texts: pa.StringArray, zones: pa.StringArray, unit: ZoneUnit, spec: TimeColumn) -> Times:
-    """The texts' readings, each in its row's own zone."""
+def _read_zones(
+    texts: pa.StringArray, zones: pa.StringArray, unit: ZoneUnit, spec: TimeColumn, otherwise: tzinfo | None
+) -> Times:
+    """The texts' readings, each in its row's own zone; where a row is silent about it, in the one `otherwise`."""
     times = _empty(len(texts))
     encoded = pc.fill_null(zones, "").dictionary_encode()
     which = encoded.indices.to_numpy(zero_copy_only=False)
@@ -362,7 +362,7 @@ def _read_zones(texts: pa.StringArray, zones: pa.StringArray, unit: ZoneUnit, sp
     for name, count in zip(encoded.dictionary.to_pylist(), counts.tolist(), strict=True):
         rows = order[end : end + count]
         end += count
-        zone = zone_of(name, unit)
+        zone = zone_of(name, unit) if name.strip() else otherwise
         if zone is None:
             unknown.append(rows)  # together: a file of nonsense has as many of them as it has rows
         else:
@@ -382,11 +382,12 @@ def read_times(
 ) -> Times:
     """A column of times as UTC, with fraction and shift applied, before the source's clock offset.
 
-    `zones` holds each row's own zone in the column's `zone_unit`; a row whose zone can't be read has NO_ZONE.
+    `zones` holds each row's own zone in the column's `zone_unit`: where it is empty, `zone` counts; a row whose zone
+    can't be read has NO_ZONE.
     """
     texts = pc.fill_null(values, "") if values.null_count else values
     if zones is not None and spec.zone_unit is not None:
-        times = _read_zones(texts, zones, spec.zone_unit, spec)
+        times = _read_zones(texts, zones, spec.zone_unit, spec, zone)
     else:
         times = _read(texts, spec, zone)
     if fraction is not None and spec.fraction_unit is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import Final, TypeAlias
@@ -48,11 +48,15 @@ _MOST_LAYOUTS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Fields and literal bytes at their positions; `T` in `literals` may also be a blank when `iso`."""
+    """Fields and literal bytes at their positions; the `T` between date and time may also be a blank when `iso`.
+
+    `universal` says that the literals name UTC.
+    """
 
     fields: tuple[tuple[str, int, int], ...]
     literals: tuple[tuple[int, int], ...]
     iso: bool = False
+    universal: bool = False
 
     @property
     def directives(self) -> frozenset[str]:
@@ -64,8 +68,8 @@ class Layout:
 class LocalTimes:
     """What the rows of a matrix say: `local` (ms since 1970 by the clock on the wall) where `fits`.
 
-    `offset` is what was said of the zone, in ms east, None when the layout has no %z; `zone_at` is where in the text
-    the zone's abbreviation stands, if the layout has one.
+    `offset` is what was said of the zone, in ms east, None when the layout doesn't say it; `zone_at` is where in the
+    text the zone's abbreviation stands, if the layout has one.
     """
 
     fits: Mask
@@ -124,14 +128,18 @@ def _layout(parts: list[str], widths: tuple[int, ...]) -> Layout:
     return Layout(tuple(fields), tuple(literals))
 
 
-_ISO_PATTERNS: Final = tuple(f"%Y-%m-%dT%H:%M:%S{fraction}{zone}" for fraction in ("", ".%f") for zone in ("", "%z"))
+_ISO_T: Final = len("2026-11-21")
+_UTC: Final = " UTC"
+_ISO_PATTERNS: Final = tuple(
+    f"%Y-%m-%dT%H:%M:%S{fraction}{zone}" for fraction in ("", ".%f") for zone in ("", "%z", _UTC)
+)
 
 
 @lru_cache(maxsize=64)
 def iso_layouts(length: int) -> tuple[Layout, ...]:
     """The layouts of ISO 8601 in its extended form, of this length, `T` or a blank between date and time."""
     return tuple(
-        Layout(layout.fields, layout.literals, iso=True)
+        replace(layout, iso=True, universal=pattern.endswith(_UTC))
         for pattern in _ISO_PATTERNS
         for layout in layouts(pattern, length)
         if all(width > 1 or name in "fz" for name, _, width in layout.fields)
@@ -201,11 +209,41 @@ class _Reader:
         self.bad |= (there != octet) & (there != 32) if or_blank else there != octet
 
 
+_SAMPLE: Final = 32
+
+
+def likely_first(matrix: Octets, some: tuple[Layout, ...]) -> list[Layout]:
+    """The layouts, those that fit most of the first rows first; to read with the others is rarely needed."""
+    sample = matrix[:_SAMPLE]
+    likely = [layout for layout in some if _has_literals(sample, layout)]
+    if len(likely) > 1:
+        likely.sort(key=lambda layout: -np.count_nonzero(read_layout(sample, layout).fits))
+    return likely + [layout for layout in some if layout not in likely]
+
+
+def _has_literals(matrix: Octets, layout: Layout) -> bool:
+    """Whether what stands between the fields is there in some row: quick, and true of few layouts."""
+    if not layout.literals:
+        return True
+    at, octets = _literals(layout)
+    there = matrix[:, at]
+    fits = there == octets
+    if layout.iso:
+        fits |= there == ord(" ")
+    return bool(fits.all(axis=1).any())
+
+
+@lru_cache(maxsize=1024)
+def _literals(layout: Layout) -> tuple[npt.NDArray[np.intp], Octets]:
+    at, octets = zip(*layout.literals, strict=True)
+    return np.array(at, np.intp), np.array(octets, np.uint8)
+
+
 def read_layout(matrix: Octets, layout: Layout) -> LocalTimes:
     """The times in the rows of a matrix of texts."""
     reader = _Reader(matrix)
     for at, octet in layout.literals:
-        reader.literal(at, octet, layout.iso and octet == ord("T"))
+        reader.literal(at, octet, layout.iso and at == _ISO_T)
     place = {name: (at, width) for name, at, width in layout.fields}
     days = _days(reader, place, layout.iso)
     seconds = _seconds(reader, place)
@@ -215,6 +253,8 @@ def read_layout(matrix: Octets, layout: Layout) -> LocalTimes:
     if "f" in place:
         local += _fraction(reader, *place["f"])
     offset = _offset(reader, *place["z"]) if "z" in place else None
+    if layout.universal:
+        offset = np.zeros(len(matrix), np.int64)
     if "Z" in place:
         at, width = place["Z"]
         for column in range(at, at + width):

@@ -2,8 +2,9 @@
 
 Understood: seconds, milliseconds, microseconds and nanoseconds since 1970 (with decimal fractions), Gregorian seconds
 (since the year 0, as Erlang's calendar counts: unix = gregorian - 62167219200), Julian days (the astronomers' day
-count, unix = (jd - 2440587.5) * 86400), ISO 8601, and strptime patterns. One text at a time; `time_columns` does the
-same for whole columns. Zero, 1970-01-01 00:00:00 and the year 1 are what programs write for "never": absent.
+count, unix = (jd - 2440587.5) * 86400), ISO 8601 (also with `UTC` or `GMT` behind), and strptime patterns. One text at
+a time; `time_columns` does the same for whole columns. Zero, 1970-01-01 00:00:00 and the year 1 are what programs write
+for "never": absent.
 
 Refused: a naive time without a zone, a zone abbreviation that neither the configuration nor the zone explains, a date
 without a time of day, anything outside 1990 to 2100 (a wrong unit looks like that). A local time that the clocks
@@ -188,7 +189,7 @@ def _zoned(value: datetime, zone: tzinfo | None, step: int) -> Reading:
 
 _ISO_SHAPE = re.compile(
     r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9]{2}:?[0-9]{2}(?P<second>:?[0-9]{2}(?P<fraction>[.,][0-9]+)?)?"
-    r"(?:Z| ?[-+][0-9]{2}(?::?[0-9]{2})?)?",
+    r"(?P<zone>Z| ?[-+][0-9]{2}(?::?[0-9]{2})?| ?(?P<universal>UTC|GMT))?",
     re.ASCII,
 )
 
@@ -197,6 +198,8 @@ def _iso(text: str, zone: tzinfo | None) -> Reading:
     shape = _ISO_SHAPE.fullmatch(text)
     if shape is None:
         return Reading(Status.WRONG_FORMAT)
+    if shape["universal"]:
+        text = text[: shape.start("zone")] + "Z"
     try:
         value = datetime.fromisoformat(text)
     except ValueError:

@@ -218,6 +218,9 @@ class TestIso8601:
             ("2026-11-21T23:23:27-0500", "2026-11-22 04:23:27", 1000),
             ("20261122T042327Z", "2026-11-22 04:23:27", 1000),
             ("2026-11-22T04:23Z", "2026-11-22 04:23:00", 60_000),
+            ("2026-11-22 04:23:27 UTC", "2026-11-22 04:23:27", 1000),
+            ("2026-11-22T04:23:27.123 GMT", "2026-11-22 04:23:27.123", 1),
+            ("2026-11-22 04:23:27UTC", "2026-11-22 04:23:27", 1000),
             ("2026-11-21T23:23:27", "2026-11-22 04:23:27", 1000),
         ],
     )
@@ -230,7 +233,11 @@ class TestIso8601:
         assert both_ways("2026-11-21T23:23:27Z", spec("iso8601"), None).status is Status.OK
 
     @pytest.mark.parametrize(
-        "text", ["2026-11-21", "2026-W47-6", "2026-02-30T00:00:00Z", "2026-11-21T25:00:00Z", "now"]
+        "text",
+        [
+            *("2026-11-21", "2026-W47-6", "2026-02-30T00:00:00Z", "2026-11-21T25:00:00Z", "now"),
+            *("2026-11-21 UTC", "2026-11-21 23:23:27 EST", "2026-11-21 23:23:27 U C"),
+        ],
     )
     def test_dates_alone_and_other_texts_are_refused(self, text: str) -> None:
         assert both_ways(text, spec("iso8601"), NEW_YORK).status is Status.WRONG_FORMAT
@@ -498,8 +505,6 @@ class TestAZoneOfItsOwn:
         [
             ("minutes_west", "x"),
             ("minutes_west", "100000"),
-            ("minutes_west", ""),
-            ("minutes_west", None),
             ("seconds_east", "30"),
             ("offset", "-25:00"),
             ("offset", "EST"),
@@ -512,6 +517,13 @@ class TestAZoneOfItsOwn:
     )
     def test_that_can_not_be_read_is_none(self, unit: str, zone: str | None) -> None:
         assert in_zones("2026-01-02 01:00:00", zone, unit=unit) == [None]
+
+    def test_that_a_row_leaves_out_is_the_sources(self) -> None:
+        zones = ("", None, " ", "300")
+        assert in_zones("2026-01-02 01:00:00", *zones, unit="minutes_west") == ["02 06:00"] * 4, "New York, in winter"
+        column = spec("%Y-%m-%d %H:%M:%S", zone_column="zone", zone_unit="minutes_west")
+        times = read_times(pa.array(["2026-01-02 01:00:00"] * 2), column, None, zones=pa.array(["", None]))
+        assert times.status.tolist() == [Status.NO_ZONE] * 2, "and without one there is none"
 
     def test_gives_way_to_a_time_that_says_its_zone(self) -> None:
         found = in_zones("2026-01-02T01:00:00Z", "300", "x", unit="minutes_west", time_format="iso8601")
