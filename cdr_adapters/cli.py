@@ -1,8 +1,8 @@
 """`hopback-cdr`: for engineers who connect a switch's files.
 
 Every command ends with 0, or with 1 (the file differs from what was expected of it, or no answer was found), 2 (the
-command line is wrong), 65 (the file can't be read as asked) or 78 (a mapping is wrong), after a message that says what
-to do. Telephone numbers are masked unless `--show-numbers` is given.
+command line is wrong), 65 (the file can't be read as asked), 70 (a defect of the program) or 78 (a mapping is wrong),
+after a message that says what to do. Telephone numbers are masked unless `--show-numbers` is given.
 
 The installed program is `agent.kit`, which adds what needs an agent's matcher and trunk map to `program`.
 """

@@ -88,6 +88,9 @@ _HOW = (
     click.option(
         "--option", "options", type=Option(), multiple=True, help="An option of the format; may be given often."
     ),
+    click.option(
+        "--own", metavar="ADDRESS", multiple=True, help="An address or network of your own; may be given often."
+    ),
 )
 
 
@@ -104,9 +107,10 @@ def how_it_is_read(command: Command) -> Command:
         format_: str | None,
         zone: str | None,
         options: tuple[tuple[str, Any], ...],
+        own: tuple[str, ...],
         **rest: Any,
     ) -> Any:
-        wanted = Wanted(mapping, config, source, format_, zone, dict(options))
+        wanted = Wanted(mapping, config, source, format_, zone, dict(options), own)
         return command(*arguments, wanted=wanted, **rest)
 
     decorated: Any = gathered

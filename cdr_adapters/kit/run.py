@@ -1,12 +1,13 @@
 """How every command of the kit begins and ends: a subject to work on, messages, exit codes.
 
 0; 1: the file differs from what was expected of it, or nobody can be named; 2: the command line is wrong; 65: the file
-can't be read as asked; 78: a mapping is wrong. Light: imported before anything heavy is.
+can't be read as asked; 70: a defect of the program; 78: a mapping is wrong. Light: imported before anything heavy is.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 EXIT_DIFFERS: Final = 1
 EXIT_DATA: Final = 65
+EXIT_DEFECT: Final = 70
 EXIT_CONFIG: Final = 78
+ENV_TRACEBACK: Final = "HOPBACK_TRACEBACK"
 
 
 def print_json(value: Any) -> None:
@@ -48,6 +51,24 @@ def told() -> Iterator[None]:
         fail(str(error), EXIT_CONFIG)
     except AdapterError as error:
         fail(str(error), EXIT_DATA)
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError, ModuleNotFoundError):
+        raise
+    except Exception as error:
+        if os.environ.get(ENV_TRACEBACK):
+            raise
+        fail(
+            f"a defect of hopback-cdr: {type(error).__name__} at {_place_of(error)}. Please report it. "
+            f"With {ENV_TRACEBACK}=1 the whole trace is shown; it may hold parts of call records.",
+            EXIT_DEFECT,
+        )
+
+
+def _place_of(error: BaseException) -> str:
+    """File and line at which an error was raised; its text might hold a number."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown"
 
 
 @contextmanager

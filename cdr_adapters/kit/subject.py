@@ -64,10 +64,23 @@ def changed(table: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
         result |= {"format": wanted.format, "options": {}}
     if wanted.zone:
         result["zone"] = wanted.zone
-    if wanted.options:
-        options = result.get("options", {})
-        result["options"] = {**(options if isinstance(options, dict) else {}), **wanted.options}
+    options = dict(wanted.options)
+    if wanted.own:
+        # a capture's reader must know our side before it can tell who called whom; of records the mapping leaves it out
+        if _takes_own_addresses(str(result.get("format", ""))):
+            options.setdefault("own_addresses", list(wanted.own))
+        else:
+            result["own_addresses"] = [*result.get("own_addresses", ()), *wanted.own]
+    if options:
+        before = result.get("options", {})
+        result["options"] = {**(before if isinstance(before, dict) else {}), **options}
     return result
+
+
+def _takes_own_addresses(format_name: str) -> bool:
+    return (
+        format_name in registry.names() and "own_addresses" in registry.adapter(format_name).module.Options.model_fields
+    )
 
 
 def findings(error: ValidationError, file: TomlFile | None, prefix: tuple[str | int, ...] = ()) -> list[str]:

@@ -19,11 +19,12 @@ class Wanted:
     format: str | None = None
     zone: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
 
     @property
     def overrides(self) -> bool:
         """Whether single values are given."""
-        return bool(self.format or self.zone or self.options)
+        return bool(self.format or self.zone or self.options or self.own)
 
 
 _ESCAPES = {"\\t": "\t"}

@@ -104,7 +104,7 @@ def propose(
     Raises:
         AdapterError: the file can't be read, or nothing about it looks like records.
     """
-    layout = layout_of(path, wanted_format, options or {})
+    layout = layout_of(path, wanted_format, options or {}, now)
     adapter = registry.adapter(layout.format)
     if adapter.default_columns is not None:
         guesses, records = _of_known_format(path, layout, now)

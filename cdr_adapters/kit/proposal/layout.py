@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,8 @@ from cdr_adapters import registry
 from cdr_adapters.archives import members
 from cdr_adapters.identify import AmbiguousFormatError, claimants
 from cdr_adapters.kit.proposal.guess import Guess, Sure
-from cdr_adapters.kit.proposal.names import name_says, words_of
+from cdr_adapters.kit.proposal.names import name_says
+from cdr_adapters.kit.proposal.places import places_of
 from cdr_adapters.raw import AdapterError, Head, RawBatch
 from cdr_adapters.stream import read_head
 
@@ -45,7 +47,7 @@ class Layout:
     named: bool = True
 
 
-def layout_of(path: Path, wanted_format: str | None, options: Mapping[str, Any]) -> Layout:
+def layout_of(path: Path, wanted_format: str | None, options: Mapping[str, Any], now: datetime) -> Layout:
     """How the file is laid out.
 
     Raises:
@@ -54,14 +56,17 @@ def layout_of(path: Path, wanted_format: str | None, options: Mapping[str, Any])
     head = read_head(path)
     if wanted_format is not None:
         guess = Guess("format", Sure.SURE, "given on the command line", wanted_format)
-        return _with_options(path, head, wanted_format, options, guess)
+        return _with_options(path, head, wanted_format, options, guess, now)
     found = claimants(path)
     if len(found) > 1:
         raise AmbiguousFormatError(path, found)
     if found:
         guess = Guess("format", Sure.SURE, "this format alone claims the file", found[0])
-        return _with_options(path, head, found[0], options, guess)
+        return _with_options(path, head, found[0], options, guess, now)
     told = _sniffed(head)
+    if told is None and "fixed_width" in registry.names() and places_of(head.lines(_MOST_LINES), now) is not None:
+        guess = Guess("format", Sure.LIKELY, "no format claims it; its lines are of one length", "fixed_width")
+        return _with_options(path, head, "fixed_width", options, guess, now)
     if told is None:
         raise AdapterError(
             f"{path}: no format claims it, and its lines don't split into columns by any usual delimiter. If you know "
@@ -71,11 +76,19 @@ def layout_of(path: Path, wanted_format: str | None, options: Mapping[str, Any])
     return _delimited(head, options, guess)
 
 
-def _with_options(path: Path, head: Head, name: str, options: Mapping[str, Any], guess: Guess) -> Layout:
+def _with_options(path: Path, head: Head, name: str, options: Mapping[str, Any], guess: Guess, now: datetime) -> Layout:
     if name == "delimited":
         return _delimited(head, options, guess)
     if name in ("sqlite", "sqldump") and not {"table", "query"} & options.keys():
         return _of_tables(path, head, name, options, guess)
+    if name == "fixed_width" and "columns" not in options:
+        places = places_of(head.lines(_MOST_LINES), now)
+        if places is not None:
+            why = (
+                "blanks in all lines part them; columns that touch can't be told apart: give them their names and ends"
+            )
+            told = Guess("options.columns", Sure.LIKELY, why, places)
+            return Layout(name, {**options, "columns": places}, (guess, told), named=False)
     written = (Guess("options", Sure.SURE, "given on the command line", dict(options)),) if options else ()
     return Layout(name, options, (guess, *written))
 
@@ -254,8 +267,3 @@ def sample_of(path: Path, layout: Layout) -> tuple[dict[str, list[str | None]], 
 
 def _batches(layout: Layout, path: Path) -> Iterator[RawBatch]:
     return registry.adapter(layout.format).read(path, layout.options, None)
-
-
-def position_words(name: str) -> bool:
-    """Whether a column goes by its position alone."""
-    return not words_of(name) or name.isdigit()

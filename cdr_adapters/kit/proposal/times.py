@@ -70,7 +70,7 @@ _HALF_DAY: Final = re.compile(r"\b[ap]m\b", re.IGNORECASE)
 _EARLIEST: Final = datetime(1995, 1, 1, tzinfo=UTC)
 _AHEAD: Final = timedelta(days=2)
 _PROBES: Final = 5
-ENOUGH: Final = 0.95
+ENOUGH: Final = 0.9
 """Of all values that aren't empty, so many must be times."""
 
 
@@ -123,7 +123,7 @@ def fits(values: Sequence[str], now: datetime) -> list[TimeFit]:
     found = []
     for time_format in FORMATS:
         told = [_fits(text, time_format, now) for text in values[:_PROBES]]
-        if not any(told) or False in told[:1]:
+        if not any(told):
             continue
         told += [_fits(text, time_format, now) for text in values[_PROBES:]]
         said = [one for one in told if one is not None]

@@ -82,7 +82,8 @@ def mapping_text(
             out.append("")
             for one in about:
                 also = f"; or {', '.join(map(value, one.candidates))}" if one.candidates else ""
-                out += _comment(f"{one.sure.value}: {one.key} = {value(one.value)}: {one.why}{also}")
+                what = one.key if isinstance(one.value, Mapping) else f"{one.key} = {value(one.value)}"
+                out += _comment(f"{one.sure.value}: {what}: {one.why}{also}")
             out.append(f"options = {value(options)}")
     for table, rows in sorted(tables.items()):
         out += ["", f"[{table}]"]
