@@ -160,7 +160,7 @@ COLUMNS: dict[str, Any] = {
     "release": _time("h323-disconnect-time", f"{_PAIRS}.h323-disconnect-time", "stop-time"),
     "ingress_trunk": [
         "Acme-Originating-Trunk-Group",
-        "Acme-Ingress-Realm",
+        "Acme-Session-Ingress-Realm",
         f"{_PAIRS}.in-trunkgroup-label",
     ],
     "ingress_address": {
@@ -173,7 +173,7 @@ COLUMNS: dict[str, Any] = {
     },
     "egress_trunk": [
         "Acme-Terminating-Trunk-Group",
-        "Acme-Egress-Realm",
+        "Acme-Session-Egress-Realm",
         f"{_PAIRS}.out-trunkgroup-label",
     ],
     "egress_address": {
