@@ -17,7 +17,7 @@ from agent.scan import AsWritten, Called, FileOfCalls, Scan
 from agent.trunks import Party, PartyKind, TrunkMap, Unknown
 from cdr_adapters.kit.inspection import iso
 from cdr_adapters.kit.reading import completed_mapping
-from cdr_adapters.kit.show import console, table
+from cdr_adapters.kit.show import NARROW, console, table
 from cdr_adapters.kit.subject import Subject
 from protos.e164 import E164
 from protos.identity import ProviderId
@@ -241,6 +241,11 @@ def show(found: Found) -> None:
         screen.print(f"- {note}")
     if not found.decision.considered:
         return
+    screen.print()
+    if screen.width < NARROW:
+        for item in found.decision.considered:
+            screen.print(_in_short(item))
+        return
     calls = table("", "rows", "seized (UTC)", "off by", "came in", "went out", "end", "calling", "why")
     for item in found.decision.considered:
         instance = item.instance
@@ -256,8 +261,21 @@ def show(found: Found) -> None:
             {True: "matches", False: "differs", None: ""}[instance.calling_matches],
             item.why,
         )
-    screen.print()
     screen.print(calls)
+
+
+def _in_short(item: Considered) -> str:
+    """A call considered, in lines that fit a narrow terminal."""
+    instance = item.instance
+    rows = ", ".join(str(leg.row) for leg in instance.rows)
+    went = printable(", ".join(_distinct(instance, "egress")))
+    lines = [
+        f"{'taken' if item.taken else 'not taken'}: row {rows}, off by {item.distance.total_seconds():g} s: {item.why}",
+        f"    seized {' '.join(_interval(instance).split(chr(10)))}",
+        f"    came in {printable(', '.join(_distinct(instance, 'ingress'))) or 'by what is not recorded'}"
+        + (f"; went out {went}" if went else ""),
+    ]
+    return "\n".join(lines)
 
 
 def _interval(instance: Instance) -> str:

@@ -18,14 +18,14 @@ from rich.text import Text
 from cdr_adapters.kit.check_map import Checked
 from cdr_adapters.kit.facts import FormatFacts, how_zone_is_known
 from cdr_adapters.kit.inspection import Inspection
-from cdr_adapters.kit.proposal import Proposal
+from cdr_adapters.kit.proposal import Proposal, outcome
 from cdr_adapters.kit.proposal.toml_text import value as toml_value
 from cdr_adapters.kit.subject import Subject
 from cdr_adapters.mapping import SourceMapping
 from protos.printable import printable
 
 _PIPED_WIDTH = 200
-_NARROW = 110
+NARROW = 110
 _PEERS_SHOWN = 40
 _FORMS_SHOWN = 12
 
@@ -48,7 +48,7 @@ def table(*headings: str, right: Sequence[str] = ()) -> Table:
 
 def formats(screen: Console, facts: Iterable[FormatFacts]) -> None:
     """The formats, one a line; on a narrow screen the summary stands below."""
-    if screen.width >= _NARROW:
+    if screen.width >= NARROW:
         wide = table("format", "grade", "upstream", "zone of times", "what")
         for fact in facts:
             wide.add_row(fact.name, fact.grade, fact.upstream, fact.zone, fact.summary)
@@ -132,7 +132,7 @@ def proposal(screen: Console, proposed: Proposal, out: Path | None) -> None:
     if proposed.tried is not None:
         tried = proposed.tried
         screen.print(
-            f"tried on the first records: {tried.calls:,} calls, {tried.rejects:,} rejected, {tried.skipped:,} skipped",
+            printable(f"tried on the first records: {outcome(tried)}"),
             style="green" if tried.calls and not tried.rejects else "yellow",
         )
     else:
@@ -167,7 +167,7 @@ def zone(subject: Subject, source: SourceMapping) -> str:
     """How the zone of the times is known, and the clock."""
     offset = source.clock_offset.total_seconds()
     clock = f"; clock {abs(offset):g} s {'fast' if offset > 0 else 'slow'}" if offset else ""
-    origin = subject.zone_origin or (f"the standard of {source.format}" if source.zone else None)
+    origin = subject.zone_origin or (f"what {source.format} guarantees" if source.zone else None)
     return (how_zone_is_known(source.columns, source.zone, origin) if source.columns else "") + clock
 
 
@@ -225,17 +225,48 @@ def _unmapped(screen: Console, unmapped: dict[Any, list[tuple[str | None, str | 
 def _sample(screen: Console, found: Inspection) -> None:
     if not found.sample:
         return
+    screen.print()
+    if screen.width < NARROW:
+        for call in found.sample:
+            screen.print(f"row {call['row']}  {_seized(call)}  within {_within(call)}  {call['disposition'] or ''}")
+            screen.print(f"    called {_called(call)}" + (f"  calling {call['calling']}" if call["calling"] else ""))
+            came_in, went_out = _ends(call)
+            screen.print(
+                f"    came in {came_in or 'by what is not recorded'}" + (f"; went out {went_out}" if went_out else "")
+            )
+        return
     shown = table("row", "seized (UTC)", "within", "called", "calling", "came in", "went out", "end", right=("row",))
     for call in found.sample:
-        earliest, latest = call["seizure_earliest"], call["seizure_latest"]
-        time = f"{earliest:%Y-%m-%d %H:%M:%S}.{earliest.microsecond // 1000:03}"
-        received, sent = call["called_in"], call["called_out"]
-        called = f"{received} as {sent}" if received and sent and received != sent else received or sent or ""
-        ends = (" ".join(filter(None, (call[f"{s}_trunk"], call[f"{s}_address"]))) for s in ("ingress", "egress"))
-        came_in, went_out = (printable(end) for end in ends)
-        within = f"{(latest - earliest).total_seconds():g} s"
         shown.add_row(
-            str(call["row"]), time, within, called, call["calling"] or "", came_in, went_out, call["disposition"] or ""
+            str(call["row"]),
+            _seized(call),
+            _within(call),
+            _called(call),
+            call["calling"] or "",
+            *_ends(call),
+            call["disposition"] or "",
         )
-    screen.print()
     screen.print(shown)
+
+
+def _seized(call: dict[str, Any]) -> str:
+    earliest = call["seizure_earliest"]
+    return f"{earliest:%Y-%m-%d %H:%M:%S}.{earliest.microsecond // 1000:03}"
+
+
+def _within(call: dict[str, Any]) -> str:
+    return f"{(call['seizure_latest'] - call['seizure_earliest']).total_seconds():g} s"
+
+
+def _called(call: dict[str, Any]) -> str:
+    received, sent = call["called_in"], call["called_out"]
+    return f"{received} as {sent}" if received and sent and received != sent else received or sent or ""
+
+
+def _ends(call: dict[str, Any]) -> tuple[str, str]:
+    """By what the call came in and went out."""
+    came_in, went_out = (
+        printable(" ".join(filter(None, (call[f"{side}_trunk"], call[f"{side}_address"]))))
+        for side in ("ingress", "egress")
+    )
+    return came_in, went_out

@@ -43,7 +43,7 @@ from cdr_adapters.kit.subject import Subject, mapping_of, source_name
 from cdr_adapters.mapping import MappingError
 from cdr_adapters.raw import AdapterError
 
-__all__ = ["Guess", "Proposal", "Sure", "propose"]
+__all__ = ["Guess", "Proposal", "Sure", "outcome", "propose"]
 
 TRIED_RECORDS = 5000
 
@@ -192,13 +192,21 @@ def _of_known_format(path: Path, layout: Layout, now: datetime) -> tuple[list[Gu
     except AdapterError as error:
         told = str(error).removeprefix(f"{path}: ")
         return [*guesses, Guess("options", Sure.UNSURE, f"the reader asks for more: {told}")], 0
-    spec = next((time for time in (defaults.columns.times if defaults.columns else ()) if time.is_naive), None)
-    if spec is not None and defaults.zone is None:
+    times = defaults.columns.times if defaults.columns is not None else ()
+    if defaults.zone is None:
         profiles = [Profile(name, values, now) for name, values in columns.items()]
-        local = next((p for p in profiles if p.name in spec.column and p.counts), None)
-        fitting = [one for one in spec.format if local is not None and "%z" not in one]
-        if local is not None and fitting:
-            guesses.append(zone_guess(local, fitting[0], profiles))
+        by_name = {profile.name: profile for profile in profiles}
+        naive = [
+            (profile, fit.format)
+            for time in times
+            if time.zone_column is None
+            for name in time.column
+            if (profile := by_name.get(name)) is not None
+            for fit in profile.times[:1]
+            if fit.naive
+        ]
+        if naive:
+            guesses.append(zone_guess(*naive[0], profiles))
     return guesses, records
 
 
@@ -219,13 +227,11 @@ def _finished(path: Path, shown: str, layout: Layout, guesses: list[Guess], reco
         tried = inspector.found if not missing else None
     except (MappingError, AdapterError) as error:
         missing = [guess.key.rpartition(".")[2] for guess in guesses if guess.sure is Sure.UNSURE and _is_needed(guess)]
-        missing = missing or [str(error)]
+        missing = missing or [str(error).removeprefix(f"{path}: ")]
     own = registry.adapter(layout.format).default_columns if "columns" not in table else None
     head = [f"Proposed by hopback-cdr init from {Path(shown).name}, from {records:,} of its records. Check every line."]
     if tried is not None:
-        head.append(
-            f"Tried on the first records: {tried.calls:,} calls, {tried.rejects:,} rejected, {tried.skipped:,} skipped."
-        )
+        head.append(f"Tried on the first records: {outcome(tried)}.")
     else:
         head.append(f"NOT COMPLETE. To be settled: {', '.join(missing)}.")
     return Proposal(
@@ -236,6 +242,15 @@ def _finished(path: Path, shown: str, layout: Layout, guesses: list[Guess], reco
         tuple(missing),
         tried,
     )
+
+
+def outcome(tried: Inspection) -> str:
+    """What a mapping makes of the first records, in words, with the commonest reason of its rejects."""
+    told = f"{tried.calls:,} calls, {tried.rejects:,} rejected, {tried.skipped:,} skipped"
+    if tried.rejected:
+        (reason, detail), most = max(tried.rejected.items(), key=lambda entry: entry[1].count)
+        told += f"; rejected mostly as {reason} ({most.count:,} times): {detail}"
+    return told
 
 
 def _own_columns(columns: Columns | None) -> list[str]:
