@@ -119,8 +119,8 @@ class ColumnSpec(_Model):
 class TextColumn(ColumnSpec):
     """A text taken as it is, or translated.
 
-    `values` translates it: `"*"` stands for all that isn't named, `""` on the left for no value, `""` on the right
-    makes it null; without `"*"`, what isn't named stays.
+    `values` translates it, whatever the case: `"*"` stands for all that isn't named, `""` on the left for no value,
+    `""` on the right makes it null; without `"*"`, what isn't named stays.
     """
 
     values: dict[str, str] = Field(default_factory=dict)

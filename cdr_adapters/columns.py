@@ -354,15 +354,26 @@ def _cut(value: pa.StringArray, pattern: str) -> pa.StringArray:
     return _without_blanks(pc.if_else(fits, cut, _NULL))
 
 
+def _folded(word: str) -> str:
+    return word.strip().casefold()
+
+
 def _translated(values: pa.StringArray, table: Mapping[str, str], words: tuple[str, ...] | None) -> pa.StringArray:
-    """The values by a translation table; what it doesn't name stays if it is one of `words` (None: whatever it is)."""
+    """The values by a translation table; what it doesn't name stays if it is one of `words` (None: whatever it is).
+
+    A word that isn't there as it stands is looked for without regard to case and spaces around it.
+    """
+    folded = {_folded(name): meaning for name, meaning in reversed(list(table.items()))}
+    known = {_folded(word): word for word in words or () if not table}
 
     def meaning(text: str) -> str | None:
         if text in table:
             return table[text] or None
+        if (said := folded.get(_folded(text))) is not None:
+            return said or None
         if "*" in table:
             return table["*"] or None
-        return text if words is None or (not table and text in words) else None
+        return text if words is None else known.get(_folded(text))
 
     encoded = values.dictionary_encode()
     translated = pa.array(list(map(meaning, encoded.dictionary.to_pylist())), _TEXT).take(encoded.indices)

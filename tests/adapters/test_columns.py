@@ -196,6 +196,18 @@ class TestTextColumns:
         found = [one(coded, start=T, code=code)["disposition"] for code in ("200", "487", "302", "503", None)]
         assert found == ["answered", "unanswered", "route-advanced", "failed", None]
 
+    def test_are_found_whatever_their_case(self) -> None:
+        values = {"completed": "answered", "BUSY": "unanswered", "busy": "failed", "*": "route-advanced"}
+        coded = mapper(columns={"disposition": {"column": "code", "values": values}})
+        told = [one(coded, start=T, code=code)["disposition"] for code in ("Completed", " COMPLETED ", "Busy", "BUSY")]
+        assert told == ["answered", "answered", "unanswered", "unanswered"], "the first spelling, where none is exact"
+        assert one(coded, start=T, code="busy")["disposition"] == "failed"
+        assert one(coded, start=T, code="Complete")["disposition"] == "route-advanced"
+        plain = mapper(columns={"disposition": "code", "attestation": "level"})
+        call = one(plain, start=T, code="ANSWERED", level="a")
+        assert (call["disposition"], call["attestation"]) == ("answered", "A")
+        assert one(plain, start=T, code="ANSWER", level="AA")["disposition"] is None
+
     def test_of_dispositions_may_be_told_by_an_empty_column(self) -> None:
         told = mapper(columns={"disposition": {"column": "answered_at", "values": {"": "unanswered", "*": "answered"}}})
         found = [one(told, start=T, answered_at=text)["disposition"] for text in ("12:00", "", None)]
