@@ -11,8 +11,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agent.kit import main
+from agent.kit_lookup import Asked, Found, look_up
+from agent.scan import Called
+from cdr_adapters.kit.subject import Subject
+from cdr_adapters.mapping import MappingFile, SourceMapping, TrunkFormats
+from tests.adapters import test_siplab_stores as stores
 from tests.adapters.formats.acme_rows import VALUES
 from tests.adapters.reading import written
-from tests.shared import SAMPLES, needs_samples
-
-pytestmark = needs_samples
+from tests.shared import SAMPLES, SIPLAB, needs_samples, needs_siplab
 
 
 def run(*arguments: object) -> Result:
@@ -330,6 +334,7 @@ def indexed() -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
+@needs_samples
 @pytest.mark.parametrize("path", [row["saved_path"] for row in indexed()])
 def test_every_file_of_the_index_gives_its_known_answer(path: str, tmp_path: Path) -> None:
     assert path in KNOWN, f"add what {path} must give"
@@ -339,10 +344,12 @@ def test_every_file_of_the_index_gives_its_known_answer(path: str, tmp_path: Pat
         known.check(SAMPLES / path, tmp_path)
 
 
+@needs_samples
 def test_no_entry_is_about_a_file_that_is_not_in_the_index() -> None:
     assert KNOWN.keys() <= {row["saved_path"] for row in indexed()}
 
 
+@needs_samples
 class TestTheWalkItself:
     """Answers that are wrong on purpose: the walk must see each of them."""
 
@@ -363,3 +370,122 @@ class TestTheWalkItself:
         wrong = Lookup(**{**right.__dict__, **changes})
         with pytest.raises((AssertionError, TypeError)):
             wrong.check(SAMPLES / path, tmp_path)
+
+
+def _acc(columns: Mapping[str, Any], answer: Mapping[str, Any], **table: Any) -> dict[str, Any]:
+    return {"columns": {**columns, "answer": answer}, "max_setup": "120s", **stores.INVITE, **table}
+
+
+_JULIAN = {"column": "time", **stores.JULIAN}
+_LOCAL = {"column": "time", "format": stores.LOCAL}
+_EPOCH = {"column": "time", "format": "epoch_s"}
+LAB_STORES: Mapping[str, tuple[dict[str, Any], TrunkFormats]] = {
+    "alder/alder.db": (
+        _acc(stores.ALDER, _JULIAN, format="sqlite", options={"table": "acc"}),
+        stores.ALDER_TRUNKS,
+    ),
+    "alder/alder_acc.csv": (_acc(stores.ALDER, _JULIAN, format="delimited"), stores.ALDER_TRUNKS),
+    "birch/birch.sql": (
+        _acc(stores.BIRCH, _LOCAL, format="sqldump", options={"table": "acc"}, **stores.NEW_YORK),
+        TrunkFormats(),
+    ),
+    "birch/birch_acc.csv": (_acc(stores.BIRCH, _LOCAL, format="delimited", **stores.NEW_YORK), TrunkFormats()),
+    "cedar/cedar.syslog": (
+        {
+            "format": "kamailio_syslog",
+            "where": {"kind": "acc", "method": "INVITE"},
+            "columns": stores.CEDAR_ACC,
+            "max_setup": "120s",
+        },
+        TrunkFormats(),
+    ),
+    "dogwood/dogwood.db": (
+        {"format": "sqlite", "options": {"table": "cdrs"}, "columns": stores.DOGWOOD},
+        TrunkFormats(),
+    ),
+    "dogwood/dogwood_cdrs.csv": ({"format": "delimited", "columns": stores.DOGWOOD}, TrunkFormats()),
+    "ginkgo/ginkgo.db": (
+        {
+            "format": "sqlite",
+            "options": {"table": "acc"},
+            "columns": stores.GINKGO,
+            "max_setup": "120s",
+            **stores.INVITE,
+        },
+        TrunkFormats(),
+    ),
+    "ginkgo/ginkgo_acc.csv": (
+        {"format": "delimited", "columns": stores.GINKGO, "max_setup": "120s", **stores.INVITE},
+        TrunkFormats(),
+    ),
+    "ivy/ivy_radius.detail": (
+        {
+            "format": "radius_detail",
+            "where": {"Sip-Method": "INVITE"},
+            "columns": {**stores.IVY, "answer": {"column": "Timestamp", "format": "epoch_s"}},
+            "max_setup": "120s",
+        },
+        stores.IVY_TRUNKS,
+    ),
+}
+"""The lab's stores with what their engineers know of them; those that hold the same calls in another layout are left
+to `test_siplab_stores`."""
+
+
+@needs_siplab
+class TestTheLab:
+    """Calls whose whole path is known, asked for in each provider's store by number and time alone."""
+
+    def asked(self, provider: str, subject: Subject, most: int | None = None) -> Iterator[tuple[dict[str, Any], Found]]:
+        """Each answered call that passed this provider once, and what its records say of it."""
+        calls = [json.loads(line) for line in (SIPLAB / "TRUTH.jsonl").read_text().splitlines()]
+        mine = [call for call in calls if call["path"].count(provider) == 1 and call["final_code"] == 200]
+        for call in mine[:most]:
+            (hop,) = [hop for hop in call["hops"] if hop["provider"] == provider]
+            numbers = dict.fromkeys((call["called_dialled_e164"], call["called_at_terminating_e164"]))
+            at = datetime.fromisoformat(call["time_sent_utc"])
+            calling = Called.parse("+1" + call["calling_sent"][-10:]).number
+            for number in numbers:
+                found = look_up(subject, Asked(Called.parse(number), at, timedelta(seconds=60), calling), None)
+                if found.outcome != "NOT_FOUND":
+                    yield hop, found
+
+    def subject(self, file: str, table: dict[str, Any], formats: TrunkFormats) -> Subject:
+        source = SourceMapping.model_validate({"name": "lab", "path": "x", **table})
+        return Subject(SIPLAB / file, file, MappingFile(source, formats), "the lab", None)
+
+    @pytest.mark.parametrize("store", LAB_STORES)
+    def test_no_store_names_another_than_the_true_upstream(self, store: str) -> None:
+        told = list(self.asked(store.partition("/")[0], self.subject(store, *LAB_STORES[store])))
+        named = [(hop, found) for hop, found in told if found.named]
+        assert len(named) >= 0.7 * len(told) > 0
+        for hop, found in named:
+            assert (hop["ingress_trunk"], hop["upstream_ip"]) in found.came_in_by, hop
+            assert len(found.came_in_by) == 1
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+    @pytest.mark.parametrize("provider", ["alder", "birch", "cedar", "dogwood", "elm", "ginkgo", "ivy"])
+    def test_no_capture_does(self, provider: str) -> None:
+        (path,) = (SIPLAB / "pcap").glob(f"{provider}.pcap*")
+        providers = json.loads((SIPLAB / "TOPOLOGY.json").read_text())["providers"]
+        (own,) = [entry["addresses"] for entry in providers if entry["name"] == provider]
+        table = {"format": "sip_pcap", "options": {"own_addresses": own}}
+        formats = TrunkFormats(
+            *(
+                {
+                    address: trunk["called_format"]
+                    for entry in providers
+                    if entry["name"] == provider
+                    for trunk in entry["trunks"]
+                    if trunk["direction"] == side
+                    for address in trunk["peer_ips"]
+                }
+                for side in ("ingress", "egress")
+            )
+        )
+        told = list(self.asked(provider, self.subject(f"pcap/{path.name}", table, formats), most=2))
+        named = [(hop, found) for hop, found in told if found.named]
+        assert named
+        for hop, found in named:
+            assert found.came_in_by == [(None, hop["upstream_ip"])]
