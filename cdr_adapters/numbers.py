@@ -9,7 +9,8 @@ What is understood: bare digits, URIs of `sip:`, `sips:` and `tel:` (RFC 3261, R
 with a display name, visual separators, percent-encoded `+`, `#` and `*`. Parameters such as `;npdi;rn=...` (RFC 4694)
 are cut off: a routing number is never taken for the dialled one. A number that begins with `+` is E.164 whatever the
 format says, once the tech prefix is gone. Refused, never guessed: a number that does not fit its declared format, a
-number without its prefix on a prefixed trunk, an IP address, local and service numbers.
+number without its prefix on a prefixed trunk, an IP address, a decimal of a spreadsheet (`2025550143.0`), local and
+service numbers.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _BRACKETED = re.compile(r"<([^<>]*)>")
 _SCHEME = re.compile(r"(sips?|tel):", re.IGNORECASE)
 _BARE = re.compile(r"\+?[0-9]+", re.ASCII)
 _DOTTED_QUAD = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}", re.ASCII)
+_DECIMAL = re.compile(r"[-+]?[0-9]+\.0*", re.ASCII)
+"""What a spreadsheet makes of a number: the last nought is no digit of it."""
 _SEPARATORS = re.compile(r"[-. ()\t\u00a0]")
 _DIALLED = re.compile(r"[0-9*#]*\+?[0-9*#]+", re.ASCII)
 _FOREIGN_CONTEXT = re.compile(r";phone-context=\+(?!1(?:[^0-9]|$))", re.IGNORECASE)
@@ -59,7 +62,7 @@ def dialled_digits(text: str) -> str | None:
     if _FOREIGN_CONTEXT.search(";" + parameters):
         return None  # a local number of another country
     number = unquote(number.partition(":")[0]) if at else unquote(number)
-    if _DOTTED_QUAD.fullmatch(number):
+    if _DOTTED_QUAD.fullmatch(number) or _DECIMAL.fullmatch(number):
         return None
     number = _SEPARATORS.sub("", number)
     return number if _DIALLED.fullmatch(number) else None

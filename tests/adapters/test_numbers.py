@@ -146,12 +146,20 @@ class TestUris:
             "٢٠٢٥٥٥٠١٤٣",
             "2025550143x",
             "12025550143 12025550144",
+            "1.2025550143E+10",
             "1" * 5000,
         ],
     )
     def test_addresses_names_and_broken_texts_are_no_numbers(self, text: str) -> None:
         assert number_of(text, "auto") is None
         assert number_of(text, "10d") is None
+
+    @pytest.mark.parametrize(
+        "text", ["2025550143.0", "493012345678.00", "+493012345678.", "sip:493012345678.0@example.net"]
+    )
+    def test_a_decimal_of_a_spreadsheet_is_no_number(self, text: str) -> None:
+        assert number_of(text, "e164") is None, "as Egyptian or German it would be one digit longer"
+        assert number_of("49.30.12345678", "e164") == "+493012345678"
 
     def test_the_national_zero_of_a_foreign_number_goes(self) -> None:
         assert number_of("+44 (0)20 7946 0123", "auto") == "+442079460123"
