@@ -34,6 +34,7 @@ from cdr_adapters.numbers import normalise
 from cdr_adapters.raw import AdapterError, RawBatch
 from cdr_adapters.rejects import Mask, Rejects
 from cdr_adapters.schema import CALLS, DISPOSITIONS, Batch, RejectReason
+from cdr_adapters.text_bytes import TextBytes
 from cdr_adapters.time_columns import read_times
 from cdr_adapters.trunk_formats import FormatOf, normalise_by_trunk
 
@@ -81,7 +82,7 @@ class ColumnMapper:
         if self._zone is None and naive is not None:
             raise AdapterError(
                 f"source {self._source!r}: times of format {naive.said_format} don't say their zone: set zone, such "
-                "as 'America/New_York'"
+                "as 'America/New_York', in the mapping or by --zone"
             )
 
     def _check_pattern(self, name: str, pattern: str) -> None:
@@ -181,7 +182,7 @@ class ColumnMapper:
         return columns
 
     def _text(self, table: pa.RecordBatch, spec: TextColumn) -> pa.StringArray:
-        values = self._value(table, spec)
+        values = _trimmed(self._value(table, spec))
         return _translated(values, spec.values, None) if spec.values else values
 
     def _addresses(self, table: pa.RecordBatch, spec: AddressColumn, name: str, rejects: Rejects) -> pa.StringArray:
@@ -352,6 +353,15 @@ def _cut(value: pa.StringArray, pattern: str) -> pa.StringArray:
     fits = pc.match_substring_regex(value, pattern)
     cut = pc.replace_substring_regex(value, _whole(pattern), r"\1")
     return _without_blanks(pc.if_else(fits, cut, _NULL))
+
+
+def _trimmed(values: pa.StringArray) -> pa.StringArray:
+    """The values without spaces around them (tables pad their names); null where nothing is left."""
+    octets = TextBytes.of(values)
+    begin, end = (int(octets.start[0]), int(octets.end[-1])) if len(octets) else (0, 0)
+    if not np.any(octets.data[begin:end] <= ord(" ")):
+        return values
+    return _without_blanks(pc.utf8_trim_whitespace(values))
 
 
 def _folded(word: str) -> str:

@@ -112,6 +112,22 @@ class TestTextColumns:
         )
         assert [row["ingress_trunk"] for row in found] == ["N", "O", None]
 
+    def test_lose_the_spaces_around_them(self) -> None:
+        found = calls(
+            mapper(columns={"ingress_trunk": "tg", "call_id": "id"}).apply(
+                records(
+                    {"called": "2025550143", "start": T, "tg": "CUST 1   ", "id": "a b"},
+                    {"called": "2025550143", "start": T, "tg": "  ", "id": " \t"},
+                    {"called": "2025550143", "start": T, "tg": None, "id": "c"},
+                )
+            )
+        )
+        assert [(row["ingress_trunk"], row["call_id"]) for row in found] == [
+            ("CUST 1", "a b"),
+            (None, None),
+            (None, "c"),
+        ]
+
     def test_are_cut_out_by_a_pattern(self) -> None:
         cut = mapper(
             columns={
