@@ -41,7 +41,7 @@ _TIME_REJECTS = {
     Status.NO_ZONE: (RejectReason.BAD_TIME, "has no zone that could be read: set zone, or check zone_unit"),
     Status.UNKNOWN_ABBREVIATION: (
         RejectReason.BAD_TIME,
-        "has a zone abbreviation that the zone doesn't use then: set abbreviations",
+        "has a zone abbreviation of several zones, or one that the zone doesn't use then: set zone or abbreviations",
     ),
     Status.SKIPPED: (RejectReason.TIME_SKIPPED_BY_DST, "lies in the hour that the zone's clocks skipped"),
 }
