@@ -185,15 +185,15 @@ KNOWN: Mapping[str, tuple[Lookup | Inspect | Order, ...]] = {
             "2012-07-08T18:15:06Z",
             outcome="UPSTREAM_NOT_RECORDED",
             rows=(2,),
-            # fixed width, as a table of one column that patterns cut
             mapping="""
-format = "delimited"
-options = { header = false, delimiter = "\\u0001", quote = "" }
+format = "fixed_width"
+options = { columns = { kind = "1-3", start = "15-28", calling = "29-49", called = "50-65" } }
+where = { kind = "CDR" }
 zone = "UTC"
 [columns]
-called_in = { column = "1", pattern = "^CDR.{46}([0-9]+)", format = "00e164" }
-calling = { column = "1", pattern = "^CDR.{25}([0-9]+)" }
-seizure = { column = "1", pattern = "^CDR.{11}([0-9]{14})", format = "%Y%m%d%H%M%S" }
+called_in = { column = "called", format = "00e164" }
+calling = "calling"
+seizure = { column = "start", format = "%Y%m%d%H%M%S" }
 """,
         ),
     ),

@@ -56,10 +56,13 @@ SPLITS: Mapping[str, Mapping[int, Split]] = {
     "vos3000": {0: ONE},
     "yate_cdrfile": {2: PLAIN, 3: PLAIN},
     "delimited": {0: ONE},
+    "fixed_width": {0: PLAIN},
     "jsonl": {0: PLAIN},
 }
 """How the sample of that number is cut; those that aren't here are binary, one document, or join several rows."""
 
+CLAIM_NOTHING = frozenset({"fixed_width"})
+"""Formats that nothing gives away: the mapping must name them."""
 NEEDS_TSHARK = frozenset({"sip_pcap"})
 EXAMPLES = 12
 
@@ -91,6 +94,7 @@ def contract_of(name: str, examples: int) -> type[AdapterContract]:
         "mapping": mapping,
         "split": BySample(ways) if ways else None,
         "indivisible": "binary, one document, or several rows are joined",
+        "claims": name not in CLAIM_NOTHING,
         "examples": 2 if name in NEEDS_TSHARK else examples,
     }
     return type(f"Test_{name}", (AdapterContract,), body)
