@@ -30,6 +30,7 @@ from cdr_adapters.records import RecordBuffer
 from cdr_adapters.stream import MAX_LINE, Encoding, read_lines
 
 _HEADER_LINES = 50
+_LONGEST_HEADER = 1 << 16
 """How far down a header may stand: reports begin with a title, a period, an empty line."""
 _MAX_COLUMNS = 5000
 _POSITION = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
@@ -169,7 +170,7 @@ class Headed:
         lines = [
             (number, line)
             for number, line in islice(read_lines(path, options.encoding), skip + _HEADER_LINES)
-            if number > skip and line.strip() and len(line) <= MAX_LINE
+            if number > skip and line.strip() and len(line) <= _LONGEST_HEADER
         ]
         if not lines:
             return None

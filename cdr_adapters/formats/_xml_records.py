@@ -119,11 +119,14 @@ def _encoding_of(path: Path, head: bytes, option: str | None) -> tuple[str, str 
     return "utf-8", name
 
 
-def _decoded(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+def _decoded(path: Path, blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(encoding)("replace")
-    for block in blocks:
-        yield decoder.decode(block).encode("utf-8", "replace")
-    yield decoder.decode(b"", True).encode("utf-8", "replace")
+    try:
+        for block in blocks:
+            yield decoder.decode(block).encode("utf-8", "replace")
+        yield decoder.decode(b"", True).encode("utf-8", "replace")
+    except UnicodeError as error:  # it says UTF-16 in ASCII letters, or names a codec that replaces nothing
+        raise AdapterError(f"{path}: its text is not {encoding}: {error}; set options.encoding") from None
 
 
 def xml_records(path: Path, tag: str, encoding: str | None = None) -> Iterator[tuple[int, Element] | Torn]:
@@ -137,7 +140,7 @@ def xml_records(path: Path, tag: str, encoding: str | None = None) -> Iterator[t
     parse_as, decode_as = _encoding_of(path, first, encoding)
     rest = _chained(first, blocks)
     scanner = _Scanner(path, tag, parse_as)
-    for block in rest if decode_as is None else _decoded(rest, decode_as):
+    for block in rest if decode_as is None else _decoded(path, rest, decode_as):
         yield from scanner.feed(block)
     yield from scanner.end()
 
@@ -155,9 +158,10 @@ class _Scanner:
         self._encoding = encoding
         self._tag = tag
         name = re.escape(tag.encode())
-        self._start = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?" + name + rb"(?=[\s/>])")
+        start = rb"<(?:[A-Za-z_][\w.-]*:)?" + name + rb"(?=[\s/>])"
+        self._start = re.compile(start)
         self._tag_end = re.compile(rb"[^<>\"']*(?:\"[^\"<]*\"[^<>\"']*|'[^'<]*'[^<>\"']*)*>")
-        self._close = re.compile(rb"</(?:[A-Za-z_][\w.-]*:)?" + name + rb"\s*>")
+        self._edge = re.compile(rb"(?P<close></(?:[A-Za-z_][\w.-]*:)?" + name + rb"\s*>)|" + start)
         self._data = b""
         self._line = 1
         self._begun = False
@@ -180,11 +184,10 @@ class _Scanner:
             self._line += data.count(b"\n", at, start.start())
             at = start.start()
             end = self._end_of(data, start.end())
-            following = self._start.search(data, start.end(), end if end > 0 else len(data))
-            if following is not None:
-                yield self._torn(data[at : following.start()], "the record isn't closed")
-                end = following.start()
-            elif end > 0:
+            if end < 0:
+                yield self._torn(data[at:-end], "the record isn't closed")
+                end = -end
+            elif end:
                 yield self._record(data[at:end])
             elif last or len(data) - at > MAX_RECORD:
                 detail = "the record isn't closed: the file is truncated, or still being written"
@@ -206,12 +209,20 @@ class _Scanner:
         self._data = b"" if last else data[at:]
 
     def _end_of(self, data: bytes, after_name: int) -> int:
-        """Where the record ends that has its name up to `after_name`; 0 when it doesn't yet."""
+        """Where the record ends that has its name up to `after_name`; 0 when it doesn't yet.
+
+        Negative when another record begins before it ends: where that is.
+        """
         tag_end = self._tag_end.match(data, after_name, after_name + MAX_RECORD)
         if tag_end is not None and data[tag_end.end() - 2 : tag_end.end()] == b"/>":
             return tag_end.end()
-        close = self._close.search(data, after_name, after_name + MAX_RECORD)
-        return close.end() if close is not None else 0
+        # one search for both: to look for the end first would read on to it from every record that has none
+        found = self._edge.search(data, after_name)
+        if found is None:
+            return 0
+        if found["close"] is None:
+            return -found.start()
+        return found.end() if found.end() <= after_name + MAX_RECORD else 0
 
     def _record(self, data: bytes) -> tuple[int, Element] | Torn:
         try:
