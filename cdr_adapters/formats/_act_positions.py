@@ -105,6 +105,7 @@ POSITIONS: Final[Mapping[Kind, Mapping[str, int]]] = {
 
 ADDRESS: Final = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?"
 _MEDIA: Final = r"|[^/ ]*:[0-9]+/[^/ ]*:[0-9]+"
+_DIRECTION: Final = ".*-TO-.*"
 _DATE: Final = r"[0-9]{2}/[0-9]{2}/[0-9]{4}"
 _TIME: Final = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,3})?"
 PROOF: Final[Mapping[str, str]] = {
@@ -113,6 +114,7 @@ PROOF: Final[Mapping[str, str]] = {
     "Start_Time_HH_MM_SS_s": _TIME,
     "Disconnect_Time_MM_DD_YYYY": f"|{_DATE}",
     "Disconnect_Time_HH_MM_SS_s": f"|{_TIME}",
+    "Call_Direction": f"|{_DIRECTION}",
     "Egress_Local_Signaling_IP_Address": f"|{ADDRESS}",
     "Egress_Remote_Signaling_IP_Address": f"|{ADDRESS}",
     "Ingress_IP_Circuit_End_Point": _MEDIA,
@@ -124,8 +126,13 @@ PROOF: Final[Mapping[str, str]] = {
 }
 """What a field holds, as a regular expression (RE2) for the whole of it: around each number and trunk group stands one
 that tells whether the row has these positions."""
-NO_ADDRESSES: Final = ("Ingress_Trunk_Group_Name", "Egress_Trunk_Group_Name")
-"""What never holds an address."""
+_NO_NAME: Final = f"{ADDRESS}|.*,.*"
+CONTRADICTION: Final[Mapping[str, str]] = {
+    "Service_Delivered": _DIRECTION,
+    "Ingress_Trunk_Group_Name": _NO_NAME,
+    "Egress_Trunk_Group_Name": _NO_NAME,
+}
+"""What a field never holds: its neighbours' values, an address, a group of sub-fields."""
 PAIR: Final = ("Ingress_Local_Signaling_IP_Address", "Ingress_Remote_Signaling_IP_Address")
 """The gateway's own address and the peer's: one column further left, and the own would be the peer's. So the second
 isn't there without the first."""

@@ -37,7 +37,7 @@ import pyarrow.compute as pc
 from pydantic import AfterValidator, Field
 
 from cdr_adapters import raw
-from cdr_adapters.formats._act_positions import ADDRESS, KINDS, NO_ADDRESSES, PAIR, POSITIONS, PROOF, Kind
+from cdr_adapters.formats._act_positions import CONTRADICTION, KINDS, PAIR, POSITIONS, PROOF, Kind
 from cdr_adapters.formats._act_rows import Mask, Positions, alike, split
 from cdr_adapters.formats._line_blocks import line_blocks
 from cdr_adapters.records import RAW_LIMIT
@@ -203,8 +203,8 @@ def _proofs(columns: Mapping[str, pa.StringArray]) -> Iterator[tuple[str, Mask]]
     """For each field that tells whether a record has the positions, in which records it does."""
     for name, pattern in PROOF.items():
         yield name, _matches(columns[name], pattern)
-    for name in NO_ADDRESSES:
-        yield name, ~_matches(columns[name], ADDRESS)
+    for name, pattern in CONTRADICTION.items():
+        yield name, ~_matches(columns[name], pattern)
     own, peer = (_matches(columns[name], "") for name in PAIR)
     yield PAIR[1], ~own | peer
 
@@ -218,7 +218,7 @@ class _Plan:
         if columns is None:
             self.names = list(known)
         else:
-            needed = {part for name in columns for part in _PARTS.get(name, (name,))} | {*PROOF, *NO_ADDRESSES}
+            needed = {part for name in columns for part in _PARTS.get(name, (name,))} | {*PROOF, *CONTRADICTION}
             self.names = sorted(name for name in needed if name in known or _POSITION.fullmatch(name))
         self.places: Mapping[str, Mapping[str, int]] = {
             kind: {

@@ -193,6 +193,16 @@ class TestPositions:
         assert not found
         assert "set options.positions" in reject.detail
 
+    @pytest.mark.parametrize(("less", "more"), [(53, 115), (67, 115), (13, 23)])
+    def test_a_record_with_a_field_less_and_one_more_is_rejected(self, tmp_path: Path, less: int, more: int) -> None:
+        """What stands behind is in its place again: the trunk groups and the numbers between show that they aren't."""
+        fields = next(csv.reader([record("STOP")]))
+        moved = [*fields[: less - 1], *fields[less : more - 1], "", *fields[more - 1 :]]
+        assert len(moved) == len(fields)
+        found, [reject] = calls(written(tmp_path, ",".join(f'"{f}"' if "," in f else f for f in moved)), **GMT)
+        assert not found
+        assert "set options.positions" in reject.detail
+
     def test_may_be_configured(self, tmp_path: Path) -> None:
         fields = next(csv.reader([record("STOP")]))
         quoted = [f'"{field}"' if "," in field else field for field in [*fields[:123], "7", *fields[123:]]]
