@@ -21,9 +21,9 @@ from cdr_adapters.kit.run import EXIT_CONFIG, EXIT_DIFFERS, fail, print_json, su
 
 if TYPE_CHECKING:
     from agent.trunks import TrunkMap
+    from cdr_adapters.kit.mapping_file import MappingFile
     from cdr_adapters.kit.ports import AgentFiles, Side
     from cdr_adapters.kit.wanted import Wanted
-    from cdr_adapters.mapping import MappingFile
     from protos.e164 import E164
     from protos.identity import ProviderId
 
@@ -49,7 +49,8 @@ class ConfiguredAgent:
         """See `cdr_adapters.kit.ports.AgentFiles.source`."""
         from agent.config import load, source_files
         from agent.mistakes import ConfigError
-        from cdr_adapters.mapping import MappingError, MappingFile
+        from cdr_adapters.kit.mapping_file import MappingFile
+        from cdr_adapters.mapping import MappingError
 
         try:
             loaded = load(config)

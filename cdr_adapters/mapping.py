@@ -8,18 +8,15 @@ and own addresses that are none. What a mapping leaves out, its format may bring
 from __future__ import annotations
 
 import ipaddress
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from cdr_adapters.column_specs import CalledFormat, Columns
+from cdr_adapters.column_specs import Columns
 from cdr_adapters.durations import Duration, PositiveDuration
 
 
@@ -89,41 +86,3 @@ def describe(error: ValidationError) -> str:
             message = "unknown key"
         findings.append(f"{key}: {message}" if key else message)
     return "; ".join(findings)
-
-
-class _TrunkFormatTables(_Model):
-    ingress: dict[str, CalledFormat] = Field(default_factory=dict)
-    egress: dict[str, CalledFormat] = Field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class MappingFile:
-    """A mapping on its own, for work with single files: the source, and the formats of its trunks."""
-
-    source: SourceMapping
-    formats: TrunkFormats
-
-
-def load_mapping(path: Path) -> MappingFile:
-    """Read a TOML file with the keys of one [[sources]] table at top level; `name` and `path` may be left out.
-
-    [trunk_formats.ingress] and [trunk_formats.egress] may give the called format of each trunk.
-
-    Raises:
-        MappingError: the file can't be read, is no TOML, or breaks a rule.
-    """
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise MappingError(f"{path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise MappingError(f"{path} is no TOML: {error}") from None
-    trunk_formats = table.pop("trunk_formats", {})
-    table.setdefault("name", re.sub(r"[^A-Za-z0-9._-]", "_", path.stem).lstrip("._-")[:64] or "source")
-    table.setdefault("path", "*")
-    try:
-        tables = _TrunkFormatTables.model_validate(trunk_formats)
-        source = SourceMapping.model_validate(table)
-    except ValidationError as error:
-        raise MappingError(f"{path}: {describe(error)}") from None
-    return MappingFile(source, TrunkFormats(tables.ingress, tables.egress))

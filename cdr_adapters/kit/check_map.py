@@ -17,10 +17,11 @@ from typing import Any, Final
 from cdr_adapters import registry
 from cdr_adapters.columns import ColumnMapper
 from cdr_adapters.kit.inspection import Inspection, Inspector
-from cdr_adapters.kit.subject import Subject, mapping_of, source_name
+from cdr_adapters.kit.mapping_file import MappingFile, mapping_of, source_name
+from cdr_adapters.kit.subject import Subject
 from cdr_adapters.kit.toml_lines import TomlFile, read_toml
 from cdr_adapters.kit.warnings import warnings
-from cdr_adapters.mapping import MappingError, MappingFile
+from cdr_adapters.mapping import MappingError
 from cdr_adapters.raw import AdapterError
 
 TRIED_RECORDS: Final = 20_000

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from cdr_adapters.mapping import MappingFile
+    from cdr_adapters.kit.mapping_file import MappingFile
 
 Side = Literal["ingress", "egress"]
 

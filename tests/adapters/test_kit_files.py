@@ -6,16 +6,20 @@ import csv
 import io
 import json
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 from pyarrow import parquet
 
 from agent.kit import main
 from cdr_adapters.kit.check_map import check
+from cdr_adapters.kit.convert import convert
 from cdr_adapters.kit.golden import NoGoldenError, parse_golden
+from cdr_adapters.kit.mapping_file import load_mapping
 from cdr_adapters.kit.toml_lines import read_toml
 from cdr_adapters.mapping import MappingError
 from cdr_adapters.schema import CALLS
@@ -71,11 +75,27 @@ class TestConvert:
         assert rows[0]["called_in"] == "+12025550143"
         assert rows[0]["seizure_earliest"] == "2026-11-21T23:23:27.000Z"
 
-    @pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\uff1d"])
+    @pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\uff1d"])
     def test_marks_whatever_begins_like_a_formula(self, tmp_path: Path, mapping: Path, begin: str) -> None:
         file = written(tmp_path, TABLE.replace("TG1", f"{begin}SUM(A1)"), "evil.csv")
         rows = list(csv.DictReader(io.StringIO(run("convert", file, "--mapping", mapping, "--to", "csv").stdout)))
         assert rows[0]["ingress_trunk"] == f"'{begin}SUM(A1)"
+
+    @pytest.mark.parametrize("value", ["\t=1", "\r=1"])
+    def test_marks_what_a_spreadsheet_would_trim_to_a_formula(self, tmp_path: Path, value: str) -> None:
+        time = datetime(2026, 11, 20, 15, tzinfo=UTC)
+        row = {
+            "called_in": "+12025550143",
+            "seizure_earliest": time,
+            "seizure_latest": time,
+            "call_id": value,
+            "row": 1,
+        }
+        batch = pa.RecordBatch.from_pylist([row], schema=CALLS)
+        convert([batch], "csv", tmp_path / "out.csv")
+        with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+            (told,) = csv.DictReader(file)
+        assert told["call_id"] == f"'{value}"
 
     def test_into_json_lines_tells_what_is_not_there(self, file: Path, mapping: Path) -> None:
         rows = [
@@ -271,3 +291,36 @@ class TestLines:
     def test_of_what_is_no_toml_is_in_the_message(self, tmp_path: Path) -> None:
         with pytest.raises(MappingError, match="line 2: no TOML"):
             read_toml(written(tmp_path, "a = 1\nb = = 2\n", "x.toml"))
+
+
+class TestAMappingFile:
+    def test_has_the_keys_of_a_source_at_top_level(self, tmp_path: Path) -> None:
+        path = tmp_path / "my switch.toml"
+        path.write_text(
+            'format = "delimited"\n[columns]\ncalled_in = { column = "dnis", format = "trunk" }\n'
+            'seizure = { column = "start", format = "epoch_s" }\n'
+            '[trunk_formats.ingress]\nTG1 = "tech:77501:11d"\n"198.51.100.0/24" = "10d"\n'
+        )
+        mapping = load_mapping(path)
+        assert mapping.source.name == "my_switch"
+        assert mapping.formats.ingress == {"TG1": "tech:77501:11d", "198.51.100.0/24": "10d"}
+        assert mapping.formats.egress == {}
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("format = ", "no TOML: Invalid value"),
+            ('format = "delimited"\ncolumn = {}', "column: unknown key"),
+            ('[trunk_formats.ingress]\nTG1 = "9d"', "ingress.TG1: '9d' is no called format"),
+        ],
+    )
+    def test_that_is_wrong_is_refused_with_its_name(self, tmp_path: Path, text: str, says: str) -> None:
+        path = tmp_path / "m.toml"
+        path.write_text(text)
+        with pytest.raises(MappingError, match=says) as caught:
+            load_mapping(path)
+        assert str(path) in str(caught.value)
+
+    def test_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(MappingError, match="No such file"):
+            load_mapping(tmp_path / "none.toml")

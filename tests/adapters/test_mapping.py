@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from pydantic import ValidationError
 
 from cdr_adapters.column_specs import check_called_format
 from cdr_adapters.durations import parse_duration
-from cdr_adapters.mapping import MappingError, SourceMapping, describe, load_mapping
+from cdr_adapters.mapping import SourceMapping, describe
 from cdr_adapters.mapping import TrunkFormats as Formats
 from cdr_adapters.raw import AdapterError
 from cdr_adapters.read import check_source
@@ -145,36 +144,3 @@ class TestASourceIsCheckedWithoutItsFile:
     def test_or_refused(self, table: dict[str, Any], says: str) -> None:
         with pytest.raises(AdapterError, match=says):
             check_source(SourceMapping.model_validate(table), Formats())
-
-
-class TestAMappingFile:
-    def test_has_the_keys_of_a_source_at_top_level(self, tmp_path: Path) -> None:
-        path = tmp_path / "my switch.toml"
-        path.write_text(
-            'format = "delimited"\n[columns]\ncalled_in = { column = "dnis", format = "trunk" }\n'
-            'seizure = { column = "start", format = "epoch_s" }\n'
-            '[trunk_formats.ingress]\nTG1 = "tech:77501:11d"\n"198.51.100.0/24" = "10d"\n'
-        )
-        mapping = load_mapping(path)
-        assert mapping.source.name == "my_switch"
-        assert mapping.formats.ingress == {"TG1": "tech:77501:11d", "198.51.100.0/24": "10d"}
-        assert mapping.formats.egress == {}
-
-    @pytest.mark.parametrize(
-        ("text", "says"),
-        [
-            ("format = ", "is no TOML"),
-            ('format = "delimited"\ncolumn = {}', "column: unknown key"),
-            ('[trunk_formats.ingress]\nTG1 = "9d"', "ingress.TG1: '9d' is no called format"),
-        ],
-    )
-    def test_that_is_wrong_is_refused_with_its_name(self, tmp_path: Path, text: str, says: str) -> None:
-        path = tmp_path / "m.toml"
-        path.write_text(text)
-        with pytest.raises(MappingError, match=says) as caught:
-            load_mapping(path)
-        assert str(path) in str(caught.value)
-
-    def test_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(MappingError, match="No such file"):
-            load_mapping(tmp_path / "none.toml")

@@ -23,8 +23,9 @@ from click.testing import CliRunner, Result
 from agent.kit import main
 from agent.kit_lookup import Asked, Found, look_up
 from agent.scan import Called
+from cdr_adapters.kit.mapping_file import MappingFile
 from cdr_adapters.kit.subject import Subject
-from cdr_adapters.mapping import MappingFile, SourceMapping, TrunkFormats
+from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from tests.adapters import test_siplab_stores as stores
 from tests.adapters.formats.acme_rows import VALUES
 from tests.adapters.reading import written

@@ -17,6 +17,7 @@ from typing import Any
 from cdr_adapters import registry
 from cdr_adapters.column_specs import Columns
 from cdr_adapters.kit.inspection import Inspection, Inspector
+from cdr_adapters.kit.mapping_file import mapping_of, source_name
 from cdr_adapters.kit.proposal.guess import Guess, Sure
 from cdr_adapters.kit.proposal.layout import Layout, layout_of, sample_of
 from cdr_adapters.kit.proposal.profile import Profile
@@ -39,7 +40,7 @@ from cdr_adapters.kit.proposal.roles import (
 from cdr_adapters.kit.proposal.toml_text import mapping_text
 from cdr_adapters.kit.proposal.zones import zone_column, zone_guess
 from cdr_adapters.kit.reading import both, mapper_of
-from cdr_adapters.kit.subject import Subject, mapping_of, source_name
+from cdr_adapters.kit.subject import Subject
 from cdr_adapters.mapping import MappingError
 from cdr_adapters.raw import AdapterError
 
