@@ -16,7 +16,7 @@ import click
 
 from agent.params import Duration, Moment, Number, Provider
 from cdr_adapters.cli import program
-from cdr_adapters.kit.params import AS_JSON, FILE, LOCAL, how_it_is_read
+from cdr_adapters.kit.params import AS_JSON, FILE, LOCAL, how_it_is_read, is_remote
 from cdr_adapters.kit.run import EXIT_CONFIG, EXIT_DIFFERS, fail, print_json, subject
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class ConfiguredAgent:
         except ConfigError as error:
             raise MappingError(str(error)) from None
         by_name = {source.name: source for source in loaded.sources}
-        fitting = [s.name for s in loaded.sources if file.resolve() in map(Path.resolve, source_files(s))]
+        here = [source for source in loaded.sources if not is_remote(source.path)]
+        fitting = [source.name for source in here if file.resolve() in map(Path.resolve, source_files(source))]
         chosen = [name] if name is not None else fitting or list(by_name)
         if len(chosen) != 1 or chosen[0] not in by_name:
             raise MappingError(

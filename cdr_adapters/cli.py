@@ -160,8 +160,11 @@ def inspect(
 @click.option("--to", type=click.Choice(["parquet", "csv", "jsonl"]), required=True, help="Into which format.")
 @click.option("--out", type=OUT, help="Where to; CSV and JSON lines go to standard output without it.")
 @click.option("--force", is_flag=True, help="Replace --out if it is there.")
+@AS_JSON
 @click.pass_obj
-def convert(agent: AgentFiles | None, file: str, wanted: Wanted, to: Target, out: Path | None, force: bool) -> None:
+def convert(
+    agent: AgentFiles | None, file: str, wanted: Wanted, to: Target, out: Path | None, force: bool, as_json: bool
+) -> None:
     """Write the calls in FILE as canonical columns: numbers in E.164, times in UTC. They are in full: keep it safe.
 
     \b
@@ -169,6 +172,8 @@ def convert(agent: AgentFiles | None, file: str, wanted: Wanted, to: Target, out
     """
     if out is None and to == "parquet":
         raise click.UsageError("a Parquet file needs --out.")
+    if out is None and as_json:
+        raise click.UsageError("--json tells of a file: give --out, or --to jsonl for the calls as JSON.")
     if out is not None and out.exists() and not force:
         raise click.UsageError(f"{out} is there already: give --force to replace it.")
     with subject(file, wanted, agent) as about:
@@ -189,6 +194,9 @@ def convert(agent: AgentFiles | None, file: str, wanted: Wanted, to: Target, out
                     yield batch.calls
 
         written = write(calls(), to, out)
+    if as_json:
+        print_json({"file": file, "out": str(out), "calls": written, "rejected": rejected})
+        return
     note = f"; {rejected:,} records were rejected: see hopback-cdr inspect" if rejected else ""
     click.echo(f"{written:,} calls{f' in {out}' if out else ''}{note}", err=True)
 
@@ -198,19 +206,25 @@ def convert(agent: AgentFiles | None, file: str, wanted: Wanted, to: Target, out
 @how_it_is_read
 @click.option("--out", type=OUT, help="Where to; else to standard output.")
 @SHOW_NUMBERS
+@AS_JSON
 @click.pass_obj
-def golden(agent: AgentFiles | None, file: str, wanted: Wanted, out: Path | None, show_numbers: bool) -> None:
+def golden(
+    agent: AgentFiles | None, file: str, wanted: Wanted, out: Path | None, show_numbers: bool, as_json: bool
+) -> None:
     """Write down what FILE is read as, a line a record, to be looked at once and kept beside it.
 
     \b
     hopback-cdr golden cdr.csv --mapping switch-1.toml --out cdr.golden
     """
     with subject(file, wanted, agent) as about:
-        text = _golden(about, show_numbers=show_numbers).text
-    if out is None:
-        click.echo(text, nl=False)
+        made = _golden(about, show_numbers=show_numbers)
+    if out is not None:
+        write_whole(out, made.text)
+    if as_json:
+        print_json({"file": file, "out": None if out is None else str(out), "lines": list(made.lines)})
+    elif out is None:
+        click.echo(made.text, nl=False)
     else:
-        write_whole(out, text)
         click.echo(f"{out}: look it through, then keep it beside {file}", err=True)
 
 

@@ -129,6 +129,13 @@ class TestConvert:
         run("convert", file, "--mapping", mapping, "--to", "jsonl", "--out", out)
         assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
+    def test_tells_machines_how_many(self, tmp_path: Path, file: Path, mapping: Path) -> None:
+        out = tmp_path / "calls.csv.out"
+        ask = ("convert", file, "--mapping", mapping, "--to", "csv", "--json")
+        told = json.loads(run(*ask, "--out", out).stdout)
+        assert (told["calls"], told["rejected"]) == (2, 1)
+        assert run(*ask).exit_code == 2
+
     def test_needs_a_place_for_parquet(self, file: Path, mapping: Path) -> None:
         assert run("convert", file, "--mapping", mapping, "--to", "parquet").exit_code == 2
 
@@ -183,6 +190,10 @@ class TestGolden:
         golden = self.golden(tmp_path, file, mapping, "--show-numbers")
         assert "called_in=+12025550143" in golden.read_text()
         assert run("test", file, "--mapping", mapping, "--expect", golden).exit_code == 0
+
+    def test_comes_as_data_too(self, file: Path, mapping: Path) -> None:
+        told = json.loads(run("golden", file, "--mapping", mapping, "--json").stdout)
+        assert told["lines"][0] == "# delimited: 2 calls, 1 rejected, 0 skipped"
 
     def test_is_not_overwritten(self, tmp_path: Path, file: Path, mapping: Path) -> None:
         golden = self.golden(tmp_path, file, mapping)
