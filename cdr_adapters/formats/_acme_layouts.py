@@ -56,10 +56,13 @@ TIME: Final = (
 _SIX: Final = r"(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}|[0-9A-Fa-f:]*::[0-9A-Fa-f:.]*"
 ADDRESS: Final = rf"(?:[0-9]{{1,3}}\.){{3}}[0-9]{{1,3}}(?::[0-9]{{1,5}})?|\[(?:{_SIX})\](?::[0-9]{{1,5}})?|{_SIX}"
 NUMBER: Final = r"[0-9]{1,10}"
+FLOW: Final = r"[^:@ ]*:[0-9]+"
+"""The id of a media flow, `localhost:65839`."""
 
 _IS_TIME = re.compile(TIME, re.ASCII)
 _IS_ADDRESS = re.compile(ADDRESS, re.ASCII)
 _IS_NUMBER = re.compile(NUMBER, re.ASCII)
+_IS_FLOW = re.compile(FLOW, re.ASCII)
 _IS_STATION = re.compile(r'.*(?:sips?:|tel:|[@<]).*|"?\+?[0-9*#]{3,}"?', re.ASCII | re.IGNORECASE | re.DOTALL)
 _IS_URI = re.compile(r".*(?:sips?:|tel:|[@<])", re.ASCII | re.IGNORECASE | re.DOTALL)
 
@@ -145,7 +148,7 @@ def _layout(kind: Kind, at: Mapping[str, int]) -> Layout:
     fits += [(at[name], TIME + "|0|") for name in ("h323-connect-time", "h323-disconnect-time") if name in at]
     fits += [(at[name], NUMBER + "|") for name in (INTERFACES[1], INTERFACES[3], "Acct-Session-Time") if name in at]
     fits += [(at[name], NUMBER + "|") for name in ("Acme-Post-Dial-Delay", *ENDING) if name in at]
-    misfits = [(at[name], f"{NUMBER}|{ADDRESS}|{TIME}") for name in REALMS]
+    misfits = [(at[name], f"{NUMBER}|{ADDRESS}|{TIME}|{FLOW}") for name in REALMS]
     twins: tuple[tuple[int, int], ...] = ()
     if all(name in at for name in ADDRESSES):
         first = at[ADDRESSES[0]]
@@ -278,7 +281,8 @@ def _realms(fields: Sequence[str], behind: int, at: dict[str, int]) -> None:
         if not all(_IS_NUMBER.fullmatch(text) or not text for text in numbers):
             continue
         egress, ingress = fields[first], fields[first + 1]
-        if ingress and not any(_no_realm(text) for text in (egress, ingress)):
+        behind_them = (*fields[first + 2 : first + 4], "", "")[:2]
+        if ingress and not any(_no_realm(text) for text in (egress, ingress)) and not _show_a_shift(*behind_them):
             at.update({name: behind + index for index, name in enumerate(names)})
             at.update({name: first + index for index, name in enumerate(REALMS)})
             return
@@ -286,7 +290,15 @@ def _realms(fields: Sequence[str], behind: int, at: dict[str, int]) -> None:
 
 
 def _no_realm(text: str) -> bool:
-    return any(shape.fullmatch(text) for shape in (_IS_NUMBER, _IS_ADDRESS, _IS_TIME))
+    return any(shape.fullmatch(text) for shape in (_IS_NUMBER, _IS_ADDRESS, _IS_TIME, _IS_FLOW))
+
+
+def _show_a_shift(one: str, other: str) -> bool:
+    """Whether the columns behind what could be the realms show that they aren't: a VLAN's number or nothing, a name.
+
+    Behind the realms stand id and type of the first flow (in D7.1 behind the media process), or neither.
+    """
+    return (not one or _IS_NUMBER.fullmatch(one) is not None) and bool(other) and _IS_FLOW.fullmatch(other) is None
 
 
 def _addresses(kind: Kind, fields: Sequence[str], behind: int, at: dict[str, int]) -> None:

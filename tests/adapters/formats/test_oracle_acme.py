@@ -148,6 +148,20 @@ class TestAReleaseThatNobodyKnows:
         call = one(tmp_path, ",".join(fields(kind, order)))
         assert (call["ingress_trunk"], call["ingress_address"]) == ("access", "203.0.113.20")
 
+    @pytest.mark.parametrize(
+        "without",
+        ["Acme-Egress-Vlan-Tag-Value", "Acme-Ingress-Network-Interface-Id", "Acme-Session-Ingress-Realm"],
+    )
+    @pytest.mark.parametrize("vlan", ["0", ""])
+    def test_that_leaves_out_one_of_them_gives_no_other_column_as_realm(
+        self, tmp_path: Path, without: str, vlan: str
+    ) -> None:
+        vlans = {f"Acme-{side}-Vlan-Tag-Value": vlan for side in ("Egress", "Ingress")}
+        order = [name for name in ORDERS["C6.4", "stop"] if name != without]
+        found, [reject] = calls(written(tmp_path, ",".join(fields("stop", order, vlans))))
+        assert not found
+        assert "options.columns" in reject.detail
+
     def test_that_leaves_out_the_addresses_does_not_record_them(self, tmp_path: Path) -> None:
         order = [name for name in ORDERS["C6.4", "stop"] if not name.endswith(("-Local-Addr", "-Remote-Addr"))]
         call = one(tmp_path, ",".join(fields("stop", order)))
