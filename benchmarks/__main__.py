@@ -11,14 +11,17 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ber, capture, chain
+from benchmarks import adapters, ber, capture, chain
 from benchmarks.measure import Figure
 
 BENCHMARKS: dict[str, Callable[[Console], Figure]] = {
+    "adapter_rss_mb": adapters.adapter_rss_mb,
     "ber_records_per_s": ber.ber_records_per_s,
     "capture_packets_per_s": capture.capture_packets_per_s,
     "capture_with_media_packets_per_s": capture.capture_with_media_packets_per_s,
     "chain10_vs_empty_call": chain.chain10_vs_empty_call,
+    "delimited_vs_pyarrow_csv": adapters.delimited_vs_pyarrow_csv,
+    "text_records_per_s": adapters.text_records_per_s,
 }
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import csv
 import itertools
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -34,6 +35,7 @@ SUMMARY = "Delimited text: any delimiter, with or without header"
 GRADE = raw.Grade.GENERIC
 
 _BLOCK = 4 << 20
+_PARSERS = 2
 _MAX_COLUMNS = 5000
 _LINE_END = ord("\n")
 _LAST_ASCII = 127
@@ -108,34 +110,44 @@ def _layout(options: Options, first: list[str], columns: frozenset[str] | None) 
 
 
 def _blocks(path: Path, options: Options) -> Iterator[memoryview]:
-    """The file's text in blocks of whole lines; the last may lack its line end. One is good until the next is taken.
+    """The file's text in blocks of whole lines; the last may lack its line end.
 
-    An overlong line has lost its middle; it comes as a block of its own, longer than `MAX_LINE`.
+    A block is good until `_PARSERS` more are taken. An overlong line has lost its middle; it comes as a block of its
+    own, longer than `MAX_LINE`.
     """
-    buffer = bytearray(_BLOCK)
-    held = 0  # bytes of an unfinished line at the beginning of the buffer
+    buffers = [bytearray(_BLOCK) for _ in range(_PARSERS + 1)]
+    turn = 0
+    held = 0  # bytes of an unfinished line at the beginning of the buffer whose turn it is
     is_overlong = False
     with filling(path, options.encoding) as fill:
-        while count := fill(memoryview(buffer)[held:]):
+        while count := fill(memoryview(buffers[turn])[held:]):
             end = held + count
-            if is_overlong:
-                cut = buffer.find(b"\n", held, end) + 1
-                if not cut:
-                    continue
-                yield memoryview(buffer)[:cut]
-                end, held, is_overlong = end - cut, 0, False
-                buffer[:end] = buffer[cut : cut + end]
-            cut = buffer.rfind(b"\n", held, end) + 1
-            if cut:
-                yield memoryview(buffer)[:cut]
-            held = end - cut
-            buffer[:held] = buffer[cut:end]
+            cut = buffers[turn].find(b"\n", held, end) + 1 if is_overlong else 0
+            if is_overlong and not cut:
+                continue
+            if not cut:
+                cut = buffers[turn].rfind(b"\n", held, end) + 1
+            while cut:
+                yield memoryview(buffers[turn])[:cut]
+                turn, end = _rest_to_next(buffers, turn, cut, end), end - cut
+                held, is_overlong = 0, False
+                cut = buffers[turn].rfind(b"\n", 0, end) + 1
+            held = end
             if held > MAX_LINE:
                 held, is_overlong = MAX_LINE + 1, True
-            if held == len(buffer):
-                buffer = buffer + bytes(len(buffer))
-    if buffer[:held].strip(b"\r\n"):
-        yield memoryview(buffer)[:held]
+            if held == len(buffers[turn]):
+                buffers[turn] = buffers[turn] + bytes(held)
+    if buffers[turn][:held].strip(b"\r\n"):
+        yield memoryview(buffers[turn])[:held]
+
+
+def _rest_to_next(buffers: list[bytearray], turn: int, start: int, end: int) -> int:
+    """Copy what follows a block to the beginning of the next buffer; whose turn it is then."""
+    following = (turn + 1) % len(buffers)
+    if len(buffers[following]) < len(buffers[turn]):
+        buffers[following] = bytearray(len(buffers[turn]))
+    buffers[following][: end - start] = memoryview(buffers[turn])[start:end]
+    return following
 
 
 def _head(blocks: Iterator[memoryview], options: Options) -> tuple[list[str] | None, int, Iterator[memoryview]]:
@@ -164,7 +176,7 @@ def _head(blocks: Iterator[memoryview], options: Options) -> tuple[list[str] | N
     return None, line_number, iter(())
 
 
-def _parse_fast(block: memoryview, first_row: int, layout: _Layout, options: Options) -> raw.RawBatch | None:
+def _parse_fast(block: memoryview, layout: _Layout, options: Options) -> raw.RawBatch | None:
     """A block through pyarrow's parser; None when the result would not be one record a line."""
     from pyarrow import csv as arrow_csv
 
@@ -216,14 +228,14 @@ def _parse_fast(block: memoryview, first_row: int, layout: _Layout, options: Opt
     is_record[[number - 1 for number, _, _ in broken]] = False
     rejected = tuple(
         Rejected(
-            first_row + number - 1,
+            number - 1,
             RejectReason.MALFORMED_ROW,
             f"{width} values instead of {len(layout.header)}",
             text.rstrip("\r\n")[:RAW_LIMIT],
         )
         for number, width, text in broken
     )
-    rows = pa.array(np.flatnonzero(is_record) + first_row)
+    rows = pa.array(np.flatnonzero(is_record))
     return raw.RawBatch(columns, rows, rejected, header=layout.header)
 
 
@@ -254,12 +266,12 @@ def _has_empty_row(columns: pa.RecordBatch) -> bool:
     return empty is not None
 
 
-def _parse_lines(block: memoryview, first_row: int, layout: _Layout, options: Options) -> tuple[raw.RawBatch, int]:
-    """A block line by line: slow, and certain. Also the number of the line after it."""
+def _parse_lines(block: memoryview, layout: _Layout, options: Options) -> tuple[raw.RawBatch, int]:
+    """The same line by line: slow, and certain."""
     buffer = RecordBuffer(frozenset(layout.wanted), layout.header)
     at = [layout.header.index(name) for name in buffer.wanted]
     lines = block.tobytes().splitlines()
-    for number, line in enumerate(lines, first_row):
+    for number, line in enumerate(lines):
         if not line:
             continue
         text = line[: MAX_LINE + 1].decode("utf-8", "replace")
@@ -270,29 +282,38 @@ def _parse_lines(block: memoryview, first_row: int, layout: _Layout, options: Op
             buffer.reject(number, f"{len(values)} values instead of {len(layout.header)}", text)
         else:
             buffer.add_values(number, [values[index].strip() if options.trim else values[index] for index in at])
-    return buffer.take(), first_row + len(lines)
+    return buffer.take(), len(lines)
 
 
 def _read_blocks(
     blocks: Iterator[memoryview], first_row: int, layout: _Layout, options: Options
 ) -> Iterator[raw.RawBatch]:
-    """Parse one block ahead of the consumer, which meanwhile works on the block before."""
+    """Parse blocks beside each other and ahead of the consumer, which meanwhile works on those before."""
+    pending: deque[Future[tuple[raw.RawBatch, int]]] = deque()
+    with ThreadPoolExecutor(_PARSERS, "delimited") as pool:
+        for block in blocks:
+            pending.append(pool.submit(_parse, block, layout, options))
+            if len(pending) > _PARSERS:
+                batch, lines = pending.popleft().result()
+                yield _numbered(batch, first_row)
+                first_row += lines
+        while pending:
+            batch, lines = pending.popleft().result()
+            yield _numbered(batch, first_row)
+            first_row += lines
 
-    def parse_next(row: int) -> tuple[raw.RawBatch, int] | None:
-        block = next(blocks, None)
-        if block is None:
-            return None
-        batch = _parse_fast(block, row, layout, options)
-        if batch is not None:
-            return batch, row + batch.columns.num_rows + len(batch.rejected)
-        return _parse_lines(block, row, layout, options)
 
-    with ThreadPoolExecutor(1, "delimited") as ahead:
-        pending = ahead.submit(parse_next, first_row)
-        while (result := pending.result()) is not None:
-            batch, row = result
-            pending = ahead.submit(parse_next, row)
-            yield batch
+def _parse(block: memoryview, layout: _Layout, options: Options) -> tuple[raw.RawBatch, int]:
+    """The records of a block, rows counted from 0, and how many lines it has."""
+    batch = _parse_fast(block, layout, options)
+    if batch is not None:
+        return batch, batch.columns.num_rows + len(batch.rejected)
+    return _parse_lines(block, layout, options)
+
+
+def _numbered(batch: raw.RawBatch, first_row: int) -> raw.RawBatch:
+    rejected = tuple(replace(reject, row=first_row + reject.row) for reject in batch.rejected)
+    return replace(batch, rows=pc.add(batch.rows, first_row), rejected=rejected)
 
 
 def _read_multiline(
