@@ -223,7 +223,7 @@ class ColumnMapper:
             if unreadable.any():
                 unreadable &= _some(pc.not_equal(pc.utf8_trim_whitespace(texts), ""))
             if name == "called_in":
-                rejects.add(unreadable, RejectReason.BAD_CALLED_NUMBER, f"called_in: no number in format {spec.format}")
+                rejects.add(unreadable, RejectReason.BAD_CALLED_NUMBER, f"called_in: no number in {_said(spec)}")
             bad |= unreadable
             there |= readable
         rejects.add(~there & bad, RejectReason.BAD_CALLED_NUMBER, "called_out: not a number in its format")
@@ -295,6 +295,12 @@ class ColumnMapper:
 def _heading(name: str) -> str:
     """A column's name for a message; where a file's first line is no header after all, it may hold numbers."""
     return name if sum(character.isdigit() for character in name) < _DIGITS_OF_A_NUMBER else "(a number)"
+
+
+def _said(spec: CalledColumn) -> str:
+    if spec.format == "trunk":
+        return "its trunk's format (auto where trunk_formats say none)"
+    return f"format {spec.format}"
 
 
 def _whole(pattern: str) -> str:

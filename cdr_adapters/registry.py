@@ -61,11 +61,16 @@ class Adapter:
     def defaults(self) -> SourceMapping:
         """The mapping that the format itself brings: its columns, which rows are calls, the zone of naive times.
 
+        A format doesn't know how a network's trunks write called numbers: where its columns don't say it, the trunk map
+        does.
+
         Raises:
             AdapterError: the format's module brings one that is wrong.
         """
         brought = {"columns": "COLUMNS", "where": "WHERE", "zone": "ZONE"}
         table = {key: getattr(self.module, name) for key, name in brought.items() if hasattr(self.module, name)}
+        if isinstance(table.get("columns"), Mapping):
+            table["columns"] = {**table["columns"], **_written_by_trunk(table["columns"])}
         try:
             return SourceMapping.model_validate({"name": "default", "path": "*", "format": self.name, **table})
         except ValidationError as error:
@@ -90,6 +95,13 @@ class Adapter:
         """The records of `path` as text; see `raw.ReaderModule.read`."""
         batches: Iterator[RawBatch] = self.module.read(path, self.check_options(options), columns)
         return batches
+
+
+def _written_by_trunk(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The called numbers of a format's columns, where it leaves open how they are written, as the trunk map says."""
+    called = {name: columns[name] for name in ("called_in", "called_out") if name in columns}
+    whole = {name: spec if isinstance(spec, Mapping) else {"column": spec} for name, spec in called.items()}
+    return {name: {"format": "trunk", **spec} for name, spec in whole.items()}
 
 
 @cache

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 
 from cdr_adapters.numbers import normalise
 
+_UNDESCRIBED = "auto"
+
 
 class FormatOf:
     """The called format of a trunk, by its name, else by the address or the narrowest network that holds it."""
@@ -25,8 +27,12 @@ class FormatOf:
                 continue  # a trunk group's name
         self._networks.sort(key=lambda entry: -entry[0].prefixlen)
 
+    def __bool__(self) -> bool:
+        """Whether any trunk is described."""
+        return bool(self._by_name)
+
     def find(self, trunk: str | None, address: str | None) -> str:
-        """The format; `auto` for a trunk that nobody described, which still must give a number beyond doubt."""
+        """The format; for a trunk that nobody described `auto`, which still must give a number beyond doubt."""
         if trunk is not None and trunk in self._by_name:
             return self._by_name[trunk]
         if address is not None:
@@ -34,13 +40,15 @@ class FormatOf:
             for network, called_format in self._networks:
                 if there in network:
                     return called_format
-        return "auto"
+        return _UNDESCRIBED
 
 
 def normalise_by_trunk(
     texts: pa.StringArray, formats: FormatOf, trunks: pa.StringArray, addresses: pa.StringArray
 ) -> pa.StringArray:
     """Numbers, each in the format of its row's trunk."""
+    if not formats:
+        return normalise(texts, _UNDESCRIBED)
     trunk, address = trunks.dictionary_encode(), addresses.dictionary_encode()
     trunk_names = [*trunk.dictionary.to_pylist(), None]
     address_names = [*address.dictionary.to_pylist(), None]

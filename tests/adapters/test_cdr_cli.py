@@ -52,7 +52,8 @@ def mapping(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    # a pipe: as wide as it takes, whatever terminal the tests run in
+    return CliRunner(env={"COLUMNS": None}).invoke(main, [str(argument) for argument in arguments])
 
 
 def as_json(*arguments: object) -> Any:
@@ -92,7 +93,7 @@ class TestInspect:
         assert found["rejected"] == [
             {
                 "reason": "bad-called-number",
-                "detail": "called_in: no number in format trunk",
+                "detail": "called_in: no number in its trunk's format (auto where trunk_formats say none)",
                 "count": 1,
                 "rows": [5],
             },

@@ -185,6 +185,16 @@ class TestWhatAFormatBrings:
         with pytest.raises(AdapterError, match="doesn't say what its columns mean"):
             registry.completed(mapping())
 
+    def test_leaves_to_the_trunk_map_how_called_numbers_are_written(self, entry_points: list[EntryPoint]) -> None:
+        said = {"called_in": ["x", "y"], "called_out": {"column": "z", "format": "e164"}, "seizure": COLUMNS["seizure"]}
+        entry_points.append(reader("x_cdr", COLUMNS=said))
+        columns = registry.completed(mapping()).columns
+        assert columns is not None
+        assert columns.called_in is not None
+        assert columns.called_out is not None
+        assert (columns.called_in.column, columns.called_in.format) == (("x", "y"), "trunk")
+        assert columns.called_out.format == "e164", "which the format knows"
+
     @pytest.mark.parametrize("wrong", [{"COLUMNS": {"called_in": "x"}}, {"ZONE": "Mars/Olympus"}, {"WHERE": 7}])
     def test_is_refused_with_the_formats_name_when_it_is_wrong(
         self, entry_points: list[EntryPoint], wrong: dict[str, object]

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from cdr_adapters.identify import claimants
+from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.raw import AdapterError
+from cdr_adapters.read import read_source
 from tests.adapters.formats.exports import DOWNSTREAM, NUMBERS, UPSTREAM, calls_of, read, some, utc
 from tests.adapters.reading import written
 
@@ -71,6 +73,16 @@ def test_the_result_says_how_it_ended(tmp_path: Path, result: str, disposition: 
 def test_a_number_that_is_none_rejects_its_row(tmp_path: Path) -> None:
     calls, [reject], _ = read(written(tmp_path, json.dumps({**API, "cld_in": "abc"})), "sippy")
     assert (calls, reject.row) == ([], 1)
+
+
+@pytest.mark.parametrize("trunk", ["12", "198.51.100.0/24"])
+def test_a_technical_prefix_is_its_trunks_and_needs_no_columns(tmp_path: Path, trunk: str) -> None:
+    path = written(tmp_path, TABLE.replace("2025550143,2025550199", "9999#12025550143,2025550199"))
+    mapping = SourceMapping.model_validate({"name": "s", "path": "*", "format": "sippy", **MAPPING})
+    [refused] = read_source(path, mapping, TrunkFormats())
+    assert (refused.calls.num_rows, len(refused.rejected)) == (0, 1)
+    [batch] = read_source(path, mapping, TrunkFormats(ingress={trunk: "tech:9999#:11d"}))
+    assert batch.calls.column("called_in").to_pylist() == ["+12025550143"]
 
 
 def test_a_time_without_zone_needs_the_sources(tmp_path: Path) -> None:
