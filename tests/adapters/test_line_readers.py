@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from cdr_adapters.json_documents import records
 from cdr_adapters.raw import AdapterError
+from cdr_adapters.registry import adapter
 from cdr_adapters.schema import RejectReason
 from cdr_adapters.stream import MAX_LINE
 from tests.adapters.reading import memory_peak_below, raw_rows, written
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
 
 HEADER = "Nov 22 04:22:42 sbc1 kamailio[238]: NOTICE: acc [acc.c:287]: acc_log_request(): "
 ACC = HEADER + (
@@ -111,6 +122,98 @@ class TestJsonLines:
     def test_half_a_surrogate_pair_is_no_text(self, tmp_path: Path) -> None:
         rows, _, _ = raw_rows(written(tmp_path, r'{"a": "\ud800", "\ud800": 1}'), "jsonl")
         assert rows == [(1, {"a": "?", "?": "1"})]
+
+
+PRETTY = """{
+  "id": "1",
+  "leg": {"called": "+12025550143"}
+}
+{
+  "id": "2"
+}
+"""
+PAGES = """{"@odata.context": "x", "value": [{"id": "1", "leg": {"called": "+12025550143"}}], "next": {"value": [1]}}
+{"value": [{"id": 2.50}], "count": 12}
+"""
+
+
+class TestJsonDocuments:
+    @pytest.mark.parametrize(
+        ("text", "options"),
+        [
+            (PRETTY, {}),
+            ('[{"id": "1", "leg": {"called": "+12025550143"}}, {"id": "2"}]', {}),
+            ('[\n  {\n    "id": "1", "leg": {"called": "+12025550143"}\n  },\n  {"id": "2"}\n]\n', {}),
+            ('{"a": {"b": [{"id": "1", "leg": {"called": "+12025550143"}}, {"id": "2"}]}, "c": 1}', {"records": "a.b"}),
+        ],
+        ids=["objects over several lines", "an array on a line", "an array", "an array within an object"],
+    )
+    def test_hold_records_that_are_counted(self, tmp_path: Path, text: str, options: dict[str, str]) -> None:
+        rows, rejected, _ = raw_rows(written(tmp_path, text), "jsonl", options)
+        assert rows == [(1, {"id": "1", "leg.called": "+12025550143"}), (2, {"id": "2", "leg.called": None})]
+        assert rejected == []
+
+    def test_may_be_pages_behind_each_other(self, tmp_path: Path) -> None:
+        rows, rejected, _ = raw_rows(written(tmp_path, PAGES), "jsonl", {"records": "value"}, frozenset({"id"}))
+        assert rows == [(1, {"id": "1"}), (2, {"id": "2.50"})]
+        assert rejected == []
+
+    @pytest.mark.parametrize("text", ["", PRETTY, '{"value": []}', '{"value": {"x": [{"id": 1}]}}', "[]"])
+    def test_without_an_array_at_the_place_that_is_said_are_an_error(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(AdapterError, match="no array with anything in it at 'value'"):
+            raw_rows(written(tmp_path, text), "jsonl", {"records": "value"})
+
+    @pytest.mark.parametrize("path", ["", ".", "a.", ".a", "a..b"])
+    def test_are_not_searched_for_a_place_that_is_none(self, tmp_path: Path, path: str) -> None:
+        with pytest.raises(AdapterError, match="records"):
+            raw_rows(written(tmp_path, PAGES), "jsonl", {"records": path})
+
+    def test_an_element_that_is_no_object_is_rejected_in_its_place(self, tmp_path: Path) -> None:
+        rows, rejected, _ = raw_rows(written(tmp_path, '[{"id": "1"}, 5, {"id": "3"}]'), "jsonl")
+        assert [row for row, _ in rows] == [1, 3]
+        assert [(reject.row, reject.detail, reject.raw) for reject in rejected] == [(2, "not a JSON object", "5")]
+
+    @pytest.mark.parametrize("broken", ['{"id": "2"', '{"id": "2"},]', '{"id": "2"} {"id": "3"}]', '{"id": nonsense}]'])
+    def test_an_array_that_breaks_says_that_the_rest_is_lost(self, tmp_path: Path, broken: str) -> None:
+        rows, rejected, _ = raw_rows(written(tmp_path, '[{"id": "1"}, ' + broken), "jsonl")
+        assert rows[0] == (1, {"id": "1"})
+        assert "not read from here on" in rejected[-1].detail
+
+    def test_an_object_that_breaks_costs_only_itself(self, tmp_path: Path) -> None:
+        text = PRETTY + '{\n  "id": broken\n}\n' + PRETTY
+        rows, rejected, _ = raw_rows(written(tmp_path, text), "jsonl")
+        assert [fields["id"] for _, fields in rows] == ["1", "2", "1", "2"]
+        assert [reject.row for reject in rejected] == [3]
+
+    def test_one_that_is_cut_off_says_so(self, tmp_path: Path) -> None:
+        rows, rejected, _ = raw_rows(written(tmp_path, PRETTY[:-4]), "jsonl")
+        assert len(rows) == 1
+        assert "cut off" in rejected[0].detail
+
+    def test_a_large_one_takes_little_memory(self, tmp_path: Path) -> None:
+        element = b'{"id": "1", "pad": "' + b"x" * 1000 + b'"}'
+        path = written(tmp_path, gzip.compress(b'{"value": [' + b",\n".join([element] * 40_000) + b"]}", 1))
+        with memory_peak_below(40 << 20):
+            found = sum(
+                batch.columns.num_rows for batch in adapter("jsonl").read(path, {"records": "value"}, frozenset(["id"]))
+            )
+        assert found == 40_000
+
+    def test_a_record_without_end_or_bottom_is_rejected_in_bounded_memory(self, tmp_path: Path) -> None:
+        for text in (b'[{"id": "' + b"x" * (20 << 20), b"[" * (5 << 20), b'[{"id": ' + b'{"a":' * (1 << 20)):
+            path = written(tmp_path, gzip.compress(text))
+            with memory_peak_below(24 << 20):
+                rows, rejected, _ = raw_rows(path, "jsonl", {"records": "value"} if text[1:2] == b"[" else {})
+            assert rows == []
+            assert len(rejected) == 1
+
+    @given(st.lists(st.dictionaries(st.text(max_size=3), JSON, max_size=3), max_size=5), st.integers(1, 9))
+    @settings(max_examples=60, deadline=None)
+    def test_are_the_same_in_pieces_of_any_size(self, found: list[dict[str, object]], size: int) -> None:
+        text = json.dumps({"x": [1, {"y": 2}], "value": found, "z": "}"}, ensure_ascii=False)
+        pieces = (text[start : start + size] for start in range(0, len(text), size))
+        expected = json.loads(text, parse_int=str, parse_float=str)["value"]
+        assert list(records(pieces, ["value"])) == expected
 
 
 RADIUS = """Sat Nov 21 21:22:42 2026

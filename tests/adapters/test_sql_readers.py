@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from cdr_adapters.archives import members
 from cdr_adapters.raw import AdapterError
-from tests.adapters.reading import raw_rows, written
+from cdr_adapters.registry import adapter
+from tests.adapters.reading import memory_peak_below, raw_rows, written
+from tests.adapters.test_archives import zipped
 
 
 def database(directory: Path, *statements: str) -> Path:
@@ -27,6 +35,13 @@ ACC = (
     "INSERT INTO acc VALUES (7, '2025550143', 2461366.6824016203, x'ff41')",
     "INSERT INTO acc VALUES (9, NULL, NULL, NULL)",
 )
+
+
+def database_two(directory: Path) -> Path:
+    """The same, in another file."""
+    other = directory / "other"
+    other.mkdir()
+    return database(other, *ACC)
 
 
 class TestSqlite:
@@ -89,6 +104,41 @@ class TestSqlite:
             raw_rows(written(tmp_path, "id,called\n"), "sqlite", {"table": "acc"})
         with pytest.raises(AdapterError, match="can't be read"):
             raw_rows(written(tmp_path, b"SQLite format 3\x00" + bytes(84) + b"\xff" * 400), "sqlite", {"table": "acc"})
+
+    @pytest.mark.parametrize("pack", [gzip.compress, lambda data: zipped([("cdr.db", data)])])
+    def test_a_packed_one_is_read_from_a_private_copy(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+    ) -> None:
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(scratch))
+        path = written(tmp_path, pack(database(tmp_path, *ACC).read_bytes()))
+        with closing(members(path)) as files:
+            rows, _, _ = raw_rows(next(files), "sqlite", {"table": "acc"})
+        assert [row for row, _ in rows] == [7, 9]
+        assert list(scratch.iterdir()) == []
+
+    def test_only_wanted_columns_are_asked_for_and_all_are_named(self, tmp_path: Path) -> None:
+        (batch,) = adapter("sqlite").read(database(tmp_path, *ACC), {"table": "acc"}, frozenset({"time", "none"}))
+        assert (batch.columns.schema.names, batch.header) == (["time"], ("id", "called", "time", "blob"))
+        (batch,) = adapter("sqlite").read(database_two(tmp_path), {"table": "acc"}, frozenset())
+        assert (batch.columns.num_rows, batch.rows.to_pylist()) == (2, [7, 9])
+
+    def test_a_value_of_megabytes_ends_the_reading_in_bounded_memory(self, tmp_path: Path) -> None:
+        path = database(tmp_path, ACC[0], f"INSERT INTO acc VALUES (1, zeroblob({30 << 20}), 1, NULL)")
+        with memory_peak_below(8 << 20), pytest.raises(AdapterError, match="too big"):
+            raw_rows(path, "sqlite", {"table": "acc"})
+
+    def test_batches_of_large_rows_are_small(self, tmp_path: Path) -> None:
+        path = tmp_path / "large.db"
+        connection = sqlite3.connect(path)
+        connection.execute("CREATE TABLE acc (called TEXT)")
+        connection.executemany("INSERT INTO acc VALUES (?)", (("x" * 100_000,) for _ in range(1500)))
+        connection.commit()
+        connection.close()
+        batches = list(adapter("sqlite").read(path, {"table": "acc"}, None))
+        assert sum(batch.columns.num_rows for batch in batches) == 1500
+        assert max(batch.columns.nbytes for batch in batches) < 64 << 20
 
 
 POSTGRES = r"""--
@@ -194,3 +244,60 @@ class TestSqlDumps:
         rows, rejected, _ = raw_rows(written(tmp_path, text), "sqldump", {"table": "acc"})
         assert [fields for _, fields in rows] == [{"a": "y"}]
         assert [(reject.row, reject.detail) for reject in rejected] == [(1, "a row without end")]
+
+    def test_null_is_told_from_an_empty_string_in_every_dialect(self, tmp_path: Path) -> None:
+        for text in (
+            "COPY acc (a, b) FROM stdin;\n\\N\t\n\\.\n",
+            "INSERT INTO acc (a, b) VALUES (NULL, '');\n",
+            "INSERT INTO `acc` VALUES (null,'');\n",
+        ):
+            ((_, fields),), _, _ = raw_rows(written(tmp_path, text), "sqldump", {"table": "acc"})
+            assert list(fields.values()) == [None, ""]
+
+    def test_a_statement_with_columns_in_another_order_gives_the_same(self, tmp_path: Path) -> None:
+        text = (
+            "INSERT INTO acc (a, b, c) VALUES (1, 'x', 'it''s'), (2, E'\\t', NULL);\n"
+            "INSERT INTO acc (c, a) VALUES ('z', 3);\nINSERT INTO acc (a, d) VALUES (4, 5);\n"
+            "COPY acc (b, a) FROM stdin;\ny\t6\n\\.\n"
+        )
+        rows, rejected, _ = raw_rows(written(tmp_path, text), "sqldump", {"table": "acc"})
+        assert [fields for _, fields in rows] == [
+            {"a": "1", "b": "x", "c": "it's"},
+            {"a": "2", "b": "\t", "c": None},
+            {"a": "3", "b": None, "c": "z"},
+            {"a": "6", "b": "y", "c": None},
+        ]
+        assert [(reject.row, reject.detail) for reject in rejected] == [
+            (3, "a statement with other columns than the first one")
+        ]
+
+    def test_a_statement_of_many_megabytes_on_one_line_is_read_whole(self, tmp_path: Path) -> None:
+        """mysqldump writes lines as long as net_buffer_length lets it."""
+        values = ",".join(f"({number},'+1202555{number % 10000:04d}é',NULL)" for number in range(150_000))
+        path = written(tmp_path, f"INSERT INTO `acc` VALUES {values};\nINSERT INTO `acc` VALUES (1,'x',2);\n")
+        rows, rejected, _ = raw_rows(path, "sqldump", {"table": "acc"}, frozenset({"1", "2"}))
+        assert rows == [
+            *((1, {"1": str(number), "2": f"+1202555{number % 10000:04d}é"}) for number in range(150_000)),
+            (2, {"1": "1", "2": "x"}),
+        ]
+        assert not rejected
+
+    def test_a_line_without_end_in_a_copy_block_is_rejected(self, tmp_path: Path) -> None:
+        text = "COPY acc (a) FROM stdin;\n" + "x" * (3 << 20) + "\ny\n\\.\n"
+        rows, rejected, _ = raw_rows(written(tmp_path, text), "sqldump", {"table": "acc"})
+        assert rows == [(3, {"a": "y"})]
+        assert [(reject.row, reject.detail) for reject in rejected] == [(2, "the line is too long")]
+
+    @given(st.lists(st.tuples(st.integers(), st.text("a'\\,()\t;é \n", max_size=6), st.none()), min_size=1, max_size=9))
+    @settings(max_examples=60, deadline=None)
+    def test_what_sqlite_dumps_comes_back(
+        self, tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, str, None]]
+    ) -> None:
+        connection = sqlite3.connect(":memory:")
+        connection.execute("CREATE TABLE acc (a, b, c)")
+        connection.executemany("INSERT INTO acc VALUES (?, ?, ?)", [(str(a), b, c) for a, b, c in rows])
+        path = written(tmp_path_factory.mktemp("dump"), "\n".join(connection.iterdump()))
+        connection.close()
+        found, rejected, _ = raw_rows(path, "sqldump", {"table": "acc"})
+        assert [tuple(fields.values()) for _, fields in found] == [(str(a), b, c) for a, b, c in rows]
+        assert not rejected
