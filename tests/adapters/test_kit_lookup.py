@@ -71,7 +71,8 @@ def trunks(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    # a pipe: as wide as it takes, whatever terminal the tests run in
+    return CliRunner(env={"COLUMNS": None}).invoke(main, [str(argument) for argument in arguments])
 
 
 def asked(file: Path, mapping: Path, called: str, at: str, *more: object) -> Any:
