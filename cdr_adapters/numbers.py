@@ -305,11 +305,11 @@ _LONGEST_SCHEME = max(map(len, _SCHEMES))
 
 
 def _users(texts: pa.StringArray) -> TextBytes:
-    """What stands for the number in URIs that are beyond doubt; the empty text for all others."""
+    """What stands for the number in URIs and user@host that are beyond doubt; the empty text for all others."""
     octets = TextBytes.of(texts)
     data = octets.data
     start, end = octets.start.copy(), octets.start.copy()
-    rows = np.flatnonzero(octets.lengths > _LONGEST_SCHEME)
+    rows = np.flatnonzero((octets.lengths > _LONGEST_SCHEME) & (octets.lengths <= _TEXT_LIMIT))
     if not len(rows):
         return TextBytes(data, start, end)
     chosen = TextBytes(data, start[rows], octets.end[rows])
@@ -317,6 +317,8 @@ def _users(texts: pa.StringArray) -> TextBytes:
     for scheme, fits in zip(_SCHEMES, chosen.begin(*_SCHEMES), strict=True):
         start[rows[fits]] += np.int32(len(scheme))
         known |= fits
+    first = data[chosen.start]
+    known |= (first == ord("+")) | ((first - np.uint8(_ZERO)) <= 9)  # user@host
     ends = np.append(np.flatnonzero((data == ord("@")) | (data == ord(";")) | (data == ord(">"))), len(data))
     stop = np.minimum(ends[np.searchsorted(ends, start[rows])], octets.end[rows])
     # a parameter before the @, or a bracket, may change what the digits mean
@@ -353,7 +355,7 @@ def normalise(values: pa.StringArray, called_format: str) -> pa.StringArray:
     if open_.true_count == 0:
         return settled
     texts = values.filter(open_)
-    if len(texts) >= _WORTHWHILE and pc.match_substring(texts, ":").true_count:
+    if len(texts) >= _WORTHWHILE and any(pc.match_substring(texts, mark).true_count for mark in ":@"):
         numbers = _settle(texts, _users(texts), called_format)
         rest = pc.is_null(numbers)
         if rest.true_count:
