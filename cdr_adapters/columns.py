@@ -7,7 +7,7 @@ Null in the canonical table always means that the source did not say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial, reduce
@@ -160,9 +160,7 @@ class ColumnMapper:
             value = pc.coalesce(*found)
         else:
             value = reduce(partial(_joined, spec.join), found)
-        if not spec.pattern:
-            return value
-        return pc.coalesce(*(_cut(value, pattern) for pattern in spec.pattern))
+        return _first_cut(value, spec.pattern) if spec.pattern else value
 
     def _texts(self, table: pa.RecordBatch, rejects: Rejects) -> dict[str, pa.Array]:
         columns: dict[str, pa.Array] = {}
@@ -359,6 +357,16 @@ def _cut(value: pa.StringArray, pattern: str) -> pa.StringArray:
     fits = pc.match_substring_regex(value, pattern)
     cut = pc.replace_substring_regex(value, _whole(pattern), r"\1")
     return _without_blanks(pc.if_else(fits, cut, _NULL))
+
+
+def _first_cut(values: pa.StringArray, patterns: Sequence[str]) -> pa.StringArray:
+    """What the first of `patterns` that matches cuts out of each value; each one looks only at what is left."""
+    found = _cut(values, patterns[0])
+    for pattern in patterns[1:]:
+        if found.null_count == values.null_count:
+            break
+        found = pc.coalesce(found, _cut(pc.if_else(pc.is_null(found), values, _NULL), pattern))
+    return found
 
 
 def _trimmed(values: pa.StringArray) -> pa.StringArray:
