@@ -160,14 +160,15 @@ class _Fields:
         }
 
     def _plan(self, record: Mapping[str, Any]) -> dict[str, str]:
-        """For wanted columns: the field that each is; for all columns: the stable name of each field."""
+        """For wanted columns that there can be: the field that each is; for all columns: each field's stable name."""
         for name in record:
             if (reason := self._refused.get(presets.fold(name))) is not None:
                 raise raw.AdapterError(reason)
         if self._columns is None:
             return {name: self._known.get(presets.fold(name), name) for name in record}
         at = {presets.fold(name): name for name in reversed(list(record))}
-        return {name: name if name in record else at.get(presets.fold(name), name) for name in self._columns}
+        paths = {name: name if name in record else at.get(presets.fold(name), name) for name in self._columns}
+        return {name: path for name, path in paths.items() if path in record or path.partition(".")[0] in record}
 
 
 @dataclass(frozen=True)
