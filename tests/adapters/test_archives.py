@@ -455,6 +455,36 @@ class TestRecordsOfAnArchive:
         assert re.fullmatch(r"a.+\.csv: called_in: no number in format auto", reject.detail)
         assert reject.detail.isprintable()
 
+    def test_of_many_small_files_are_mapped_together_and_keep_their_rows(self, tmp_path: Path) -> None:
+        files = [
+            (
+                f"{number}.csv",
+                b"called,start\n+1202555%04d,2026-11-21T23:23:27Z\n" % number
+                if number % 3
+                else b"start,called,x\n\nbroken\n2026-11-21T23:23:27Z,+1202555%04d,\n2026-11-21T23:23:27Z,x,\n"
+                % number,
+            )
+            for number in range(3000)
+        ]
+        for pack in (tar, zipped):
+            batches = list(read_source(written(tmp_path, pack(files)), MAPPING, TrunkFormats()))
+            assert len(batches) == 3
+            calls = [(call["called_in"], call["row"]) for batch in batches for call in batch.calls.to_pylist()]
+            assert calls == [(f"+1202555{number:04d}", 2 if number % 3 else 4) for number in range(3000)]
+            rejects = [reject for batch in batches for reject in batch.rejected]
+            assert sorted((reject.row, reject.detail) for reject in rejects) == sorted(
+                reject
+                for number in range(0, 3000, 3)
+                for reject in (
+                    (3, f"{number}.csv: 1 values instead of 3"),
+                    (5, f"{number}.csv: called_in: no number in format auto"),
+                )
+            )
+
+    def test_without_any_in_small_files_are_none(self, tmp_path: Path) -> None:
+        path = written(tmp_path, zipped([("a.csv", b"called,start\n"), ("b.csv", b"start,called\n")]))
+        assert [batch.calls.num_rows for batch in read_source(path, MAPPING, TrunkFormats())] == [0]
+
     def test_an_error_says_its_file(self, tmp_path: Path) -> None:
         for content, says in ((b"id,start\n1,2\n", "no column called"), (b'"id,start\n', "can't be split")):
             path = written(tmp_path, zipped([("a.csv", A), ("b.csv", content)]))
