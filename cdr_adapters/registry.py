@@ -134,8 +134,10 @@ def adapter(name: str) -> Adapter:
         raise AdapterError(f"there is no format {name!r}; known are: {', '.join(names())}")
     try:
         module = import_module(target)
-    except ImportError as error:
-        raise AdapterError(f"format {name!r} can't be loaded: {error}; install what it needs") from None
+    except Exception as error:  # another distribution's module may fail in any way
+        raise AdapterError(
+            f"format {name!r} can't be loaded: {error or type(error).__name__}; install what it needs"
+        ) from None
     missing = [part for part in ("SUMMARY", "GRADE", "Options", "identify", "read") if not hasattr(module, part)]
     if missing:
         raise AdapterError(f"format {name!r}: module {target} lacks {', '.join(missing)}")

@@ -129,11 +129,23 @@ def _abbreviated(naive: datetime, name: str, spec: TimeColumn, zone: tzinfo | No
     return Reading(Status.UNKNOWN_ABBREVIATION)
 
 
+_TOUCHING = re.compile(r"%[YymdjHIMS]%[YymdjHIMSf]")
+
+
 def _parsed(text: str, pattern: str) -> datetime | None:
     try:
-        return datetime.strptime(text, pattern)  # noqa: DTZ007 - the zone is the configuration's
+        read = datetime.strptime(text, pattern)  # noqa: DTZ007 - the zone is the configuration's
     except (ValueError, OverflowError, re.error):
         return None
+    if _TOUCHING.search(pattern) and not _has_all_digits(text, read, pattern):
+        return None
+    return read
+
+
+def _has_all_digits(text: str, read: datetime, pattern: str) -> bool:
+    """Whether fields that touch have their full width: strptime alone reads a telephone number as %Y%m%d%H%M%S."""
+    missing = sum(map(str.isdigit, read.strftime(pattern))) - sum(map(str.isdigit, text))
+    return 0 <= missing < 6 if "%f" in pattern else missing == 0
 
 
 _TOKEN = re.compile(r"[A-Za-z]{1,6}")

@@ -103,6 +103,16 @@ class TestIdentify:
         with pytest.raises(AdapterError, match="can't be read"):
             identify(tmp_path / "none")
 
+    def test_a_reader_of_another_distribution_that_breaks_is_named(
+        self, tmp_path: Path, entry_points: list[EntryPoint], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broken = tmp_path / "broken_reader.py"
+        broken.write_text("1 / 0\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        entry_points.append(EntryPoint("xcdr", "broken_reader", "hopback.adapters"))
+        with pytest.raises(AdapterError, match="format 'xcdr' can't be loaded: division by zero"):
+            identify(written(tmp_path, RADIUS))
+
     def test_two_claims_are_an_error_that_names_both(self, tmp_path: Path, entry_points: list[EntryPoint]) -> None:
         entry_points.append(reader("x_cdr", identify=lambda head: b"\t" in head.data, GRADE=Grade.DOCUMENTATION))
         path = written(tmp_path, RADIUS)

@@ -112,6 +112,18 @@ class TestLocalTimes:
     def test_that_do_not_fit_their_pattern_are_refused(self, text: str) -> None:
         assert both_ways(text, spec("%Y-%m-%d %H:%M:%S"), NEW_YORK).status is Status.WRONG_FORMAT
 
+    @pytest.mark.parametrize(
+        ("text", "pattern"),
+        [("2025550143", "%Y%m%d%H%M%S"), ("20255501", "%Y%m%d%H%M"), ("2026112218", "%Y%m%d%H%M%S")],
+    )
+    def test_whose_fields_touch_have_all_their_digits(self, text: str, pattern: str) -> None:
+        assert both_ways(text, spec(pattern), NEW_YORK).status is Status.WRONG_FORMAT
+
+    @pytest.mark.parametrize("text", ["20261122182327", "20261122182327.250"])
+    def test_whose_fields_touch_are_read_when_they_do(self, text: str) -> None:
+        pattern = "%Y%m%d%H%M%S" + (".%f" if "." in text else "")
+        assert both_ways(text, spec(pattern), NEW_YORK).status is Status.OK
+
     def test_one_bad_value_does_not_spoil_the_others(self) -> None:
         values = pa.array(["2026-11-21 23:23:27", "2026-02-30 12:00:00", None, "2026-11-21 23:23:28"])
         times = read_times(values, spec("%Y-%m-%d %H:%M:%S"), NEW_YORK)
