@@ -461,8 +461,7 @@ class TestRecordsOfAnArchive:
                 f"{number}.csv",
                 b"called,start\n+1202555%04d,2026-11-21T23:23:27Z\n" % number
                 if number % 3
-                else b"start,called,x\n\nbroken\n2026-11-21T23:23:27Z,+1202555%04d,\n2026-11-21T23:23:27Z,x,\n"
-                % number,
+                else b"start,called,x\n\nbroken\n2026-11-21T23:23:27Z,+1202555%04d,\n,x,\n" % number,
             )
             for number in range(3000)
         ]
@@ -480,6 +479,18 @@ class TestRecordsOfAnArchive:
                     (5, f"{number}.csv: called_in: no number in format auto"),
                 )
             )
+
+    def test_that_have_none_of_the_columns_in_one_file_have_those_of_the_others(self, tmp_path: Path) -> None:
+        jsonl = MAPPING.model_copy(update={"format": "jsonl"})
+        good = b'{"called": "+12025550143", "start": "2026-11-21T23:23:27Z"}\n'
+        path = written(tmp_path, zipped([("a", b'{"x": 1}\n{"x": 2}\n'), ("b", good), ("c", b"broken\n")]))
+        (batch,) = read_source(path, jsonl, TrunkFormats())
+        assert [call["row"] for call in batch.calls.to_pylist()] == [1]
+        assert sorted((reject.detail.partition(":")[0], reject.row) for reject in batch.rejected) == [
+            ("a", 1),
+            ("a", 2),
+            ("c", 1),
+        ]
 
     def test_without_any_in_small_files_are_none(self, tmp_path: Path) -> None:
         path = written(tmp_path, zipped([("a.csv", b"called,start\n"), ("b.csv", b"start,called\n")]))
