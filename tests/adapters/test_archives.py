@@ -456,15 +456,9 @@ class TestRecordsOfAnArchive:
         assert reject.detail.isprintable()
 
     def test_of_many_small_files_are_mapped_together_and_keep_their_rows(self, tmp_path: Path) -> None:
-        files = [
-            (
-                f"{number}.csv",
-                b"called,start\n+1202555%04d,2026-11-21T23:23:27Z\n" % number
-                if number % 3
-                else b"start,called,x\n\nbroken\n2026-11-21T23:23:27Z,+1202555%04d,\n,x,\n" % number,
-            )
-            for number in range(3000)
-        ]
+        plain = b"called,start\n+1202555%04d,2026-11-21T23:23:27Z\n"
+        broken = b"start,called,x\n\nbroken\n2026-11-21T23:23:27Z,+1202555%04d,\n2026-11-21T23:23:27Z,x,\n"
+        files = [(f"{number}.csv", (plain if number % 3 else broken) % number) for number in range(3000)]
         for pack in (tar, zipped):
             batches = list(read_source(written(tmp_path, pack(files)), MAPPING, TrunkFormats()))
             assert len(batches) == 3
