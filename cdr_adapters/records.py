@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
-from cdr_adapters.raw import TEXT, RawBatch, string_batch
+from cdr_adapters.raw import TEXT, AdapterError, RawBatch, string_batch
 from cdr_adapters.schema import Rejected, RejectReason
 
 BATCH_ROWS = 16384
@@ -138,9 +138,17 @@ def columns_of_records(
 
 
 def batches(buffer: RecordBuffer, steps: Callable[[], Iterator[None]]) -> Iterator[RawBatch]:
-    """Run a reader that fills `buffer`, one step at a time, and yield a batch whenever it is full."""
-    for _ in steps():
-        if buffer.full:
+    """Run a reader that fills `buffer`, one step at a time, and yield a batch whenever it is full.
+
+    What the reader found before it could go no further comes before its error.
+    """
+    try:
+        for _ in steps():
+            if buffer.full:
+                yield buffer.take()
+    except AdapterError:
+        if not buffer.empty:
             yield buffer.take()
+        raise
     if not buffer.empty or buffer.header is not None:
         yield buffer.take()

@@ -39,7 +39,7 @@ from pydantic import AfterValidator, Field
 from cdr_adapters import raw
 from cdr_adapters.formats import _ama_tables as tables
 from cdr_adapters.formats._ama_files import AmaRecord, begins_records, header_date, records
-from cdr_adapters.records import RAW_LIMIT, RecordBuffer
+from cdr_adapters.records import RAW_LIMIT, RecordBuffer, batches
 from cdr_adapters.stream import read_blocks, read_head
 
 SUMMARY = "Telcordia GR-1100 AMA records (BAF): call structures, carrier access, trunk modules"
@@ -325,17 +325,13 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
     """See `raw.ReaderModule.read`."""
     reader = _Reader(options, _file_date(path, options))
     buffer = RecordBuffer(columns)
-    try:
+
+    def steps() -> Iterator[None]:
         for found in records(path, read_blocks(path)):
             _take(found, reader, columns, buffer)
-            if buffer.full:
-                yield buffer.take()
-    except raw.AdapterError:
-        if not buffer.empty:
-            yield buffer.take()
-        raise
-    if not buffer.empty:
-        yield buffer.take()
+            yield
+
+    return batches(buffer, steps)
 
 
 def _take(found: AmaRecord, reader: _Reader, columns: frozenset[str] | None, buffer: RecordBuffer) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cdr_adapters import raw
-from cdr_adapters.records import RAW_LIMIT, RecordBuffer
+from cdr_adapters.records import RAW_LIMIT, RecordBuffer, batches
 from cdr_adapters.stream import read_blocks
 
 SUMMARY = "Nokia MSC (DX 200) binary call records: MOC, MTC, FORW, ROAM, POC, PTC, UCA"
@@ -295,7 +295,8 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
     """See `raw.ReaderModule.read`."""
     del options
     buffer = RecordBuffer(columns)
-    try:
+
+    def steps() -> Iterator[None]:
         for row, data in _records(path, read_blocks(path)):
             try:
                 record = _record(data)
@@ -306,11 +307,6 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
                     buffer.skip()
                 else:
                     buffer.add(row, record)
-            if buffer.full:
-                yield buffer.take()
-    except raw.AdapterError:
-        if not buffer.empty:
-            yield buffer.take()
-        raise
-    if not buffer.empty:
-        yield buffer.take()
+            yield
+
+    return batches(buffer, steps)

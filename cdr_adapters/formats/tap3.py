@@ -25,7 +25,7 @@ from typing import Any
 from cdr_adapters import raw
 from cdr_adapters.formats import _ber
 from cdr_adapters.formats._window import Window
-from cdr_adapters.records import RAW_LIMIT, RecordBuffer
+from cdr_adapters.records import RAW_LIMIT, RecordBuffer, batches
 from cdr_adapters.stream import read_blocks
 
 SUMMARY = "TAP3 roaming files (GSMA TD.57): voice calls; upstream never recorded"
@@ -212,20 +212,16 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
     del options
     buffer = RecordBuffer(columns)
     batch = _Batch()
-    try:
+
+    def steps() -> Iterator[None]:
         for row, tag, data, start, stop in _groups(path, Window(read_blocks(path))):
             try:
                 _take(row, tag, (data, start, stop), batch, buffer)
             except ValueError as error:
                 buffer.reject(row, str(error), data[start : min(stop, start + RAW_LIMIT // 2)].hex())
-            if buffer.full:
-                yield buffer.take()
-    except raw.AdapterError:
-        if not buffer.empty:
-            yield buffer.take()
-        raise
-    if not buffer.empty:
-        yield buffer.take()
+            yield
+
+    return batches(buffer, steps)
 
 
 def _take(row: int, tag: int, contents: tuple[bytes, int, int], batch: _Batch, buffer: RecordBuffer) -> None:

@@ -44,7 +44,7 @@ from cdr_adapters import raw
 from cdr_adapters.formats import _ber
 from cdr_adapters.formats._bcd import telephone_number, time_stamp
 from cdr_adapters.formats._threegpp_files import Framed, Unframed, has_file_header, pieces
-from cdr_adapters.records import RAW_LIMIT, RecordBuffer
+from cdr_adapters.records import RAW_LIMIT, RecordBuffer, batches
 from cdr_adapters.stream import read_blocks
 
 SUMMARY = "3GPP TS 32.298 call records in BER: MSC and IMS, files after TS 32.297 too"
@@ -344,17 +344,13 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
     """See `raw.ReaderModule.read`."""
     kinds = _kinds(_fields(columns))
     buffer = RecordBuffer(columns)
-    try:
+
+    def steps() -> Iterator[None]:
         for piece in pieces(path, read_blocks(path), options.block_size):
             if isinstance(piece, Framed):
                 _take(piece, kinds, buffer)
             else:
                 buffer.reject(piece.row, piece.detail, piece.raw)
-            if buffer.full:
-                yield buffer.take()
-    except raw.AdapterError:
-        if not buffer.empty:
-            yield buffer.take()
-        raise
-    if not buffer.empty:
-        yield buffer.take()
+            yield
+
+    return batches(buffer, steps)
