@@ -70,9 +70,10 @@ class Limits:
     seconds_a_megabyte: float = 10.0
 
     def seconds_for(self, path: Path) -> float:
-        """The limit for this file."""
+        """The limit for this file, or for all that are in this directory."""
         try:
-            size = path.stat().st_size
+            files = path.iterdir() if path.is_dir() else (path,)
+            size = sum(file.stat().st_size for file in files)
         except OSError:
             size = 0
         return self.seconds + self.seconds_a_megabyte * size / 1e6

@@ -215,7 +215,10 @@ class TestHarm:
 
     def test_the_limit_grows_with_the_file(self, tmp_path: Path) -> None:
         assert Limits().seconds_for(tmp_path / "none") == 600
-        assert Limits(seconds=1, seconds_a_megabyte=2).seconds_for(written(tmp_path, bytes(3_000_000))) == 7
+        limits = Limits(seconds=1, seconds_a_megabyte=2)
+        assert limits.seconds_for(written(tmp_path, bytes(3_000_000))) == 7
+        written(tmp_path, bytes(1_000_000), "another")
+        assert limits.seconds_for(tmp_path) == 9
 
     def test_of_printing_does_not_come_between_the_records(self, worker: Worker, tmp_path: Path) -> None:
         assert len(self.read(worker, tmp_path, "print")) == 1
