@@ -38,7 +38,10 @@ Milliseconds: TypeAlias = npt.NDArray[np.int64]
 _TIME_REJECTS = {
     Status.WRONG_FORMAT: (RejectReason.BAD_TIME, "is not in the format {format}"),
     Status.OUT_OF_RANGE: (RejectReason.BAD_TIME, "is outside 1990 to 2100 when read as {format}: check the unit"),
-    Status.NO_ZONE: (RejectReason.BAD_TIME, "says no zone, or none that can be read: set zone (in the mapping, or --zone)"),
+    Status.NO_ZONE: (
+        RejectReason.BAD_TIME,
+        "says no zone, or none that can be read: set zone (in the mapping, or --zone)",
+    ),
     Status.UNKNOWN_ABBREVIATION: (
         RejectReason.BAD_TIME,
         "has a zone abbreviation of several zones, or one that the zone doesn't use then: set zone or abbreviations",
