@@ -282,13 +282,21 @@ def _leading(octets: TextBytes, forms: tuple[_Form, ...], least: int) -> list[Ma
 
 
 def _settle(values: pa.StringArray, octets: TextBytes, called_format: str) -> pa.StringArray:
-    """The numbers among `values`, whose bytes are `octets`, that have one of the common forms; null for all others."""
+    """The numbers among `values` that have one of the common forms; null for all others.
+
+    `octets` are the bytes of each that stand for its number.
+    """
     shaped = _shaped(octets, _forms(called_format))
     if shaped is None:
         return pa.nulls(len(octets), pa.string())
     fits, digits = shaped
-    if fits.all() and (octets.lengths == _NUMBER_WIDTH).all() and (octets.data[octets.start] == ord("+")).all():
-        return values  # they are what they mean
+    if (
+        fits.all()
+        and (octets.lengths == _NUMBER_WIDTH).all()
+        and (octets.data[octets.start] == ord("+")).all()
+        and pc.max(pc.binary_length(values)).as_py() == _NUMBER_WIDTH
+    ):
+        return values  # they are what they mean, and nothing stands around them
     # whole fields at a time: ten bytes are copied as fast as one
     numbers = np.empty(len(digits), [("country", "S2"), ("national", f"V{_SUBSCRIBER}")])
     numbers["country"] = b"+1"

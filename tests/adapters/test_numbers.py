@@ -173,6 +173,10 @@ class TestColumns:
         values = pa.array(["2025550143", None, "", "anonymous", "+442079460123"], pa.string())
         assert normalise(values, "auto").to_pylist() == ["+12025550143", None, None, None, "+442079460123"]
 
+    @pytest.mark.parametrize("around", ["sip:{}@192.0.2.7", "{}@192.0.2.7", "tel:{}", "<sip:{}@192.0.2.7>", "{}"])
+    def test_what_stands_around_every_number_of_a_column_is_no_part_of_any(self, around: str) -> None:
+        assert normalise(pa.array([around.format("+12025550143")] * 100), "auto").to_pylist() == ["+12025550143"] * 100
+
     def test_digits_of_other_scripts_are_no_digits(self) -> None:
         assert normalise(pa.array(["1٢٠٢٥٥", "12025٢٠٢"]), "11d").to_pylist() == [None, None]
 
