@@ -79,6 +79,7 @@ def main() -> int:
         _limit(resource.RLIMIT_AS, memory_bytes)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold subscribers' numbers
         with contextlib.suppress(BrokenPipeError):
+            pa.array([""])  # loads what pyarrow loads at its first use, which may take longer than a small file
             _write(replies, frame("ready"))
             while length := requests.read(LENGTH.size):
                 # what the process that started this one has pickled is its own
