@@ -35,6 +35,7 @@ READ_ERRORS = (
     ValueError,  # pyarrow's for broken data is one
     RuntimeError,
     NotImplementedError,
+    LookupError,
     OverflowError,
     struct.error,
     zlib.error,

@@ -284,6 +284,13 @@ class TestDamage:
         with pytest.raises(AdapterError, match="Bad CRC-32"):
             contents(written(tmp_path, bytes(data)))
 
+    def test_a_file_without_a_name_is_an_error(self, tmp_path: Path) -> None:
+        data = zipped([("a", A)])
+        local, entry = data.index(b"PK\x03\x04") + 26, data.index(b"PK\x01\x02") + 28
+        changed = data[:local] + b"\0\0" + data[local + 2 : entry] + b"\0\0" + data[entry + 2 :]
+        with pytest.raises(AdapterError, match="can't be read"):
+            contents(written(tmp_path, changed))
+
     def test_an_encrypted_file_is_an_error_that_says_so(self, tmp_path: Path) -> None:
         data = bytearray(zipped(FILES))
         data[data.index(b"PK\x01\x02") + 8] |= 1
