@@ -288,7 +288,7 @@ def _index(
 ) -> FileReport:
     from cdr_adapters.raw import AdapterError
 
-    pending = writer.begin(source.mapping.name, path.name)
+    pending = writer.begin(source.mapping.name)
     try:
         rejected, skipped = _read_into(pending, path, source)
         if not _unchanged(path, before, found, writer.keys):

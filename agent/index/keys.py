@@ -121,9 +121,10 @@ def create_root_key_file(file: Path) -> None:
 class DayKeys:
     """The ciphers of one UTC day. Not for use by two threads at once; `Keys.day` gives each thread its own."""
 
-    __slots__ = ("_encrypt", "_seal", "_unseal")
+    __slots__ = ("_encrypt", "_seal", "_text", "_unseal")
 
-    def __init__(self, number_key: bytes, translated_key: bytes) -> None:
+    def __init__(self, number_key: bytes, translated_key: bytes, text_key: bytes) -> None:
+        self._text = AESGCM(text_key)
         self._encrypt = Cipher(algorithms.AES(number_key), modes.ECB()).encryptor()  # noqa: S305 (one block: no mode)
         translated = Cipher(algorithms.AES(translated_key), modes.ECB())  # noqa: S305 (one block: no mode)
         self._seal, self._unseal = translated.encryptor(), translated.decryptor()
@@ -133,8 +134,12 @@ class DayKeys:
         return int.from_bytes(self._encrypt.update(number.to_bytes(8, "little") + _CALLED_TAG)[:8], "little")
 
     def calling(self, number: int) -> int:
-        """The 64-bit pseudonym of a calling number; never 0, which stands for none."""
-        return int.from_bytes(self._encrypt.update(number.to_bytes(8, "little") + _CALLING_TAG)[:8], "little") or 1
+        """The 32-bit pseudonym of a calling number; never 0, which stands for none."""
+        return int.from_bytes(self._encrypt.update(number.to_bytes(8, "little") + _CALLING_TAG)[:4], "little") or 1
+
+    def called_blocks(self, blocks: memoryview, out: memoryview) -> None:
+        """Encrypt what `number_blocks` made into `out`, which has 15 bytes more: pseudonyms are every other u64."""
+        self._encrypt.update_into(blocks, out)
 
     def called_column(self, numbers: U64) -> U64:
         """Pseudonyms of many called numbers, in one call of the cipher."""
@@ -142,13 +147,29 @@ class DayKeys:
 
     def calling_column(self, numbers: U64) -> U64:
         """Pseudonyms of many calling numbers; number 0, which is none, stays 0."""
-        pseudonyms = self._column(numbers, _CALLING)
+        pseudonyms = self._column(numbers, _CALLING) & np.uint64(0xFFFFFFFF)
         pseudonyms[pseudonyms == 0] = 1
         pseudonyms[numbers == 0] = 0
         return pseudonyms
 
     def _column(self, numbers: U64, tag: int) -> U64:
         return np.frombuffer(self._encrypt.update(_blocks(numbers, tag)), dtype="<u8")[::2].copy()
+
+    def seal_text(self, plain: bytes) -> bytes:
+        """AES-GCM with a random nonce in front, for the dictionary of trunk names and addresses."""
+        nonce = os.urandom(_NONCE)
+        return nonce + self._text.encrypt(nonce, plain, None)
+
+    def unseal_text(self, sealed: bytes) -> bytes:
+        """The inverse of `seal_text`.
+
+        Raises:
+            SealBrokenError: altered, or sealed under another day's key.
+        """
+        try:
+            return self._text.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
+        except (InvalidTag, ValueError):
+            raise SealBrokenError("sealed text was altered or sealed under another key") from None
 
     def seal_numbers(self, numbers: U64) -> bytes:
         """Reversible encryption of numbers, 16 bytes each."""
@@ -175,6 +196,11 @@ class DayKeys:
         if (blocks[:, 1] != _TRANSLATED).any():
             raise SealBrokenError("a sealed number was altered or belongs to another day")
         return blocks[:, 0].copy()
+
+
+def number_blocks(called: U64) -> bytes:
+    """What is encrypted of called numbers, 16 bytes each."""
+    return _blocks(called, _CALLED)
 
 
 def _blocks(numbers: U64, tag: int) -> bytes:
@@ -224,7 +250,9 @@ class Keys:
         if keys is None:
             if len(held) >= _DAYS_HELD:
                 held.clear()
-            keys = held[day] = DayKeys(self._derive(f"numbers day {day}"), self._derive(f"translated day {day}"))
+            keys = held[day] = DayKeys(
+                *(self._derive(f"{purpose} day {day}") for purpose in ("numbers", "translated", "text"))
+            )
         return keys
 
     def call_refs(self, call_ids: Iterable[str]) -> U64:

@@ -33,6 +33,7 @@ class SegmentEntry:
         name: file name within the segments' directory.
         size: bytes of the file.
         sha256: digest of its footer, in hex; the footer in turn vouches for every page.
+        source: name of the source that its rows are of. day: their UTC day, as days since 1970-01-01.
         rows: index rows in it.
         earliest_ms, latest_ms: least and greatest earliest seizure time of its rows.
         longest_ms: the longest seizure interval of its rows.
@@ -41,6 +42,8 @@ class SegmentEntry:
     name: str
     size: int
     sha256: str
+    source: str
+    day: int
     rows: int
     earliest_ms: int
     latest_ms: int

@@ -11,20 +11,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from agent.index import manifest as manifests
+from agent.index.arena import Arena
+from agent.index.batch import Hits, Searches, Table
 from agent.index.coverage import Coverage
 from agent.index.errors import IndexCorruptError
-from agent.index.keys import I64, U64, Keys
-from agent.index.layout import DAY_MS, MANIFEST, SEGMENTS, ceil_ms, floor_ms
+from agent.index.keys import I64, U64, Keys, number_blocks
+from agent.index.layout import DAY_MS, MANIFEST, SEGMENTS, TIME_MASK, ceil_ms, floor_ms, time_of
 from agent.index.manifest import Manifest, SegmentEntry
-from agent.index.segment import Segment
+from agent.index.segment import Hit, Segment
 from agent.legs import Leg
 from protos.e164 import E164, to_int
 
@@ -51,6 +52,7 @@ class _State:
     generation: int = -1
     segments: dict[str, Segment] = field(default_factory=dict)
     by_day: dict[int, tuple[Segment, ...]] = field(default_factory=dict)
+    table: Table | None = None
     first_ms: int = 0
     last_ms: int = -1
     longest_ms: int = 0
@@ -64,6 +66,7 @@ class Index:
         self._keys = keys
         self._path = directory / MANIFEST
         self._manifest_name = os.fspath(self._path)
+        self._arena = Arena()
         self._state = _State()
         self._lock = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
@@ -129,6 +132,31 @@ class Index:
             return [self._find(state, q.called, q.calling, q.earliest, q.latest) for q in queries]
         return self._find_many(state, queries)
 
+    def hits(self, called: int, low_ms: int, high_ms: int) -> list[tuple[Segment, Hit]]:
+        """Rows of a called number (as digits) whose earliest seizure time lies in the interval, ms since 1970.
+
+        Raises:
+            IndexUnusableError: the index can't be read.
+        """
+        self.refresh()
+        return self._hits(self._state, called, low_ms, high_ms)
+
+    def _hits(self, state: _State, called: int, low_ms: int, high_ms: int) -> list[tuple[Segment, Hit]]:
+        day = low_ms // DAY_MS
+        low_ms -= day * DAY_MS
+        high_ms -= day * DAY_MS
+        found = []
+        while high_ms >= 0:
+            segments = state.by_day.get(day)
+            if segments is not None:
+                pseudonym = self._keys.day(day).called(called)
+                until = high_ms if high_ms < DAY_MS else DAY_MS - 1
+                for segment in segments:
+                    for hit in segment.search(pseudonym, low_ms, until):
+                        found.append((segment, hit))
+            day, low_ms, high_ms = day + 1, 0, high_ms - DAY_MS
+        return found
+
     def _find(
         self, state: _State, called: E164, calling: E164 | None, earliest: datetime, latest: datetime
     ) -> list[Leg]:
@@ -136,22 +164,43 @@ class Index:
         from_ms, to_ms = ceil_ms(earliest), floor_ms(latest)
         if latest < earliest:
             raise ValueError("the interval ends before it begins")
-        number = to_int(called)
         hint = to_int(calling) if calling is not None else 0
         low, high = max(from_ms - state.longest_ms, state.first_ms), min(to_ms, state.last_ms)
-        legs: list[Leg] = []
-        for day in range(low // DAY_MS, high // DAY_MS + 1):
-            segments = state.by_day.get(day)
-            if segments is None:
-                continue
-            cipher = self._keys.day(day)
-            pseudonym = cipher.called(number)
-            begin, end = max(low, day * DAY_MS), min(high, day * DAY_MS + DAY_MS - 1)
-            for segment in segments:
-                for position, at_ms, record in segment.search(day, pseudonym, begin, end):
-                    if at_ms + record[1] >= from_ms:
-                        legs.append(segment.leg(position, at_ms, record, cipher.calling(hint) if hint else 0))
+        if low > high:
+            return []
+        legs = []
+        for segment, hit in self._hits(state, to_int(called), low, high):
+            leg = self._leg(segment, hit, hint, from_ms)
+            if leg is not None:
+                legs.append(leg)
         return _in_order(legs)
+
+    def _leg(self, segment: Segment, hit: Hit, hint: int, from_ms: int) -> Leg | None:
+        """The leg in a row; None when its seizure interval ends before `from_ms`."""
+        place, ms, word = hit
+        record = segment.record(place, word)
+        day = segment.header.day
+        earliest_ms = day * DAY_MS + ms
+        if earliest_ms + record.span < from_ms:
+            return None
+        matches = None
+        if hint and record.calling is not None:
+            matches = self._keys.day(day).calling(hint) == record.calling
+        return Leg(
+            called_in=segment.came_in(place) if record.translated else None,
+            sent_as_asked=not record.form_in,
+            calling_matches=matches,
+            earliest=time_of(earliest_ms),
+            latest=time_of(earliest_ms + record.span),
+            ingress_trunk=record.ingress[0],
+            ingress_address=record.ingress[1],
+            egress_trunk=record.egress[0],
+            egress_address=record.egress[1],
+            call_ref=record.call_ref,
+            disposition=record.disposition,
+            source=segment.header.source,
+            row=segment.serial << 32 | segment.position(place),
+        )
 
     def _find_many(self, state: _State, queries: Sequence[Query]) -> list[list[Leg]]:
         from_ms = np.array([ceil_ms(query.earliest) for query in queries], np.int64)
@@ -159,37 +208,71 @@ class Index:
         if any(query.latest < query.earliest for query in queries):
             raise ValueError("the interval of a query ends before it begins")
         called = np.array([to_int(query.called) for query in queries], np.uint64)
-        calling = np.array([to_int(query.calling) if query.calling else 0 for query in queries], np.uint64)
         low = np.maximum(from_ms - state.longest_ms, state.first_ms)
         high = np.minimum(to_ms, state.last_ms)
-        # from here on a search is a query on one day
-        which, days = _days(low // DAY_MS, high // DAY_MS)
-        low, high = np.maximum(low[which], days * DAY_MS), np.minimum(high[which], days * DAY_MS + (DAY_MS - 1))
-        segments = {segment: None for day in np.unique(days).tolist() for segment in state.by_day.get(day, ())}
-        pseudonyms, hints = self._pseudonyms(days, called[which], calling[which])
+        hits = self._hits_many(state, called, low, high)
         found: list[list[Leg]] = [[] for _ in queries]
-        for segment in segments:
-            first_day, last_day = segment.entry.earliest_ms // DAY_MS, segment.entry.latest_ms // DAY_MS
-            part = slice(*np.searchsorted(days, [first_day, last_day + 1]).tolist())
-            hits = segment.search_many(days[part], pseudonyms[part], low[part], high[part])
-            query, hint = which[part][hits.search], hints[part][hits.search]
-            columns = (query, from_ms[query], hint, hits.position, hits.at_ms, hits.records)
-            for number, touching, pseudonym, position, at_ms, record in zip(
-                *(c.tolist() for c in columns), strict=True
-            ):
-                if at_ms + record[1] >= touching:
-                    found[number].append(segment.leg(position, at_ms, record, pseudonym))
+        if state.table is None:
+            return found
+        keys = self._arena.words.take(hits.place)
+        segments = state.table.segments
+        for number, slot, place, key, word in zip(
+            hits.search.tolist(),
+            hits.slot.tolist(),
+            hits.place.tolist(),
+            keys.tolist(),
+            hits.word.tolist(),
+            strict=True,
+        ):
+            calling = queries[number].calling
+            hint = to_int(calling) if calling is not None else 0
+            hit = (place, key & TIME_MASK, word)
+            leg = self._leg(segments[slot], hit, hint, int(from_ms[number]))
+            if leg is not None:
+                found[number].append(leg)
         return [_in_order(legs) for legs in found]
 
-    def _pseudonyms(self, days: I64, called: U64, calling: U64) -> tuple[U64, U64]:
-        """Pseudonyms of called and calling numbers on their days, which are in ascending order."""
-        pseudonyms, hints = np.empty(len(days), np.uint64), np.empty(len(days), np.uint64)
-        some_days, begins = np.unique(days, return_index=True)
-        for day, (begin, end) in zip(some_days.tolist(), pairwise([*begins.tolist(), len(days)]), strict=True):
-            cipher = self._keys.day(day)
-            pseudonyms[begin:end] = cipher.called_column(called[begin:end])
-            hints[begin:end] = cipher.calling_column(calling[begin:end])
-        return pseudonyms, hints
+    def hits_many(self, called: U64, low_ms: I64, high_ms: I64) -> Hits:
+        """What `hits` finds for columns of called numbers and intervals, in no order.
+
+        Raises:
+            IndexUnusableError: the index can't be read.
+        """
+        self.refresh()
+        state = self._state
+        return self._hits_many(state, called, low_ms, high_ms)
+
+    def _hits_many(self, state: _State, called: U64, low_ms: I64, high_ms: I64) -> Hits:
+        first, last = low_ms // DAY_MS, high_ms // DAY_MS
+        if state.table is None:
+            nothing = np.empty(0, np.int64)
+            return Hits(nothing, nothing, nothing, np.empty(0, np.uint64))
+        if (first == last).all():
+            order = _by_day(first)
+            which = order
+            days = first[order]
+        else:
+            which, days = _days(first, last)
+        midnight = days * DAY_MS
+        low = np.maximum(low_ms[which] - midnight, 0)
+        high = np.minimum(high_ms[which] - midnight, DAY_MS - 1)
+        hits = state.table.search(Searches(days, self._pseudonyms(state, days, called[which]), low, high))
+        return Hits(which[hits.search], hits.slot, hits.place, hits.word)
+
+    def _pseudonyms(self, state: _State, days: I64, called: U64) -> U64:
+        """Pseudonyms of called numbers on their days, which are in ascending order; 0 on days without segments."""
+        blocks = number_blocks(called)
+        out = bytearray(len(blocks) + 15)
+        source, target = memoryview(blocks), memoryview(out)
+        changes = np.flatnonzero(days[1:] != days[:-1]) + 1
+        begin = 0
+        for end in [*changes.tolist(), len(days)]:
+            day = int(days[begin])
+            if day in state.by_day:
+                self._keys.day(day).called_blocks(source[16 * begin : 16 * end], target[16 * begin : 16 * end + 15])
+            begin = end
+        pseudonyms: U64 = np.frombuffer(out, "<u8", 2 * len(days))[::2]
+        return pseudonyms
 
     def coverage(self) -> Coverage:
         """What the index can answer for, per source.
@@ -208,7 +291,7 @@ class Index:
         """
         self.refresh()
         for segment in self._state.segments.values():
-            segment.verify()
+            segment.verify_pages()
 
     def _require_new(self) -> None:
         if self._seen is not None:
@@ -252,15 +335,16 @@ class Index:
     def _open_segments(self, manifest: Manifest) -> _State:
         segments = {entry.name: self._segment(entry) for entry in manifest.segments()}
         by_day: dict[int, list[Segment]] = {}
-        entries = [segment.entry for segment in segments.values()]
         for segment in segments.values():
-            for day in range(segment.entry.earliest_ms // DAY_MS, segment.entry.latest_ms // DAY_MS + 1):
-                by_day.setdefault(day, []).append(segment)
+            by_day.setdefault(segment.header.day, []).append(segment)
+        entries = [segment.entry for segment in segments.values()]
+        days = {day: tuple(some) for day, some in sorted(by_day.items())}
         return _State(
             coverage=manifest.coverage(),
             generation=manifest.generation,
             segments=segments,
-            by_day={day: tuple(some) for day, some in by_day.items()},
+            by_day=days,
+            table=Table(self._arena, days) if days else None,
             first_ms=min((entry.earliest_ms for entry in entries), default=0),
             last_ms=max((entry.latest_ms for entry in entries), default=-1),
             longest_ms=max((entry.longest_ms for entry in entries), default=0),
@@ -270,7 +354,7 @@ class Index:
         held = self._state.segments.get(entry.name)
         if held is not None and held.entry == entry:
             return held
-        return Segment(self._directory / SEGMENTS / entry.name, entry, self._keys)
+        return Segment(self._directory / SEGMENTS / entry.name, entry, self._keys, self._arena)
 
 
 def _read_all(descriptor: int) -> bytes:
@@ -289,8 +373,18 @@ def _days(first: I64, last: I64) -> tuple[I64, I64]:
     return which[order], days[order]
 
 
+def _by_day(days: I64) -> I64:
+    """The order of the days, found by their distance from the first: a radix sort where that is small."""
+    first = int(days.min(initial=0))
+    if int(days.max(initial=0)) - first < 2**15:
+        return np.argsort((days - first).astype(np.int16), kind="stable")
+    return np.argsort(days, kind="stable")
+
+
 def _in_order(legs: list[Leg]) -> list[Leg]:
-    """By time, and each leg once: the same record of a source that was delivered again, longer, is one record."""
+    """By time, and each leg once: a record that was delivered again is one record."""
     if len(legs) < 2:
         return legs
-    return sorted(dict.fromkeys(legs), key=lambda leg: (leg.earliest, leg.latest, leg.source, leg.row))
+    return sorted(
+        {replace(leg, row=0): leg for leg in legs}.values(), key=lambda leg: (leg.earliest, leg.latest, leg.source)
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING
 
 from agent.index import manifest as manifests
 from agent.index import segment_format
+from agent.index.arena import Arena
+from agent.index.build import contents
 from agent.index.errors import IndexBusyError, IndexCorruptError, IndexUnusableError, IndexWriteError
 from agent.index.files import Files, OsFiles, publish
 from agent.index.keys import Keys
@@ -116,11 +119,10 @@ class IndexWriter:
         except OSError as error:
             raise IndexWriteError(self.directory, error.strerror or str(error)) from error
 
-    def begin(self, source: str, file: str) -> PendingSource:
+    def begin(self, source: str) -> PendingSource:
         """Begin to take in one source file; nothing counts before `commit`."""
-        label = f"{source}:{file}"
         return PendingSource(
-            self.directory, self.keys, self._files, label, self.manifest.generation + 1, self._rows_per_run
+            self.directory, self.keys, self._files, source, self.manifest.generation + 1, self._rows_per_run
         )
 
     def commit(self, removed: tuple[SourceEntry, ...], added: SourceEntry | None) -> None:
@@ -149,7 +151,7 @@ class IndexWriter:
         """Whether every byte of the entry's segments is as it was written."""
         for segment in entry.segments:
             try:
-                Segment(self.directory / SEGMENTS / segment.name, segment, self.keys).verify()
+                Segment(self.directory / SEGMENTS / segment.name, segment, self.keys, Arena()).verify_pages()
             except (IndexUnusableError, FileNotFoundError):
                 return False
         return True
@@ -159,13 +161,13 @@ class PendingSource:
     """Rows of one source file on their way into segments. In memory there is one run of rows at a time."""
 
     def __init__(
-        self, directory: Path, keys: Keys, files: Files, label: str, generation: int, rows_per_run: int
+        self, directory: Path, keys: Keys, files: Files, source: str, generation: int, rows_per_run: int
     ) -> None:
         self._segments_in = directory / SEGMENTS
         self._rejects_path = directory / REJECTS / rejects_name(generation)
         self._keys = keys
         self._files = files
-        self._label = label
+        self._source = source
         self._generation = generation
         self._rows_per_run = rows_per_run
         self._run: list[Rows] = []
@@ -243,9 +245,9 @@ class PendingSource:
             return
         rows = concatenate(self._run)
         self._run, self._in_run = [], 0
-        for first_day, part in segment_format.periods(rows):
-            name = segment_name(first_day, self._generation, len(self._segments))
-            entry, pieces = segment_format.encode(name, first_day, part, self._routes.all(), self._label, self._keys)
+        for content in contents(rows, self._routes.all(), self._source, self._keys):
+            name = segment_name(content.day, self._generation, len(self._segments))
+            entry, pieces = segment_format.encode(name, content, salt=secrets.randbits(32))
             self._segments.append(entry)
             publish(self._files, self._segments_in / name, pieces)
 
