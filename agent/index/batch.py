@@ -30,6 +30,7 @@ _TAIL_SHIFT = np.uint64(TIME_BITS - pages.TAIL_BITS)
 _TAIL = np.uint64(0xFFFF)
 _WORD_TAIL = np.uint64(48)
 _COLUMNS = np.arange(_WIDE)
+_PIVOTS = np.arange(1, _WIDE + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +152,9 @@ class Table:
         rows = first[:, None] + _COLUMNS
         place = rows + rows // form.rows * form.gap
         place += word[:, None]
-        some = size > 0
-        ends = place[np.arange(len(size)), np.minimum(np.maximum(size, 1), _WIDE) - 1]
-        self._require_whole(slot, place[:, 0], some)
-        self._require_whole(slot, ends, some)
+        some = np.flatnonzero(size)
+        self._require_whole(slot[some], place[some, 0])
+        self._require_whole(slot[some], place[some, np.minimum(size[some], _WIDE) - 1])
         keys = words.take(place, mode="clip")
         keys -= low[:, None]
         search, column = np.nonzero(keys <= width[:, None])
@@ -164,9 +164,17 @@ class Table:
         found = place[search, column]
         crowded = np.flatnonzero(size > _WIDE)
         if len(crowded):
-            more_search, more = self._crowded(form, slot, crowded, first + _WIDE, size - _WIDE, low, low + width, word)
+            more_search, more = self._crowded(
+                form,
+                slot[crowded],
+                first[crowded] + _WIDE,
+                size[crowded] - _WIDE,
+                low[crowded],
+                width[crowded],
+                word[crowded],
+            )
             if len(more):
-                search, found = np.concatenate([search, more_search]), np.concatenate([found, more])
+                search, found = np.concatenate([search, crowded[more_search]]), np.concatenate([found, more])
         word_of = words.take(found + form.rows)
         exact = (word_of >> _WORD_TAIL) == ((pseudonym[search] >> _TAIL_SHIFT) & _TAIL)
         if not exact.all():
@@ -174,49 +182,55 @@ class Table:
         return Hits(search if order is None else order[search], slot[search], found, word_of)
 
     def _crowded(
-        self,
-        form: pages.Shape,
-        slot: I64,
-        chosen: I64,
-        first: I64,
-        size: I64,
-        low: U64,
-        high: U64,
-        word: I64,
+        self, form: pages.Shape, slot: I64, first: I64, size: I64, low: U64, width: U64, word: I64
     ) -> tuple[I64, I64]:
-        """The rows from `low` to `high` among `size` rows from `first` on, of the chosen searches: by bisection."""
-        words = self._arena.words
-        begin = first[chosen]
-        stop = begin + size[chosen]
-        end = stop
-        low, high, word, slot = low[chosen], high[chosen], word[chosen], slot[chosen]
-        for _ in range(int(size[chosen].max()).bit_length()):
-            middle = (begin + stop) >> 1
-            np.minimum(middle, end - 1, out=middle)
-            place = middle + middle // form.rows * form.gap + word
-            self._require_whole(slot, place)
-            less = (words.take(place, mode="clip") < low) & (begin < stop)
-            begin = np.where(less, middle + 1, begin)
-            stop = np.where(less, stop, middle)
-        searches, places = [], []
-        while len(chosen):
-            open_ = begin < end
-            place = np.minimum(begin, end - 1)
-            place = place + place // form.rows * form.gap + word
-            self._require_whole(slot, place)
-            here = np.flatnonzero(open_ & (words.take(place, mode="clip") <= high))
-            chosen, begin, end, high, word, slot = (c[here] for c in (chosen, begin, end, high, word, slot))
-            searches.append(chosen)
-            places.append(place[here])
-            begin = begin + 1
-        return np.concatenate(searches), np.concatenate(places)
+        """Rows with keys from `low` to `low` + `width` among `size` rows (one at least) from `first` on.
 
-    def _require_whole(self, slot: I64, place: I64, chosen: npt.NDArray[np.bool_] | None = None) -> None:
-        """Check the pages of these places that were not checked before; of the chosen ones, None meaning all."""
+        What lies before `low` is passed over in rounds, each of which reads eight rows and leaves a ninth.
+        """
+        words = self._arena.words
+        end = first + size
+        last = (end - 1)[:, None]
+        least = low[:, None]
+        begin, left = first, size
+
+        def places(rows: I64) -> I64:
+            """Where the keys of rows lie, on pages that are whole; beyond the end, that of the last."""
+            rows = np.minimum(rows, last)
+            rows += rows // form.rows * form.gap
+            rows += word[:, None]
+            self._require_whole(slot, rows)
+            return rows
+
+        while left.any():
+            step = left // (_WIDE + 1) + 1
+            offset = step[:, None] * _PIVOTS - 1
+            less = words.take(places(begin[:, None] + offset), mode="clip") < least
+            less &= offset < left[:, None]
+            passed = np.count_nonzero(less, axis=1) * step
+            begin = begin + passed
+            left = np.minimum(step - 1, left - passed)
+        searches, found = [], []
+        active = np.arange(len(slot))
+        while len(active):
+            rows = begin[:, None] + _COLUMNS
+            place = places(rows)
+            fits = words.take(place, mode="clip") - least <= width[:, None]
+            fits &= rows <= last
+            search, column = np.nonzero(fits)
+            searches.append(active[search])
+            found.append(place[search, column])
+            more = np.flatnonzero(fits[:, -1])
+            active, begin, slot, width, word = active[more], begin[more] + _WIDE, slot[more], width[more], word[more]
+            last, least = last[more], least[more]
+        return np.concatenate(searches), np.concatenate(found)
+
+    def _require_whole(self, slot: I64, place: I64) -> None:
+        """Check the pages of these places, a row of them for each slot, that were not checked before."""
         page = place >> _PAGE_SHIFT
         state = self._arena.checked.take(page, mode="clip")
         if state.all():
             return
-        fresh = np.flatnonzero(state == 0 if chosen is None else (state == 0) & chosen)
-        for at, number in dict(zip(page[fresh].tolist(), slot[fresh].tolist(), strict=True)).items():
+        fresh = np.nonzero(state == 0)
+        for at, number in dict(zip(page[fresh].tolist(), slot[fresh[0]].tolist(), strict=True)).items():
             self.segments[number].check_arena_page(at)
