@@ -1,16 +1,19 @@
-"""The manifest: which source files are indexed, in which segments, and under which root key. Encoding is pure.
+"""The manifest: which source files are indexed, which segments count, and under which root key. Encoding is pure.
 
-Text, one JSON object a line: a header, one line per indexed source file, and as the last line the SHA-256 of all
-before it. It is replaced as a whole, so it always describes one moment; what no manifest names does not count.
+A log. The first line says what it is; every other line is a commit: what is taken out and what is put in, as JSON, with
+a checksum in front. What no commit names does not count, and a commit counts when its line is whole. A writer appends
+and flushes; now and then it writes the state as one commit into a new log, which takes the old one's place. A reader
+takes up what was appended since it last looked.
 
-Refuses an unknown version before anything else, then any content that its checksum does not fit.
+A line that breaks off at the end is one that was being written: readers pass it over, the next writer cuts it off.
+Anything else that does not fit its checksum is refused, an unknown version before anything else.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +24,11 @@ from agent.index.keys import Keys
 from agent.index.layout import time_of
 
 FORMAT: Final = "hopback index"
-VERSION: Final = 1
+VERSION: Final = 2
 REMEDY: Final = "delete the index directory and index the sources again"
+
+_SUM = 8
+"""Hex digits of a line's CRC-32; a space and the JSON follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class SegmentEntry:
         rows: index rows in it.
         earliest_ms, latest_ms: least and greatest earliest seizure time of its rows.
         longest_ms: the longest seizure interval of its rows.
+        files: numbers of the source files whose rows are in it.
     """
 
     name: str
@@ -48,25 +55,27 @@ class SegmentEntry:
     earliest_ms: int
     latest_ms: int
     longest_ms: int
+    files: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class SourceEntry:
+class FileEntry:
     """One source file that is indexed.
 
     Attributes:
+        number: given once, in the order of indexing.
         source: name of the source in the configuration; file: name of the file when it was indexed.
-        size: bytes of it; content: keyed name of its content.
+        size: bytes of it; content: keyed name of its content; stamp: of the file as it was found (device, inode,
+            modified, in ns), so that a file at rest is not read again.
         mapping: digest of the mapping by which it was read.
-        superseded: contents that this one begins with and took the place of, the last ones.
         indexed_ms: when.
         records: call legs in it; earliest_ms, latest_ms: first and last possible seizure time, None without records.
         complete_from_ms, complete_until_ms: what the operator stated.
         skipped: records skipped by the mapping's own rule; rejected: counts by reason.
-        rejects: name of the file of rejected rows, None without any.
-        segments: where its rows are.
+        rejects: names of the files of rejected rows.
     """
 
+    number: int
     source: str
     file: str
     size: int
@@ -76,26 +85,32 @@ class SourceEntry:
     records: int
     earliest_ms: int | None
     latest_ms: int | None
-    superseded: tuple[str, ...] = ()
+    stamp: tuple[int, int, int] | None = None
     complete_from_ms: int | None = None
     complete_until_ms: int | None = None
     skipped: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
-    rejects: str | None = None
-    segments: tuple[SegmentEntry, ...] = ()
+    rejects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One step from a state to the next: what is taken out, by number and name, then what is put in."""
+
+    remove_files: tuple[int, ...] = ()
+    remove_segments: tuple[str, ...] = ()
+    add_files: tuple[FileEntry, ...] = ()
+    add_segments: tuple[SegmentEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The state of an index at one moment; `generation` counts the states.
-
-    `lines` are the entries as they stand in the file, so that a new state costs one new line and not all of them.
-    """
+    """The state of an index at one moment; `generation` counts the commits."""
 
     key_check: str
     generation: int = 0
-    entries: tuple[SourceEntry, ...] = ()
-    lines: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    files: Mapping[int, FileEntry] = field(default_factory=dict)
+    segments: Mapping[str, SegmentEntry] = field(default_factory=dict)
 
     def require_key(self, keys: Keys, path: Path) -> None:
         """Refuse other keys than those that the index was made with.
@@ -106,31 +121,36 @@ class Manifest:
         if self.key_check != keys.check.hex():
             raise WrongKeyError(path)
 
-    def successor(self, removed: tuple[SourceEntry, ...], added: SourceEntry | None) -> Manifest:
-        """The next state: without `removed`, with `added`."""
-        kept = [(e, line) for e, line in zip(self.entries, self.lines, strict=True) if not removed or e not in removed]
-        if added is not None:
-            kept.append((added, json.dumps(asdict(added))))
-        return replace(
-            self,
-            generation=self.generation + 1,
-            entries=tuple(entry for entry, _ in kept),
-            lines=tuple(line for _, line in kept),
-        )
+    def after(self, commits: Iterable[Commit]) -> Manifest:
+        """The state after these commits.
 
-    def segments(self) -> tuple[SegmentEntry, ...]:
-        """All segments that count."""
-        return tuple(segment for entry in self.entries for segment in entry.segments)
+        Raises:
+            KeyError: a commit takes out what is not there.
+        """
+        files, segments, generation = dict(self.files), dict(self.segments), self.generation
+        for commit in commits:
+            for number in commit.remove_files:
+                del files[number]
+            for name in commit.remove_segments:
+                del segments[name]
+            files |= {entry.number: entry for entry in commit.add_files}
+            segments |= {entry.name: entry for entry in commit.add_segments}
+            generation += 1
+        return replace(self, generation=generation, files=files, segments=segments)
+
+    def next_file_number(self) -> int:
+        """The number for the next source file."""
+        return max(self.files, default=0) + 1
 
     def coverage(self) -> Coverage:
         """What the sources cover, see `Coverage`."""
-        by_source: dict[str, list[SourceEntry]] = {}
-        for entry in self.entries:
+        by_source: dict[str, list[FileEntry]] = {}
+        for entry in self.files.values():
             by_source.setdefault(entry.source, []).append(entry)
         return Coverage(tuple(_coverage(name, entries) for name, entries in sorted(by_source.items())))
 
 
-def _coverage(name: str, entries: list[SourceEntry]) -> SourceCoverage:
+def _coverage(name: str, entries: list[FileEntry]) -> SourceCoverage:
     first = [e.earliest_ms for e in entries if e.earliest_ms is not None]
     last = [e.latest_ms for e in entries if e.latest_ms is not None]
     start = first + [e.complete_from_ms for e in entries if e.complete_from_ms is not None]
@@ -146,46 +166,117 @@ def _coverage(name: str, entries: list[SourceEntry]) -> SourceCoverage:
     )
 
 
-def encode(manifest: Manifest) -> bytes:
-    """The bytes of a manifest file."""
-    header = {
-        "format": FORMAT,
-        "version": VERSION,
-        "generation": manifest.generation,
-        "key_check": manifest.key_check,
-        "entries": len(manifest.entries),
-    }
-    body = ("\n".join([json.dumps(header), *manifest.lines]) + "\n").encode()
-    return body + hashlib.sha256(body).hexdigest().encode() + b"\n"
+def encode_header(manifest: Manifest) -> bytes:
+    """The first line of a log that goes on from this state's generation."""
+    return _line(
+        {"format": FORMAT, "version": VERSION, "key_check": manifest.key_check, "generation": manifest.generation}
+    )
 
 
-def decode(data: bytes, path: Path) -> Manifest:
-    """The manifest in `data`; `path` is for messages.
+def encode_commit(commit: Commit) -> bytes:
+    """The line of a commit."""
+    return _line({name: value for name, value in asdict(commit).items() if value})
+
+
+def encode_snapshot(manifest: Manifest) -> bytes:
+    """A log that consists of this state alone."""
+    state = Commit(add_files=tuple(manifest.files.values()), add_segments=tuple(manifest.segments.values()))
+    return encode_header(replace(manifest, generation=manifest.generation - 1)) + encode_commit(state)
+
+
+def _line(said: Mapping[str, Any]) -> bytes:
+    text = json.dumps(said, separators=(",", ":")).encode()
+    return b"%08x %b\n" % (zlib.crc32(text), text)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was taken up of a log: the state, and how many bytes of the log are whole lines."""
+
+    manifest: Manifest
+    length: int
+
+
+def decode(data: bytes, path: Path) -> Taken:
+    """The state that a log describes, read from its beginning; `path` is for messages.
 
     Raises:
         UnknownVersionError: another format version.
-        IndexCorruptError: anything else that `encode` would not have written.
+        IndexCorruptError: anything else that was not written so, but for a last line that breaks off.
     """
-    head, _, _ = data.partition(b"\n")
+    first, ended, _ = data.partition(b"\n")
+    said = _said(first) if ended else None
+    if said is None or said.get("format") != FORMAT or not isinstance(said.get("version"), int):
+        _refuse_other_versions(first, path)
+        raise IndexCorruptError(path, "not a manifest of an index, or its first line is altered", REMEDY)
+    if said["version"] != VERSION:
+        raise UnknownVersionError(path, said["version"], VERSION)
     try:
-        header: Any = json.loads(head)
-    except ValueError:
-        header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT or not isinstance(header.get("version"), int):
-        raise IndexCorruptError(path, "not a manifest of an index", REMEDY)
-    if header["version"] != VERSION:
-        raise UnknownVersionError(path, header["version"], VERSION)
-    body, checksum = data[:-65], data[-65:]
-    if hashlib.sha256(body).hexdigest().encode() + b"\n" != checksum:
-        raise IndexCorruptError(path, "torn or altered: its checksum does not fit", REMEDY)
-    try:
-        lines = tuple(body.decode().split("\n")[1:-1])
-        entries = tuple(_entry(json.loads(line)) for line in lines)
-        return Manifest(str(header["key_check"]), int(header["generation"]), entries, lines)
+        empty = Manifest(str(said["key_check"]), int(said["generation"]))
     except (ValueError, TypeError, KeyError) as error:
-        raise IndexCorruptError(path, f"its content is not what version {VERSION} says ({error})", REMEDY) from None
+        raise IndexCorruptError(path, f"its first line is not what version {VERSION} says ({error})", REMEDY) from None
+    begin = len(first) + 1
+    taken = decode_more(empty, data[begin:], path)
+    return Taken(taken.manifest, begin + taken.length)
 
 
-def _entry(line: dict[str, Any]) -> SourceEntry:
-    segments = tuple(SegmentEntry(**segment) for segment in line.pop("segments"))
-    return SourceEntry(segments=segments, superseded=tuple(line.pop("superseded")), **line)
+def _refuse_other_versions(first: bytes, path: Path) -> None:
+    """The manifest of version 1 began with plain JSON."""
+    try:
+        said = json.loads(first)
+    except ValueError:
+        return
+    if isinstance(said, dict) and said.get("format") == FORMAT and isinstance(said.get("version"), int):
+        raise UnknownVersionError(path, said["version"], VERSION)
+
+
+def decode_more(manifest: Manifest, data: bytes, path: Path) -> Taken:
+    """The state after what was appended to a log.
+
+    Raises:
+        IndexCorruptError: a line is altered, or takes out what is not there.
+    """
+    commits = []
+    length = 0
+    while (end := data.find(b"\n", length)) >= 0:
+        said = _said(data[length:end])
+        if said is None:
+            raise IndexCorruptError(path, "altered: a line does not fit its checksum", REMEDY)
+        commits.append(_commit(said, path))
+        length = end + 1
+    try:
+        return Taken(manifest.after(commits) if commits else manifest, length)
+    except KeyError as error:
+        raise IndexCorruptError(path, f"altered: it takes out {error}, which is not there", REMEDY) from None
+
+
+def _said(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None when it does not fit its checksum."""
+    try:
+        if line[_SUM : _SUM + 1] != b" " or int(line[:_SUM], 16) != zlib.crc32(line[_SUM + 1 :]):
+            return None
+        said = json.loads(line[_SUM + 1 :])
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _commit(said: dict[str, Any], path: Path) -> Commit:
+    try:
+        return Commit(
+            remove_files=tuple(said.get("remove_files", ())),
+            remove_segments=tuple(said.get("remove_segments", ())),
+            add_files=tuple(_file(entry) for entry in said.get("add_files", ())),
+            add_segments=tuple(_segment(entry) for entry in said.get("add_segments", ())),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise IndexCorruptError(path, f"a commit is not what version {VERSION} says ({error})", REMEDY) from None
+
+
+def _segment(said: dict[str, Any]) -> SegmentEntry:
+    return SegmentEntry(**{**said, "files": tuple(said["files"])})
+
+
+def _file(said: dict[str, Any]) -> FileEntry:
+    stamp = said["stamp"]
+    return FileEntry(**{**said, "stamp": None if stamp is None else tuple(stamp), "rejects": tuple(said["rejects"])})
