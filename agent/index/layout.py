@@ -1,6 +1,7 @@
 """Where an index keeps what: names in its directory, and the arithmetic of keys and pages. Pure, no file is touched.
 
-    MANIFEST            which segments count; replaced as a whole
+    MANIFEST            which segments count: a log of commits
+    GENERATION          the number of the last commit (u64), mapped by readers: a word to look at for news
     LOCK                held by the one process that writes
     segments/*.seg      immutable segments, named by day and the generation that brought them
     days/*.key          the secret of each day, wrapped under the root key; without it the day's rows tell nothing
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 MANIFEST: Final = "MANIFEST"
+GENERATION: Final = "GENERATION"
 LOCK: Final = "LOCK"
 SEGMENTS: Final = "segments"
 DAYS: Final = "days"

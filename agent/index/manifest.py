@@ -15,6 +15,8 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,12 +107,13 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The state of an index at one moment; `generation` counts the commits."""
+    """The state of an index at one moment; `generation` counts the commits, `sources` says what the files cover."""
 
     key_check: str
     generation: int = 0
     files: Mapping[int, FileEntry] = field(default_factory=dict)
     segments: Mapping[str, SegmentEntry] = field(default_factory=dict)
+    sources: Mapping[str, SourceCoverage] = field(default_factory=dict)
 
     def require_key(self, keys: Keys, path: Path) -> None:
         """Refuse other keys than those that the index was made with.
@@ -127,16 +130,25 @@ class Manifest:
         Raises:
             KeyError: a commit takes out what is not there.
         """
-        files, segments, generation = dict(self.files), dict(self.segments), self.generation
+        files, segments, sources = dict(self.files), dict(self.segments), dict(self.sources)
+        generation = self.generation
+        shrunk: set[str] = set()
         for commit in commits:
-            for number in commit.remove_files:
-                del files[number]
+            generation += 1
+            shrunk.update(files.pop(number).source for number in commit.remove_files)
             for name in commit.remove_segments:
                 del segments[name]
-            files |= {entry.number: entry for entry in commit.add_files}
             segments |= {entry.name: entry for entry in commit.add_segments}
-            generation += 1
-        return replace(self, generation=generation, files=files, segments=segments)
+            for entry in commit.add_files:
+                files[entry.number] = entry
+                held = sources.get(entry.source)
+                sources[entry.source] = _coverage(entry) if held is None else _joined(held, _coverage(entry))
+        for source in shrunk:
+            entries = [_coverage(entry) for entry in files.values() if entry.source == source]
+            sources.pop(source, None)
+            if entries:
+                sources[source] = reduce(_joined, entries)
+        return Manifest(self.key_check, generation, files, segments, sources)
 
     def next_file_number(self) -> int:
         """The number for the next source file."""
@@ -144,25 +156,41 @@ class Manifest:
 
     def coverage(self) -> Coverage:
         """What the sources cover, see `Coverage`."""
-        by_source: dict[str, list[FileEntry]] = {}
-        for entry in self.files.values():
-            by_source.setdefault(entry.source, []).append(entry)
-        return Coverage(tuple(_coverage(name, entries) for name, entries in sorted(by_source.items())))
+        return Coverage(tuple(self.sources[name] for name in sorted(self.sources)))
 
 
-def _coverage(name: str, entries: list[FileEntry]) -> SourceCoverage:
-    first = [e.earliest_ms for e in entries if e.earliest_ms is not None]
-    last = [e.latest_ms for e in entries if e.latest_ms is not None]
-    start = first + [e.complete_from_ms for e in entries if e.complete_from_ms is not None]
-    until = last + [e.complete_until_ms for e in entries if e.complete_until_ms is not None]
+def _coverage(entry: FileEntry) -> SourceCoverage:
+    """What one file covers."""
+    start = [ms for ms in (entry.earliest_ms, entry.complete_from_ms) if ms is not None]
+    until = [ms for ms in (entry.latest_ms, entry.complete_until_ms) if ms is not None]
     return SourceCoverage(
-        source=name,
-        earliest=time_of(min(first)) if first else None,
-        latest=time_of(max(last)) if last else None,
+        source=entry.source,
+        earliest=None if entry.earliest_ms is None else time_of(entry.earliest_ms),
+        latest=None if entry.latest_ms is None else time_of(entry.latest_ms),
         covered_from=time_of(min(start)) if start else None,
         watermark=time_of(max(until)) if until else None,
-        records=sum(e.records for e in entries),
-        files=len(entries),
+        records=entry.records,
+        files=1,
+    )
+
+
+def _joined(one: SourceCoverage, other: SourceCoverage) -> SourceCoverage:
+    """What two sets of files of one source cover together."""
+
+    def least(*times: datetime | None) -> datetime | None:
+        return min((time for time in times if time is not None), default=None)
+
+    def greatest(*times: datetime | None) -> datetime | None:
+        return max((time for time in times if time is not None), default=None)
+
+    return SourceCoverage(
+        source=one.source,
+        earliest=least(one.earliest, other.earliest),
+        latest=greatest(one.latest, other.latest),
+        covered_from=least(one.covered_from, other.covered_from),
+        watermark=greatest(one.watermark, other.watermark),
+        records=one.records + other.records,
+        files=one.files + other.files,
     )
 
 

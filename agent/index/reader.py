@@ -8,12 +8,15 @@ Never answers from a directory that it could not read whole: that raises, and an
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from time import monotonic_ns
 
 import numpy as np
 
@@ -23,13 +26,15 @@ from agent.index.batch import Hits, Searches, Table
 from agent.index.coverage import Coverage
 from agent.index.errors import IndexCorruptError
 from agent.index.keys import I64, U64, Keys, number_blocks
-from agent.index.layout import DAY_MS, MANIFEST, SEGMENTS, TIME_MASK, ceil_ms, floor_ms, time_of
+from agent.index.layout import DAY_MS, GENERATION, MANIFEST, SEGMENTS, TIME_MASK, ceil_ms, floor_ms, time_of
 from agent.index.manifest import Manifest, SegmentEntry
 from agent.index.segment import Hit, Segment
 from agent.legs import Leg
 from protos.e164 import E164, to_int
 
 _NOTHING = Coverage(())
+_LOOK_EVERY_NS = 1_000_000_000
+"""So often the manifest itself is looked at, should the word that tells of news fail to, as on a shared disk."""
 _FEW = 48
 """Below this many queries, one after the other is faster than columns."""
 
@@ -65,12 +70,14 @@ class Index:
         self._directory = directory
         self._keys = keys
         self._path = directory / MANIFEST
-        self._manifest_name = os.fspath(self._path)
         self._arena = Arena()
         self._state = _State()
+        self._manifest: Manifest | None = None
         self._lock = threading.Lock()
-        self._seen: tuple[int, int, int] | None = None
-        self._held = -1
+        self._log: _Log | None = None
+        self._news: memoryview | None = None
+        self._news_seen = -1
+        self._look_again = 0
 
     @classmethod
     def open(cls, directory: Path, keys: Keys) -> Index:
@@ -88,11 +95,7 @@ class Index:
     def close(self) -> None:
         """Let go of the files. A later search opens them again."""
         with self._lock:
-            self._state, self._seen = _State(), None
-            self._hold(-1)
-
-    def __del__(self) -> None:
-        self._hold(-1)
+            self._state, self._manifest, self._log, self._news, self._look_again = _State(), None, None, None, 0
 
     def refresh(self) -> bool:
         """Take up what was indexed since; every search does this itself. Returns whether anything changed.
@@ -100,15 +103,29 @@ class Index:
         Raises:
             IndexUnusableError: the new state can't be read; the old one is not served in its place.
         """
+        if self._news is not None and self._news[0] == self._news_seen and monotonic_ns() < self._look_again:
+            return False
+        with self._lock:
+            return self._look()
+
+    def _look(self) -> bool:
+        """Whether the log is another one or has grown, and if so, take it up."""
+        news = -1 if self._news is None else int(self._news[0])
         try:
-            status = os.stat(self._manifest_name)  # noqa: PTH116 (twice as fast as Path.stat, and done for every search)
+            status = self._path.stat()
         except FileNotFoundError:
             self._require_new()
             return False
-        if (status.st_ino, status.st_mtime_ns, status.st_size) == self._seen:
-            return False
-        with self._lock:
-            return self._load()
+        generation = self._state.generation
+        if self._log is None or self._log.inode != status.st_ino or self._log.length > status.st_size:
+            self._load()
+        elif status.st_size > self._log.length:
+            self._take_up(self._log)
+        if self._news is None:
+            self._news = _mapped_word(self._directory / GENERATION)
+        self._news_seen = news
+        self._look_again = monotonic_ns() + _LOOK_EVERY_NS
+        return self._state.generation != generation
 
     def find(self, called: E164, calling: E164 | None, earliest: datetime, latest: datetime) -> list[Leg]:
         """All legs of `called` whose seizure interval touches [`earliest`, `latest`], ordered by time.
@@ -152,8 +169,7 @@ class Index:
                 pseudonym = self._keys.day(day).called(called)
                 until = high_ms if high_ms < DAY_MS else DAY_MS - 1
                 for segment in segments:
-                    for hit in segment.search(pseudonym, low_ms, until):
-                        found.append((segment, hit))
+                    found += [(segment, hit) for hit in segment.search(pseudonym, low_ms, until)]
             day, low_ms, high_ms = day + 1, 0, high_ms - DAY_MS
         return found
 
@@ -294,7 +310,7 @@ class Index:
             segment.verify_pages()
 
     def _require_new(self) -> None:
-        if self._seen is not None:
+        if self._log is not None:
             raise IndexCorruptError(self._path, "the manifest has vanished", "restore it, or index the sources again")
         if any((self._directory / SEGMENTS).glob("*.seg")):
             raise IndexCorruptError(
@@ -303,37 +319,40 @@ class Index:
                 manifests.REMEDY,
             )
 
-    def _hold(self, descriptor: int) -> None:
-        """Keep the manifest that was read open, so that its inode is not given to another one."""
-        if self._held >= 0:
-            os.close(self._held)
-        self._held = descriptor
-
-    def _load(self) -> bool:
+    def _load(self) -> None:
         while True:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                status = os.fstat(descriptor)
-                manifest = manifests.decode(_read_all(descriptor), self._path)
-                manifest.require_key(self._keys, self._path)
-                state = self._open_segments(manifest)
+                log = _Log(self._path)
+            except FileNotFoundError:
+                self._require_new()
+                return
+            try:
+                taken = manifests.decode(log.rest(), self._path)
+                taken.manifest.require_key(self._keys, self._path)
+                state = self._open_segments(taken.manifest)
             except FileNotFoundError as error:
-                os.close(descriptor)
-                current = os.stat(self._path)  # noqa: PTH116 (as above)
-                if (current.st_ino, current.st_mtime_ns) == (status.st_ino, status.st_mtime_ns):
-                    raise IndexCorruptError(Path(error.filename), "the manifest names it, but it is missing") from None
-                continue  # replaced while it was read, and the replaced segments removed
-            except BaseException:
-                os.close(descriptor)
-                raise
-            self._hold(descriptor)
-            changed = state.generation != self._state.generation
-            self._state = state
-            self._seen = (status.st_ino, status.st_mtime_ns, status.st_size)
-            return changed
+                if not log.is_current():
+                    continue  # replaced while it was read, and segments removed that it named
+                raise IndexCorruptError(Path(error.filename), "the manifest names it, but it is missing") from None
+            log.length = taken.length
+            self._log, self._manifest, self._state = log, taken.manifest, state
+            return
+
+    def _take_up(self, log: _Log) -> None:
+        manifest = self._manifest or Manifest("")
+        taken = manifests.decode_more(manifest, log.rest(), self._path)
+        if not taken.length:
+            return
+        try:
+            state = self._open_segments(taken.manifest)
+        except FileNotFoundError:
+            self._load()  # removed by a later commit, or missing: the whole log tells
+            return
+        log.length += taken.length
+        self._manifest, self._state = taken.manifest, state
 
     def _open_segments(self, manifest: Manifest) -> _State:
-        segments = {entry.name: self._segment(entry) for entry in manifest.segments()}
+        segments = {entry.name: self._segment(entry) for entry in manifest.segments.values()}
         by_day: dict[int, list[Segment]] = {}
         for segment in segments.values():
             by_day.setdefault(segment.header.day, []).append(segment)
@@ -357,11 +376,46 @@ class Index:
         return Segment(self._directory / SEGMENTS / entry.name, entry, self._keys, self._arena)
 
 
-def _read_all(descriptor: int) -> bytes:
-    parts = []
-    while part := os.read(descriptor, 1 << 20):
-        parts.append(part)
-    return b"".join(parts)
+class _Log:
+    """An open manifest; kept open so that its inode is not given to another one.
+
+    Attributes:
+        inode: its number. length: bytes of it that were taken up.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.inode = os.fstat(self._descriptor).st_ino
+        self.length = 0
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):
+            os.close(self._descriptor)
+
+    def rest(self) -> bytes:
+        """All that was not taken up."""
+        parts, at = [], self.length
+        while part := os.pread(self._descriptor, 1 << 20, at):
+            parts.append(part)
+            at += len(part)
+        return b"".join(parts)
+
+    def is_current(self) -> bool:
+        """Whether it still has its name, and nothing more than when it was read."""
+        try:
+            return self._path.stat().st_ino == self.inode
+        except FileNotFoundError:
+            return False
+
+
+def _mapped_word(path: Path) -> memoryview | None:
+    """The file's first eight bytes as they are at any moment; None when it is not there."""
+    try:
+        with path.open("rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)).cast("Q")
+    except (OSError, ValueError):
+        return None
 
 
 def _days(first: I64, last: I64) -> tuple[I64, I64]:
