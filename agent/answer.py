@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from agent.index.coverage import CoverageState
 from agent.match import EXACT, Decision, Instance, MatchSettings, Verdict, upstream_provider
-from agent.trunks import Party, PartyKind
+from agent.trunks import Party, PartyKind, Unknown
 from protos.identity import ProviderId
 from protos.types import Answer, Handover, Outcome, Question, RefusalReason
 
@@ -64,6 +64,8 @@ def _found(question: Question, decision: Decision, me: ProviderId) -> Answer:
     confirmed = question.named_by is not None and decision.handed_over is True
     handover = Handover.CONFIRMED if confirmed else Handover.UNSPECIFIED
     party = decision.upstream
+    if party is Unknown.NOT_RECORDED:
+        return Answer(me, Outcome.NOT_RECORDED, handover=handover)
     if not isinstance(party, Party) or party.kind is PartyKind.INTERNAL:
         return Answer(me, Outcome.UNMAPPED, handover=handover)
     if party.kind in (PartyKind.CUSTOMER, PartyKind.SUBSCRIBERS):

@@ -28,7 +28,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from agent.match import MatchSettings
 from agent.mistakes import ConfigError, Mistake, meant, where_is
 from agent.trunks import Direction, InvalidTrunkError, TrunkEntry, TrunkMap, parse_party
-from cdr_adapters.mapping import CalledFormat, PositiveDuration, SourceMapping, TrunkFormats, parse_duration
+from cdr_adapters.column_specs import CalledFormat
+from cdr_adapters.durations import PositiveDuration, parse_duration
+from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from protos.identity import ProviderId, coordinators_among, parse_provider_id
 from protos.types import WINDOW_CAP
 
@@ -214,16 +216,33 @@ class AgentConfig(BaseSettings):
 
     def match_settings(self) -> MatchSettings:
         """What the matcher needs."""
-        # A format that brings its own columns (a capture) shows both sides of a call.
-        shows_egress = (
-            s for s in self.sources if s.columns is None or {"egress_trunk", "egress_address"} & s.columns.specs.keys()
-        )
+        mapped = {source.name: _mapped(source) for source in self.sources}
+        shows_egress = (name for name, specs in mapped.items() if specs & {"egress_trunk", "egress_address"})
+        # A row that knows only when a call ended lies as far from the call's other rows as a call is long.
+        reach = (s.max_call if mapped[s.name] & _TIMES == {"release"} else s.max_setup for s in self.sources)
         return MatchSettings(
             rival_margin=self.match.rival_margin,
             trusted_distance=self.match.trusted_distance,
-            longest_setup=max((s.max_setup for s in self.sources), default=timedelta(0)),
-            sources_with_egress=frozenset(source.name for source in shows_egress),
+            longest_setup=max(reach, default=timedelta(0)),
+            sources_with_egress=frozenset(shows_egress),
         )
+
+
+_TIMES: Final = frozenset(("seizure", "answer", "release", "duration"))
+
+
+def _mapped(source: SourceMapping) -> frozenset[str]:
+    """What is recorded in a source's rows, by its mapping or else by its format's own."""
+    columns = source.columns
+    if columns is None:
+        from cdr_adapters.raw import AdapterError
+        from cdr_adapters.registry import completed
+
+        try:
+            columns = completed(source).columns
+        except AdapterError:  # check-config tells of it; records of which nobody knows anything say nothing
+            return frozenset()
+    return frozenset(columns.specs if columns else ())
 
 
 def load(path: Path) -> AgentConfig:
@@ -256,8 +275,13 @@ def load(path: Path) -> AgentConfig:
 
 
 def source_files(source: SourceMapping) -> list[Path]:
-    """The files that a source's path or pattern matches now, sorted by name."""
+    """The files that a source's path or pattern matches now, or that lie in the directory at its path, sorted by name.
+
+    Hidden files in a directory are left out: those being written by many a transfer program are hidden.
+    """
     pattern = Path(source.path)
+    if pattern.is_dir():
+        return sorted(file for file in pattern.iterdir() if file.is_file() and not file.name.startswith("."))
     if not any(character in source.path for character in "*?["):
         return [pattern] if pattern.is_file() else []
     anchor = Path(pattern.anchor)

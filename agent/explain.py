@@ -25,6 +25,7 @@ MEANING: Final = {
     Outcome.NOT_YET_AVAILABLE: "records of that time are not indexed yet: index them, then ask again",
     Outcome.AMBIGUOUS: "several calls fit and came from different places: nothing of them is disclosed",
     Outcome.UNMAPPED: "found, but the trunk map does not say who is behind its trunk or address: add the trunk",
+    Outcome.NOT_RECORDED: "found, but the upstream is not recorded: index records that tell where calls come in",
     Outcome.NEEDS_HUMAN: "held for approval by a person",
     Outcome.REFUSED: "not answered",
 }
@@ -101,10 +102,11 @@ def came_from(instance: Instance) -> str:
     return f"{party}: {where}" if where else str(party)
 
 
-def unmapped(consultation: Consultation) -> list[dict[str, Any]]:
-    """Where calls came in that the trunk map can't place, when that is why nobody could be named."""
+def unplaced(consultation: Consultation) -> list[dict[str, Any]]:
+    """Where calls came in that neither records nor trunk map can place, when that is why nobody could be named."""
     decision = consultation.decision
-    if consultation.answer.outcome is not Outcome.UNMAPPED or decision is None:
+    nowhere = (Outcome.UNMAPPED, Outcome.NOT_RECORDED)
+    if consultation.answer.outcome not in nowhere or decision is None:
         return []
     return [
         {"trunk": leg.ingress_trunk, "address": leg.ingress_address, "source": leg.source, "row": leg.row}

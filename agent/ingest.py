@@ -16,6 +16,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from cdr_adapters.schema import Batch, RejectReason
 
 Read = Callable[[Path, "SourceMapping", "TrunkFormats"], Iterator["Batch"]]
-"""How a source file is read; `cdr_adapters.read.read_source` is one."""
+"""How a source file is read, as by `cdr_adapters.read.read_source`; by default in a process of its own."""
 Progress = Callable[[Path, int], None]
 """Told after every batch: the file, and how many call legs of it were read so far."""
 
@@ -215,30 +216,32 @@ def ingest(
         IndexWriteError: the disk refused; the files before the one that failed are indexed.
         ValueError: a naive time.
     """
-    source = _Source(
-        mapping,
-        formats,
-        mapping_digest(mapping, formats),
-        floor_ms(now),
-        None if complete_from is None else floor_ms(complete_from),
-        None if complete_until is None else floor_ms(complete_until),
-        again,
-        progress or _silent,
-        read or _read_source(),
-    )
-    writer = IndexWriter(directory, keys, files, rows_per_run)
-    with writer.writing(), writer:
-        return IngestReport(mapping.name, tuple(_ingest_file(path, source, writer) for path in paths))
+    with ExitStack() as stack:
+        source = _Source(
+            mapping,
+            formats,
+            mapping_digest(mapping, formats),
+            floor_ms(now),
+            None if complete_from is None else floor_ms(complete_from),
+            None if complete_until is None else floor_ms(complete_until),
+            again,
+            progress or _silent,
+            read or _isolated(stack),
+        )
+        writer = IndexWriter(directory, keys, files, rows_per_run)
+        with writer.writing(), writer:
+            return IngestReport(mapping.name, tuple(_ingest_file(path, source, writer) for path in paths))
 
 
 def _silent(path: Path, calls: int) -> None:
     del path, calls
 
 
-def _read_source() -> Read:
-    from cdr_adapters.read import read_source
+def _isolated(stack: ExitStack) -> Read:
+    """Reads in a process of its own, which no file can take down with it; it starts with the first file."""
+    from cdr_adapters.isolated import Worker
 
-    return read_source
+    return stack.enter_context(Worker()).read_source
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,8 +112,10 @@ def inspect(config: AgentConfig, environment: Mapping[str, str], now: datetime) 
 
 
 def _adapter_mistakes(source: Any, where: str) -> list[Mistake]:
+    from cdr_adapters.columns import ColumnMapper
+    from cdr_adapters.mapping import TrunkFormats
     from cdr_adapters.raw import AdapterError
-    from cdr_adapters.registry import adapter, columns_of
+    from cdr_adapters.registry import adapter, completed
 
     try:
         chosen = adapter(source.format)
@@ -125,7 +127,7 @@ def _adapter_mistakes(source: Any, where: str) -> list[Mistake]:
     except AdapterError as error:
         mistakes.append(Mistake(f"{where}.options", str(error)))
     try:
-        columns_of(source)
+        ColumnMapper(completed(source), TrunkFormats())
     except AdapterError as error:
         mistakes.append(Mistake(f"{where}.columns", str(error)))
     return mistakes

@@ -11,8 +11,8 @@ Pure: the records come in, a decision goes out. What decides:
 3. **Time.** The seizure lies in an interval (records may know only the answer time). Every instance that is less than
    `rival_margin` further off than the nearest is as near as that; where the nearest is further off itself, the question
    is off by as much, and tells calls apart accordingly worse.
-4. **The calling number**, only to choose, only where it matches: it is a claim. A record far from the asked time is the
-   call only if the calling number says so too.
+4. **The calling number**, only to choose, only where it matches: it is a claim. A record far from the asked time, or
+   one that hardly knows its own, is the call only if the calling number says so too.
 
 An instance falls only to another for which all speaks that speaks for it, and more. If what remains agrees on the
 upstream, that is the answer; if not, AMBIGUOUS. There is no tie-break by order, by size or by likelihood: a wrong hop
@@ -52,6 +52,8 @@ class MatchSettings:
             default two seconds for the watch of the person who asks, one that it cuts off, two for the clocks.
         trusted_distance: a record further from the asked time than this counts as the call only if the calling number
             is the claimed one; else nothing but the called number speaks for it, and the call itself may be missing.
+        trusted_span: a record that knows its seizure less closely than this (it has only the end of an answered call)
+            counts as the call only if the calling number is the claimed one: it would fit any time of the day.
         internal_hops: how many internal trunks are followed at most inside this provider.
         longest_setup: how far apart the rows of one call may lie: records must be searched this much beyond the window,
             or its edge tears a call's rows apart and a row that knows least stands alone.
@@ -60,6 +62,7 @@ class MatchSettings:
 
     rival_margin: timedelta = timedelta(seconds=5)
     trusted_distance: timedelta = timedelta(seconds=10)
+    trusted_span: timedelta = timedelta(minutes=10)
     internal_hops: int = 8
     longest_setup: timedelta = timedelta(seconds=180)
     sources_with_egress: frozenset[str] = frozenset()
@@ -110,6 +113,11 @@ class Instance:
     latest: datetime
     fit: Fit
     calling_matches: bool | None
+
+    @property
+    def span(self) -> timedelta:
+        """How closely the seizure is known."""
+        return self.latest - self.earliest
 
     def distance(self, at: datetime) -> timedelta:
         """How far the seizure lies from `at`, at least."""
@@ -219,9 +227,15 @@ def _decide(
     near = {id(i) for i in pool if away[id(i)] < furthest}
     rivals = _unbeaten(pool, near, named_by, notes) if len(pool) > 1 else pool
 
-    if all(away[id(i)] > settings.trusted_distance and not i.calling_matches for i in rivals):
+    def trusted(instance: Instance) -> bool:
+        near_enough = away[id(instance)] <= settings.trusted_distance
+        return bool(instance.calling_matches) or (near_enough and instance.span <= settings.trusted_span)
+
+    if not any(map(trusted, rivals)):
         for instance in rivals:
-            notes[id(instance)] = "far from the asked time, and the calling number does not speak for it"
+            far = away[id(instance)] > settings.trusted_distance
+            what = "far from the asked time" if far else "its time is hardly known"
+            notes[id(instance)] = f"{what}, and the calling number does not speak for it"
         return Decision(Verdict.AMBIGUOUS, considered())
 
     if len({(i.upstream, i.called_in) for i in rivals}) > 1:
@@ -376,13 +390,18 @@ def _instances(
 
 
 def _join_silent(by_ingress: dict[object, list[Leg]], trunks: TrunkMap, at: datetime) -> None:
-    """Rows that don't say where the call came in belong to the one pass that is known, if they left where it left."""
+    """Rows that don't say where the call came in belong to the one pass that is known, if they left where it left.
+
+    So they do where that pass says nothing at all of where it left: then one record holds how the call came and the
+    other how it went, as with captures that were rotated, or taken on two sides.
+    """
 
     def left(rows: Sequence[Leg]) -> set[Party | Unknown]:
         return {trunks.egress_party(leg.egress_trunk, leg.egress_address, at) for leg in rows}
 
     (known,) = by_ingress.keys() - {_NO_INGRESS}
-    if left(by_ingress[_NO_INGRESS]) <= left(by_ingress[known]) - set(Unknown):
+    told = left(by_ingress[known])
+    if told == {Unknown.NOT_RECORDED} or left(by_ingress[_NO_INGRESS]) <= told - set(Unknown):
         by_ingress[known] += by_ingress.pop(_NO_INGRESS)
 
 

@@ -71,7 +71,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     name = "DURATION"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        from cdr_adapters.mapping import parse_duration
+        from cdr_adapters.durations import parse_duration
 
         try:
             duration = parse_duration(value)

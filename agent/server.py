@@ -21,7 +21,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from agent.defects import place_of
-from agent.explain import unmapped
+from agent.explain import unplaced
 from agent.index.errors import IndexUnusableError
 from agent.journal import Journal
 from agent.service import Consultation, Desk
@@ -31,7 +31,7 @@ from protos.codec import ContractError
 from protos.errors import Fault, trailing_metadata
 from protos.identity import ProviderId, coordinators_among
 from protos.tls import TlsFiles, peer_uris, server_credentials
-from protos.types import Answer, ErrorReason, Question
+from protos.types import Answer, ErrorReason, Outcome, Question
 
 SERVICE: Final = "hopback.v1.CdrLookupService"
 SLICE: Final = 256
@@ -169,8 +169,9 @@ class AgentServer:
         if self._journal is not None:
             self._keep(self._journal, consultations)
         for consultation in consultations:
-            for gap in unmapped(consultation):
-                log.warning("trunk_not_mapped", **gap)
+            recorded = consultation.answer.outcome is not Outcome.NOT_RECORDED
+            for gap in unplaced(consultation):
+                log.warning("trunk_not_mapped" if recorded else "upstream_not_recorded", **gap)
         return [consultation.answer for consultation in consultations]
 
     def _keep(self, journal: Journal, consultations: Sequence[Consultation]) -> None:

@@ -11,10 +11,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import chain
+from benchmarks import ber, chain
 from benchmarks.measure import Figure
 
 BENCHMARKS: dict[str, Callable[[Console], Figure]] = {
+    "ber_records_per_s": ber.ber_records_per_s,
     "chain10_vs_empty_call": chain.chain10_vs_empty_call,
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeAlias
+from functools import partial, reduce
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,69 +18,30 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cdr_adapters.addresses import canonical_address
-from cdr_adapters.mapping import (
+from cdr_adapters.addresses import Networks, canonical_address
+from cdr_adapters.call_times import CallTimes, Limits, Moments, call_times, read_lengths
+from cdr_adapters.column_specs import (
+    AddressColumn,
+    AttestationColumn,
     CalledColumn,
-    Columns,
     ColumnSpec,
     DispositionColumn,
-    SourceMapping,
+    TextColumn,
     TimeColumn,
-    TrunkFormats,
 )
+from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.numbers import normalise
 from cdr_adapters.raw import AdapterError, RawBatch
-from cdr_adapters.records import RAW_LIMIT
-from cdr_adapters.schema import CALLS, Batch, Rejected, RejectReason
+from cdr_adapters.rejects import Mask, Rejects
+from cdr_adapters.schema import CALLS, DISPOSITIONS, Batch, RejectReason
 from cdr_adapters.time_columns import read_times
-from cdr_adapters.times import Status
 from cdr_adapters.trunk_formats import FormatOf, normalise_by_trunk
 
 _MS = timedelta(milliseconds=1)
 _TEXT = pa.string()
 _NULL = pa.nulls(1, _TEXT)[0]  # pa.scalar would import pandas
 
-Mask: TypeAlias = npt.NDArray[np.bool_]
-Milliseconds: TypeAlias = npt.NDArray[np.int64]
-
-_TIME_REJECTS = {
-    Status.WRONG_FORMAT: (RejectReason.BAD_TIME, "is not in the format {format!r}"),
-    Status.OUT_OF_RANGE: (RejectReason.BAD_TIME, "is outside 1990 to 2100 when read as {format!r}: check the unit"),
-    Status.NO_ZONE: (RejectReason.BAD_TIME, "has no zone, and the source has none: set zone"),
-    Status.UNKNOWN_ABBREVIATION: (
-        RejectReason.BAD_TIME,
-        "has a zone abbreviation that the zone doesn't use then: set abbreviations",
-    ),
-    Status.SKIPPED: (RejectReason.TIME_SKIPPED_BY_DST, "lies in the hour that the zone's clocks skipped"),
-}
-
-
-class _Rejects:
-    """Which rows of a batch are rejected and why; the first reason stays."""
-
-    def __init__(self, rows: int) -> None:
-        self.mask: Mask = np.zeros(rows, np.bool_)
-        self._why: list[tuple[Mask, RejectReason, str]] = []
-
-    def add(self, rows: Mask, reason: RejectReason, detail: str) -> None:
-        new = rows & ~self.mask
-        if new.any():
-            self.mask |= new
-            self._why.append((new, reason, detail))
-
-    def records(self, raw: pa.RecordBatch, rows: pa.Int64Array) -> tuple[Rejected, ...]:
-        """The rejects in the order of the rows, each with the text of its columns."""
-        reason_at = {int(at): (reason, detail) for mask, reason, detail in self._why for at in np.flatnonzero(mask)}
-        order = sorted(reason_at)
-        texts = raw.take(pa.array(order, pa.int64())).to_pylist()
-        return tuple(
-            Rejected(rows[at].as_py(), *reason_at[at], raw=_line(text)) for at, text in zip(order, texts, strict=True)
-        )
-
-
-def _line(fields: Mapping[str, str | None]) -> str:
-    """A record's columns as one text, for the quarantine file."""
-    return "\t".join(f"{name}={value}" for name, value in fields.items() if value)[:RAW_LIMIT]
+_UNANSWERED = ("unanswered", "failed", "route-advanced")
 
 
 def _some(mask: pa.BooleanArray) -> Mask:
@@ -93,15 +54,6 @@ def _without_blanks(values: pa.StringArray) -> pa.StringArray:
     return pc.if_else(blank, _NULL, values) if blank.true_count else values
 
 
-@dataclass(frozen=True, slots=True)
-class _Seizure:
-    earliest: Milliseconds
-    latest: Milliseconds
-    again_earliest: Milliseconds
-    again_latest: Milliseconds
-    repeated: Mask
-
-
 class ColumnMapper:
     """One source's mapping, ready to be applied.
 
@@ -109,20 +61,27 @@ class ColumnMapper:
         AdapterError: a pattern that the vectorised engine (RE2) doesn't know, such as one with a lookahead.
     """
 
-    def __init__(self, mapping: SourceMapping, columns: Columns, formats: TrunkFormats) -> None:
+    def __init__(self, mapping: SourceMapping, formats: TrunkFormats) -> None:
+        if mapping.columns is None:
+            raise AdapterError(f"source {mapping.name!r}: it has no columns")
         self._source = mapping.name
-        self._columns = columns
+        self._columns = mapping.columns
         self._where = {name: _Condition.of(wanted) for name, wanted in mapping.where.items()}
         self._zone = ZoneInfo(mapping.zone) if mapping.zone else None
         self._offset = mapping.clock_offset // _MS
-        self._max_setup = mapping.max_setup // _MS
+        self._limits = Limits(mapping.max_setup // _MS, mapping.max_call // _MS)
+        self._own = Networks(mapping.own_addresses)
         self._ingress = FormatOf(formats.ingress)
         self._egress = FormatOf(formats.egress)
-        for name, spec in columns.specs.items():
-            if spec.pattern is not None:
-                self._check_pattern(name, spec.pattern)
-        if self._zone is None and any(time.is_naive for time in columns.times):
-            raise AdapterError(f"source {self._source!r}: its times don't say their zone; set zone")
+        for name, spec in self._columns.specs.items():
+            for pattern in spec.pattern:
+                self._check_pattern(name, pattern)
+        naive = next((time for time in self._columns.times if time.is_naive), None)
+        if self._zone is None and naive is not None:
+            raise AdapterError(
+                f"source {self._source!r}: times of format {naive.said_format} don't say their zone: set zone, such "
+                "as 'America/New_York'"
+            )
 
     def _check_pattern(self, name: str, pattern: str) -> None:
         try:
@@ -145,10 +104,11 @@ class ColumnMapper:
         there = set(header)
         missing = sorted(set(self._where) - there)
         for spec in self._columns.specs.values():
-            if not there.intersection(spec.column):
+            if spec.join is not None:
+                missing += sorted(set(spec.column) - there)
+            elif not there.intersection(spec.column):
                 missing.append(" or ".join(spec.column))
-            if isinstance(spec, TimeColumn) and spec.fraction_column and spec.fraction_column not in there:
-                missing.append(spec.fraction_column)
+            missing += [name for name in spec.used if name not in spec.column and name not in there]
         if missing:
             raise AdapterError(
                 f"source {self._source!r} has no column {', '.join(missing)}; it has: {', '.join(header)}"
@@ -164,13 +124,23 @@ class ColumnMapper:
             skipped += int(len(chosen) - np.count_nonzero(chosen))
             keep = pa.array(chosen)
             table, rows = table.filter(keep), rows.filter(keep)
-        rejects = _Rejects(table.num_rows)
+        rejects = Rejects(table.num_rows)
         columns = self._texts(table, rejects)
-        seizure = self._seizure(table, rejects)
+        times = self._times(table, columns["disposition"], rejects)
         self._numbers(table, columns, rejects)
-        calls = self._assemble(columns, seizure, rows, rejects.mask)
+        calls = self._assemble(columns, times, rows, rejects.mask)
         rejected = rejects.records(table, rows) if rejects.mask.any() else ()
         return Batch(calls, (*raw.rejected, *rejected), skipped)
+
+    def chosen(self, table: pa.RecordBatch) -> pa.RecordBatch:
+        """The records of `table` that `where` takes for calls."""
+        mask = self._chosen(table)
+        return table if mask is None else table.filter(pa.array(mask))
+
+    def texts(self, table: pa.RecordBatch, name: str) -> pa.StringArray | None:
+        """What the records have for the canonical column `name`, not yet read; None when it isn't mapped."""
+        spec = self._columns.specs.get(name)
+        return None if spec is None else self._value(table, spec)
 
     def _chosen(self, table: pa.RecordBatch) -> Mask | None:
         """Which rows fit `where`; None when all do."""
@@ -183,34 +153,52 @@ class ColumnMapper:
     def _value(self, table: pa.RecordBatch, spec: ColumnSpec) -> pa.StringArray:
         """The raw text of one canonical value; null where there is none."""
         found = [_without_blanks(_column(table, name)) for name in spec.column]
-        value = found[0] if len(found) == 1 else pc.coalesce(*found)
-        if spec.pattern is None:
+        if len(found) == 1:
+            value = found[0]
+        elif spec.join is None:
+            value = pc.coalesce(*found)
+        else:
+            value = reduce(partial(_joined, spec.join), found)
+        if not spec.pattern:
             return value
-        fits = pc.match_substring_regex(value, spec.pattern)
-        cut = pc.replace_substring_regex(value, _whole(spec.pattern), r"\1")
-        return _without_blanks(pc.if_else(fits, cut, _NULL))
+        return pc.coalesce(*(_cut(value, pattern) for pattern in spec.pattern))
 
-    def _texts(self, table: pa.RecordBatch, rejects: _Rejects) -> dict[str, pa.Array]:
+    def _texts(self, table: pa.RecordBatch, rejects: Rejects) -> dict[str, pa.Array]:
         columns: dict[str, pa.Array] = {}
-        for name in ("ingress_trunk", "egress_trunk", "call_id"):
-            spec = getattr(self._columns, name)
-            columns[name] = _nulls(table) if spec is None else self._value(table, spec)
+        for name in ("ingress_trunk", "egress_trunk", "call_id", "leg", "origid", "verstat"):
+            spec: TextColumn | None = getattr(self._columns, name)
+            columns[name] = _nulls(table) if spec is None else self._text(table, spec)
         for name in ("ingress_address", "egress_address"):
-            spec = getattr(self._columns, name)
-            columns[name] = _nulls(table) if spec is None else self._addresses(table, spec, name, rejects)
-        spec = self._columns.disposition
-        columns["disposition"] = _nulls(table) if spec is None else _dispositions(self._value(table, spec), spec)
+            address: AddressColumn | None = getattr(self._columns, name)
+            columns[name] = _nulls(table) if address is None else self._addresses(table, address, name, rejects)
+        closed: tuple[tuple[str, DispositionColumn | AttestationColumn | None, tuple[str, ...]], ...] = (
+            ("disposition", self._columns.disposition, DISPOSITIONS),
+            ("attestation", self._columns.attestation, ("A", "B", "C")),
+        )
+        for name, one_of, words in closed:
+            values = _nulls(table) if one_of is None else self._value(table, one_of)
+            columns[name] = values if one_of is None else _translated(values, one_of.values, words)
         return columns
 
-    def _addresses(self, table: pa.RecordBatch, spec: ColumnSpec, name: str, rejects: _Rejects) -> pa.StringArray:
-        encoded = self._value(table, spec).dictionary_encode()
-        canonical = pa.array([canonical_address(text.as_py()) for text in encoded.dictionary], _TEXT)
-        addresses = canonical.take(encoded.indices)
-        bad = _some(pc.and_(pc.is_null(addresses), pc.is_valid(encoded.indices)))
-        rejects.add(bad, RejectReason.BAD_ADDRESS, f"{name}: not an IP address")
-        return addresses
+    def _text(self, table: pa.RecordBatch, spec: TextColumn) -> pa.StringArray:
+        values = self._value(table, spec)
+        return _translated(values, spec.values, None) if spec.values else values
 
-    def _numbers(self, table: pa.RecordBatch, columns: dict[str, pa.Array], rejects: _Rejects) -> None:
+    def _addresses(self, table: pa.RecordBatch, spec: AddressColumn, name: str, rejects: Rejects) -> pa.StringArray:
+        texts = self._text(table, spec)
+        encoded = texts.dictionary_encode()
+        distinct = encoded.dictionary.to_pylist()
+        found = [canonical_address(text, spec.format) for text in distinct]
+        if spec.bad == "reject" and None in found:
+            no_address = pa.array([address is None for address in found], pa.bool_()).take(encoded.indices)
+            rejects.add(_some(no_address), RejectReason.BAD_ADDRESS, f"{name}: not an IP address")
+        if name == "ingress_address" and self._own:
+            found = [None if self._own.hold(address) else address for address in found]
+        if found == distinct:
+            return texts
+        return pa.array([address or None for address in found], _TEXT).take(encoded.indices)
+
+    def _numbers(self, table: pa.RecordBatch, columns: dict[str, pa.Array], rejects: Rejects) -> None:
         """Fill in the numbers. A called number as received must be readable; as sent it may be a subscriber's name."""
         there: Mask = np.zeros(table.num_rows, np.bool_)
         bad: Mask = np.zeros(table.num_rows, np.bool_)
@@ -226,6 +214,9 @@ class ColumnMapper:
             else:
                 numbers = normalise(texts, spec.format)
             columns[name] = numbers
+            if not numbers.null_count:
+                there[:] = True
+                continue
             readable = _some(pc.is_valid(numbers))
             unreadable = ~readable & _some(pc.is_valid(texts))
             if unreadable.any():
@@ -241,74 +232,58 @@ class ColumnMapper:
             _nulls(table) if calling is None else normalise(self._value(table, calling), calling.format)
         )
 
-    def _seizure(self, table: pa.RecordBatch, rejects: _Rejects) -> _Seizure:
-        """The interval in which each seizure lies, from its own time or else from the earliest later one."""
-        rows = table.num_rows
-        zeros = np.zeros(rows, np.int64)
-        result = _Seizure(zeros, zeros.copy(), zeros.copy(), zeros.copy(), np.zeros(rows, np.bool_))
-        open_: Mask = np.ones(rows, np.bool_)
-        if self._columns.seizure is not None:
-            open_ &= ~self._read_time(table, "seizure", self._columns.seizure, open_, 0, result, rejects)
-        later = [(name, spec) for name in ("answer", "release") if (spec := getattr(self._columns, name)) is not None]
-        for name, spec in later:
-            if not open_.any():
-                break
-            open_ &= ~self._read_time(table, name, spec, open_, self._max_setup, result, rejects)
-        rejects.add(open_, RejectReason.NO_TIME, "no time")
-        return result
+    def _times(self, table: pa.RecordBatch, dispositions: pa.StringArray, rejects: Rejects) -> CallTimes:
+        """The times of all rows."""
+        seizure, answer, release = (self._moments(table, name) for name in ("seizure", "answer", "release"))
+        spec = self._columns.duration
+        length = None if spec is None else read_lengths(self._value(table, spec), spec)
+        # made here, for pa.array imports pandas
+        unanswered = _some(pc.is_in(dispositions, value_set=pa.array(_UNANSWERED, _TEXT)))
+        if answer is not None:
+            unanswered = unanswered | (~answer.present & ~_some(pc.equal(dispositions, "answered")))
+        return call_times(seizure, answer, release, length, unanswered, self._limits, rejects)
 
-    def _read_time(
-        self,
-        table: pa.RecordBatch,
-        name: str,
-        spec: TimeColumn,
-        wanted: Mask,
-        lead: int,
-        result: _Seizure,
-        rejects: _Rejects,
-    ) -> Mask:
-        """Read one time column for the `wanted` rows into `result`; True where it holds something, good or bad."""
-        if not wanted.all():
-            table = table.filter(pa.array(wanted))
-        at = np.flatnonzero(wanted)
+    def _moments(self, table: pa.RecordBatch, name: str) -> Moments | None:
+        spec: TimeColumn | None = getattr(self._columns, name)
+        if spec is None:
+            return None
         fraction = _column(table, spec.fraction_column) if spec.fraction_column else None
-        times = read_times(self._value(table, spec), spec, self._zone, fraction)
-        settled: Mask = (times.status == Status.OK) | (times.status == Status.REPEATED)
-        first, second = times.first - self._offset, times.second - self._offset
-        result.earliest[at] = first - lead
-        result.latest[at] = first + times.step
-        result.again_earliest[at] = second - lead
-        result.again_latest[at] = second + times.step
-        result.repeated[at] = times.status == Status.REPEATED
-        present: Mask = np.zeros(len(wanted), np.bool_)
-        present[at] = times.status != Status.ABSENT
-        if not settled.all():
-            for status, (reason, detail) in _TIME_REJECTS.items():
-                rows: Mask = np.zeros(len(wanted), np.bool_)
-                rows[at] = times.status == status
-                rejects.add(rows, reason, f"{name}: {detail.format(format=spec.format)}")
-        return present
+        zones = _column(table, spec.zone_column) if spec.zone_column else None
+        times = read_times(self._value(table, spec), spec, self._zone, fraction, zones)
+        return Moments.of(name, spec.said_format, times, self._offset)
 
     def _assemble(
-        self, columns: dict[str, pa.Array], seizure: _Seizure, rows: pa.Int64Array, rejected: Mask
+        self, columns: dict[str, pa.Array], times: CallTimes, rows: pa.Int64Array, rejected: Mask
     ) -> pa.RecordBatch:
-        earliest, latest = seizure.earliest, seizure.latest
         columns["row"] = rows
-        again = seizure.repeated & ~rejected
+        first, second = times.first, times.second
+        moments = {
+            "seizure_earliest": (first.earliest, second.earliest, None),
+            "seizure_latest": (first.latest, second.latest, None),
+            "answer": (first.answer, second.answer, ~times.answered),
+            "release": (first.release, second.release, ~times.released),
+        }
+        again = times.repeated & ~rejected
+        each: npt.NDArray[np.int64] | None = None
+        is_second: Mask = np.zeros(0, np.bool_)
         if again.any():
             # a time that occurred twice is two rows, one after the other
             each = np.sort(np.concatenate((np.flatnonzero(~rejected), np.flatnonzero(again))))
             is_second = np.concatenate(([False], each[1:] == each[:-1]))
-            earliest = np.where(is_second, seizure.again_earliest[each], earliest[each])
-            latest = np.where(is_second, seizure.again_latest[each], latest[each])
-            columns = {name: column.take(pa.array(each)) for name, column in columns.items()}
         elif rejected.any():
-            earliest, latest = earliest[~rejected], latest[~rejected]
-            kept = pa.array(~rejected)
-            columns = {name: column.filter(kept) for name, column in columns.items()}
-        time = CALLS.field("seizure_earliest").type
-        columns["seizure_earliest"] = pa.array(earliest).cast(time)
-        columns["seizure_latest"] = pa.array(latest).cast(time)
+            each = np.flatnonzero(~rejected)
+            is_second = np.zeros(len(each), np.bool_)
+        if each is not None:
+            taken = pa.array(each)
+            columns = {name: column.take(taken) for name, column in columns.items()}
+        for name, (one, other, missing) in moments.items():
+            if missing is not None and missing.all():
+                columns[name] = pa.nulls(len(columns["row"]), CALLS.field(name).type)
+                continue
+            if each is not None:
+                one = np.where(is_second, other[each], one[each])
+                missing = None if missing is None else missing[each]
+            columns[name] = pa.array(one, mask=missing).cast(CALLS.field(name).type)
         return pa.RecordBatch.from_arrays([columns[name] for name in CALLS.names], schema=CALLS)
 
 
@@ -356,8 +331,33 @@ def _is_in(texts: pa.StringArray, wanted: pa.Array) -> Mask:
     return _some(pc.equal(texts, wanted[0]) if len(wanted) == 1 else pc.is_in(texts, value_set=wanted))
 
 
-def _dispositions(values: pa.StringArray, spec: DispositionColumn) -> pa.StringArray:
-    words: Mapping[str, str] = spec.values or {word: word for word in ("answered", "unanswered", "failed")}
+def _joined(between: str, left: pa.StringArray, right: pa.StringArray) -> pa.StringArray:
+    """Both texts with `between` in the middle; where one is null, the other."""
+    # not null_handling="skip": it gives no rows at all where all of them are null
+    both = pc.binary_join_element_wise(left, right, pa.array([between], _TEXT)[0])
+    return pc.coalesce(both, left, right) if left.null_count or right.null_count else both
+
+
+def _cut(value: pa.StringArray, pattern: str) -> pa.StringArray:
+    """The first group of `pattern` where it matches, else null."""
+    fits = pc.match_substring_regex(value, pattern)
+    cut = pc.replace_substring_regex(value, _whole(pattern), r"\1")
+    return _without_blanks(pc.if_else(fits, cut, _NULL))
+
+
+def _translated(values: pa.StringArray, table: Mapping[str, str], words: tuple[str, ...] | None) -> pa.StringArray:
+    """The values by a translation table; what it doesn't name stays if it is one of `words` (None: whatever it is)."""
+
+    def meaning(text: str) -> str | None:
+        if text in table:
+            return table[text] or None
+        if "*" in table:
+            return table["*"] or None
+        return text if words is None or (not table and text in words) else None
+
     encoded = values.dictionary_encode()
-    translated = [words.get(text.as_py(), words.get("*")) for text in encoded.dictionary]
-    return pa.array(translated, _TEXT).take(encoded.indices)
+    translated = pa.array(list(map(meaning, encoded.dictionary.to_pylist())), _TEXT).take(encoded.indices)
+    if not table.get("") or not values.null_count:
+        return translated
+    absent = pa.array([table[""]], _TEXT)[0]
+    return pc.if_else(pc.is_null(values), absent, translated)

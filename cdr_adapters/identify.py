@@ -1,6 +1,7 @@
 """Which format a file is of, from its first bytes: exactly one reader claims it, or the file is refused.
 
-Two claims are an error that names the claimants, never "the first wins".
+A generic format (delimited text, JSON lines) can read many a file of a more special one, and yields to it. Two claims
+of one rank are an error that names the claimants, never "the first wins".
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cdr_adapters import registry
-from cdr_adapters.raw import AdapterError
+from cdr_adapters.raw import AdapterError, Grade
 from cdr_adapters.stream import read_head
 
 
@@ -25,13 +26,15 @@ class AmbiguousFormatError(AdapterError):
 
 
 def claimants(path: Path) -> tuple[str, ...]:
-    """The names of all formats whose reader claims the file.
+    """The names of all formats whose reader claims the file; of generic ones only when no other does.
 
     Raises:
         AdapterError: the file can't be read.
     """
     head = read_head(path)
-    return tuple(name for name in registry.names() if registry.adapter(name).identify(head))
+    claiming = [adapter for adapter in map(registry.adapter, registry.names()) if adapter.identify(head)]
+    special = [adapter for adapter in claiming if adapter.grade is not Grade.GENERIC]
+    return tuple(adapter.name for adapter in special or claiming)
 
 
 def identify(path: Path) -> str:
@@ -44,8 +47,8 @@ def identify(path: Path) -> str:
     found = claimants(path)
     if not found:
         raise UnknownFormatError(
-            f"{path}: no format claims it (known: {', '.join(registry.names())}); "
-            "if it is one of them, name the format in a mapping and say how its columns look"
+            f"{path}: no format claims it (known: {', '.join(registry.names())}). Let 'hopback-cdr init' propose a "
+            "mapping from the file itself, or name the format in a mapping and say how its columns look"
         )
     if len(found) > 1:
         raise AmbiguousFormatError(path, found)

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -25,13 +26,11 @@ from pydantic import Field
 from cdr_adapters import raw
 from cdr_adapters.formats import delimited
 from cdr_adapters.formats.delimited import Character
-from cdr_adapters.records import RAW_LIMIT
-from cdr_adapters.schema import Rejected, RejectReason
+from cdr_adapters.records import RecordBuffer
 from cdr_adapters.stream import MAX_LINE, Encoding, read_lines
 
 _HEADER_LINES = 50
 """How far down a header may stand: reports begin with a title, a period, an empty line."""
-_BATCH_ROWS = 16384
 _MAX_COLUMNS = 5000
 _POSITION = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 
@@ -66,6 +65,14 @@ class _Header:
     delimiter: str
 
 
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A column that the file hasn't got, made of those that it has; what is missing comes as nulls."""
+
+    columns: tuple[str, ...]
+    make: Callable[..., pa.StringArray]
+
+
 @dataclass(frozen=True)
 class Headed:
     """A table whose header gives it away.
@@ -74,6 +81,9 @@ class Headed:
         signature: what the header must hold to be claimed; of several spellings of one name, one.
         known: the format's columns under their stable names. One that a file lacks is null.
         absent: names that another format's header has beside the same signature.
+        refused: names of columns that show that the file holds something else, and what: such a file is claimed, so
+            that it can be refused with the reason.
+        derived: columns that are made of others, by name.
         delimiters: those that are tried, in this order.
         quote, escape: as the delimited reader takes them.
         below: whether a line right below the header is still no record (a row of types, of dashes).
@@ -82,6 +92,8 @@ class Headed:
     signature: Sequence[str | tuple[str, ...]]
     known: Sequence[str] = ()
     absent: Sequence[str] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    derived: Mapping[str, Derived] = field(default_factory=dict)
     delimiters: str = ",;\t|"
     quote: str = '"'
     escape: str = ""
@@ -105,8 +117,14 @@ class Headed:
         header = self._header(path, options)
         if header is None:
             return
-        plan = self._plan(path, header.names, columns)
-        shown = tuple(dict.fromkeys((*self._plan(path, header.names, None), *plan, *self.known)))
+        there = {fold(name) for name in header.names}
+        for name, reason in self.refused.items():
+            if fold(name) in there:
+                raise raw.AdapterError(f"{path}: the header has {name}: {reason}")
+        made = {name: one for name, one in self.derived.items() if columns is not None and name in columns}
+        needed = None if columns is None else columns.union(*(one.columns for one in made.values())) - made.keys()
+        plan = self._plan(path, header.names, needed)
+        shown = tuple(dict.fromkeys((*self._plan(path, header.names, None), *plan, *self.known, *self.derived)))
         source = delimited.Options(
             delimiter=header.delimiter,
             header=False,
@@ -119,8 +137,12 @@ class Headed:
             encoding=options.encoding,
         )
         for batch in delimited.read(path, source, frozenset(plan.values())):
+            rows = batch.columns.num_rows
             found = {name: batch.columns.column(at) for name, at in plan.items()}
-            yield replace(batch, columns=raw.string_batch(found, batch.columns.num_rows), header=shown)
+            for name, one in made.items():
+                found[name] = one.make(*(found.get(of, pa.nulls(rows, pa.string())) for of in one.columns))
+            found = {name: values for name, values in found.items() if columns is None or name in columns}
+            yield replace(batch, columns=raw.string_batch(found, rows), header=shown)
 
     def _plan(self, path: Path, names: Sequence[str], columns: frozenset[str] | None) -> dict[str, str]:
         """Which column of the file each wanted column is, by the name that it is wanted under."""
@@ -128,7 +150,7 @@ class Headed:
         for name in names:
             of_fold.setdefault(fold(name), []).append(name)
         if columns is None:
-            known = {fold(name): name for name in self.known}
+            known = {fold(name): name for name in reversed(self.known)}
             return {known.get(fold(name), name) if len(of_fold[fold(name)]) == 1 else name: name for name in names}
         plan = {}
         for name in sorted(columns):
@@ -213,8 +235,11 @@ class PositionalOptions(raw.Options):
     encoding: Encoding = "utf-8"
 
 
+SKIP = ""
+"""What a `Check` says of a row that is known to be no call at all (an audit record)."""
+
 Check = Callable[[Sequence[str]], str | None]
-"""Whether a row proves its layout: None when it does, else what is wrong and what to configure."""
+"""Whether a row proves its layout: None when it does, `SKIP`, or else what is wrong and what to configure."""
 
 
 @dataclass(frozen=True)
@@ -227,14 +252,17 @@ class Positional:
     Attributes:
         names: the columns from the left.
         at_least: how many columns every record has.
-        check: proves a row's layout (a type marker, a time where a time belongs); see `Check`.
-        skip: whether a row is known to be no call at all (an audit record).
+        prove: gives the `Check` of a layout, from where its columns are (by name, from 0): a type marker, a time where
+            a time belongs. A row too short for it is rejected.
+        check: the `Check` itself, for a layout whose columns keep their places whatever they are called.
+        skip: whether a line is none of the layout's rows and no call (a checksum, a comment), however short.
         delimiter, quote: one character each; an empty quote means that quotes are text.
     """
 
     names: Sequence[str]
     at_least: int
-    check: Check
+    prove: Callable[[Mapping[str, int]], Check] | None = None
+    check: Check = field(default=lambda _: None)
     skip: Callable[[Sequence[str]], bool] = field(default=lambda _: False)
     delimiter: str = ","
     quote: str = '"'
@@ -242,78 +270,93 @@ class Positional:
     def split(self, line: str) -> list[str] | None:
         """The values of one line, without spaces around them; None when its quotes don't match."""
         if not self.quote or self.quote not in line:
-            return [value.strip() for value in line.split(self.delimiter)]
-        try:
-            values = next(csv.reader([line], delimiter=self.delimiter, quotechar=self.quote, strict=True), [])
-        except csv.Error:
-            return None
-        return [value.strip() for value in values]
+            values = line.split(self.delimiter)
+        else:
+            try:
+                values = next(csv.reader([line], delimiter=self.delimiter, quotechar=self.quote, strict=True), [])
+            except csv.Error:
+                return None
+        if " " in line and (f" {self.delimiter}" in line or f"{self.delimiter} " in line or line.strip() != line):
+            values = [value.strip() for value in values]
+        return values
 
     def identify(self, head: raw.Head) -> bool:
         """Most of the first lines are rows of this layout, and one at least is a record."""
         lines = [line for line in head.lines(20) if len(line) <= MAX_LINE]
-        rows = [self.split(line) or [] for line in lines]
-        records = sum(1 for row in rows if len(row) >= self.at_least and self.check(row) is None)
-        skipped = sum(1 for row in rows if self.skip(row))
+        check = self._check_of(self.names)
+        found = [self._problem(self.split(line), check) for line in lines]
         # a broken line now and then is what the reader is for
-        return records > 0 and (records + skipped) * 10 >= len(lines) * 8
+        return None in found and sum(not problem for problem in found) * 10 >= len(found) * 8
 
     def read(self, path: Path, options: PositionalOptions, columns: frozenset[str] | None) -> Iterator[raw.RawBatch]:
         """See `raw.ReaderModule.read`."""
-        rows = _Rows(_distinct(options.names or self.names), columns)
+        names = _distinct(options.names or self.names)
+        try:
+            check = self._check_of(names)
+        except KeyError as missing:
+            raise raw.AdapterError(
+                f"option names lacks {missing.args[0]!r}, by which rows prove their layout"
+            ) from None
+        buffer = RecordBuffer(columns)
+        pick: _Pick | None = None
         for number, line in read_lines(path, options.encoding):
             if not line or line.isspace():
                 continue
             values = self.split(line) if len(line) <= MAX_LINE else None
-            if values is None:
-                rows.reject(number, "quotes don't match, or the line is too long", line)
-            elif self.skip(values):
-                rows.skipped += 1
-            elif len(values) < self.at_least:
-                rows.reject(number, f"{len(values)} values instead of {self.at_least} at least", line)
-            elif (problem := self.check(values)) is not None:
-                rows.reject(number, problem, line)
+            problem = self._problem(values, check)
+            if problem is None and values is not None:
+                if pick is None:
+                    buffer.header = _header(names, len(values), columns)
+                    pick = _Pick(names, buffer.wanted)
+                buffer.add_values(number, pick(values))
+            elif problem == SKIP:
+                buffer.skip()
             else:
-                rows.numbers.append(number)
-                rows.values.append(values)
-            if rows.full:
-                yield rows.take()
-        yield rows.take()
+                buffer.reject(number, problem or "", line)
+            if buffer.full:
+                yield buffer.take()
+        if pick is None:
+            buffer.header = _header(names, 0, columns)
+        yield buffer.take()
+
+    def _check_of(self, names: Sequence[str]) -> Check:
+        return self.check if self.prove is None else self.prove(_positions(names))
+
+    def _problem(self, values: Sequence[str] | None, check: Check) -> str | None:
+        if values is None:
+            return "quotes don't match, or the line is too long"
+        if self.skip(values):
+            return SKIP
+        if len(values) < self.at_least:
+            return f"{len(values)} values instead of {self.at_least} at least"
+        try:
+            return check(values)
+        except IndexError:
+            return f"{len(values)} values are too few for this layout"
 
 
-class _Rows:
-    """Rows of values until there are enough for a batch; turned into columns all at once, for speed."""
+def _positions(names: Sequence[str]) -> Mapping[str, int]:
+    return {name: at for at, name in enumerate(names)}
 
-    def __init__(self, names: tuple[str, ...], columns: frozenset[str] | None) -> None:
-        self._at: Mapping[str, int] = {name: at for at, name in enumerate(names)}
-        self._columns = columns
-        self.numbers: list[int] = []
-        self.values: list[list[str]] = []
-        self.rejected: list[Rejected] = []
-        self.skipped = 0
 
-    def reject(self, number: int, detail: str, line: str) -> None:
-        self.rejected.append(Rejected(number, RejectReason.MALFORMED_ROW, detail, line[:RAW_LIMIT]))
+def _header(names: tuple[str, ...], width: int, columns: frozenset[str] | None) -> tuple[str, ...]:
+    """The columns of a table as wide as its first row, and those that are asked for by their place."""
+    beyond = (str(at) for at in range(len(names) + 1, min(width, _MAX_COLUMNS) + 1))
+    by_place = sorted(name for name in columns or () if _POSITION.fullmatch(name))
+    return tuple(dict.fromkeys((*names, *beyond, *by_place)))
 
-    @property
-    def full(self) -> bool:
-        return len(self.values) >= _BATCH_ROWS or len(self.rejected) >= _BATCH_ROWS or self.skipped >= 1 << 20
 
-    def take(self) -> raw.RawBatch:
-        widest = max((len(values) for values in self.values), default=0)
-        beyond = {str(at + 1): at for at in range(len(self._at), min(widest, _MAX_COLUMNS))}
-        by_position = {name: int(name) - 1 for name in self._columns or () if _POSITION.fullmatch(name)}
-        at = {**beyond, **by_position, **self._at}
-        wanted = at if self._columns is None else {name: at[name] for name in sorted(self._columns) if name in at}
-        columns: dict[str, list[str | None] | pa.Array] = {}
-        for name, index in wanted.items():
-            columns[name] = [values[index] if index < len(values) else None for values in self.values]
-        batch = raw.RawBatch(
-            raw.string_batch(columns, len(self.values)),
-            pa.array(self.numbers, pa.int64()),
-            tuple(self.rejected),
-            self.skipped,
-            header=tuple(at),
-        )
-        self.numbers, self.values, self.rejected, self.skipped = [], [], [], 0
-        return batch
+class _Pick:
+    """Takes the wanted values out of a row; null beyond its end."""
+
+    def __init__(self, names: tuple[str, ...], wanted: Sequence[str]) -> None:
+        at = _positions(names)
+        self._places = [at[name] if name in at else int(name) - 1 for name in wanted]
+        self._most = max(self._places, default=-1) + 1
+        self._get = itemgetter(*self._places) if len(self._places) > 1 else None
+
+    def __call__(self, values: Sequence[str]) -> Sequence[str | None]:
+        if len(values) < self._most:
+            return [values[place] if place < len(values) else None for place in self._places]
+        found: Sequence[str] = [values[place] for place in self._places] if self._get is None else self._get(values)
+        return found

@@ -94,8 +94,9 @@ class Options(BaseModel):
 class ReaderModule(Protocol):
     """What a reader's module must have at its top level. Heavy imports belong inside its functions.
 
-    A module may also have `COLUMNS`, the [columns] table (as in TOML) for files of this format whose columns always
-    mean the same; then a mapping may leave its own out.
+    A module may also have, for files of this format that always mean the same: `COLUMNS`, the [columns] table as in
+    TOML; `WHERE`, the rows that are calls; `ZONE`, the zone of times that don't say theirs, only where the standard or
+    the vendor guarantees it. A mapping that sets one of them replaces it as a whole (`registry.completed`).
     """
 
     SUMMARY: str

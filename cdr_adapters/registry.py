@@ -20,7 +20,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from cdr_adapters import formats
-from cdr_adapters.mapping import Columns, SourceMapping, describe
+from cdr_adapters.column_specs import Columns
+from cdr_adapters.mapping import SourceMapping, describe
 from cdr_adapters.raw import AdapterError, Grade, Head, RawBatch
 
 ENTRY_POINTS = "hopback.adapters"
@@ -54,8 +55,21 @@ class Adapter:
     @property
     def default_columns(self) -> Columns | None:
         """What the columns mean when the mapping doesn't say; None for formats that leave it to the mapping."""
-        columns: Mapping[str, Any] | None = getattr(self.module, "COLUMNS", None)
-        return None if columns is None else Columns.model_validate(columns)
+        return self.defaults.columns
+
+    @property
+    def defaults(self) -> SourceMapping:
+        """The mapping that the format itself brings: its columns, which rows are calls, the zone of naive times.
+
+        Raises:
+            AdapterError: the format's module brings one that is wrong.
+        """
+        brought = {"columns": "COLUMNS", "where": "WHERE", "zone": "ZONE"}
+        table = {key: getattr(self.module, name) for key, name in brought.items() if hasattr(self.module, name)}
+        try:
+            return SourceMapping.model_validate({"name": "default", "path": "*", "format": self.name, **table})
+        except ValidationError as error:
+            raise AdapterError(f"format {self.name!r} brings a mapping that is wrong: {describe(error)}") from None
 
     def check_options(self, options: Mapping[str, Any]) -> Any:
         """The reader's options, checked.
@@ -116,16 +130,35 @@ def adapter(name: str) -> Adapter:
     return Adapter(name, module)
 
 
-def columns_of(mapping: SourceMapping) -> Columns:
-    """The mapping's columns, else those that the format itself defines.
+def completed(mapping: SourceMapping) -> SourceMapping:
+    """The mapping with what it leaves out as its format brings it: columns, where, zone, each as a whole.
+
+    A reader that must know our own addresses gets those of the source.
 
     Raises:
-        AdapterError: neither says what the columns mean.
+        AdapterError: there is no such format, what it brings is wrong, or neither says what the columns mean.
     """
-    columns = mapping.columns or adapter(mapping.format).default_columns
+    brought = adapter(mapping.format).defaults
+    said = mapping.model_fields_set
+    columns = mapping.columns or brought.columns
     if columns is None:
         raise AdapterError(
             f"source {mapping.name!r}: format {mapping.format!r} doesn't say what its columns mean; "
             "add [sources.columns] with at least a called number and a time"
         )
-    return columns
+    return mapping.model_copy(
+        update={
+            "columns": columns,
+            "where": mapping.where if "where" in said else brought.where,
+            "zone": mapping.zone if "zone" in said else brought.zone,
+            "options": _options(mapping),
+        }
+    )
+
+
+def _options(mapping: SourceMapping) -> Mapping[str, Any]:
+    """The reader's options, with the source's own addresses where the reader asks for them and isn't told apart."""
+    asks = "own_addresses" in adapter(mapping.format).module.Options.model_fields
+    if asks and mapping.own_addresses and "own_addresses" not in mapping.options:
+        return {**mapping.options, "own_addresses": mapping.own_addresses}
+    return mapping.options

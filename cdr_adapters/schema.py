@@ -27,6 +27,9 @@ CALLS = pa.schema(
         # the seizure lies in [earliest, latest], UTC
         pa.field("seizure_earliest", pa.timestamp("ms", tz="UTC"), nullable=False),
         pa.field("seizure_latest", pa.timestamp("ms", tz="UTC"), nullable=False),
+        # when the call was answered and released, UTC; null when not recorded, answer also when nobody answered
+        pa.field("answer", pa.timestamp("ms", tz="UTC")),
+        pa.field("release", pa.timestamp("ms", tz="UTC")),
         # trunk group names as the switch writes them; null when not recorded
         pa.field("ingress_trunk", pa.string()),
         pa.field("egress_trunk", pa.string()),
@@ -35,13 +38,25 @@ CALLS = pa.schema(
         pa.field("egress_address", pa.string()),
         # joins rows of one call within this provider only
         pa.field("call_id", pa.string()),
-        # "answered", "unanswered", "failed" or null when the record does not say
+        # which leg or half of the call the record is of, in the switch's own words; null when it does not say
+        pa.field("leg", pa.string()),
+        # one of DISPOSITIONS, or null when the record does not say
         pa.field("disposition", pa.string()),
+        # STIR/SHAKEN as the record tells it: attestation A, B or C, origid, and the verification's result in the
+        # switch's own words; null when not recorded
+        pa.field("attestation", pa.string()),
+        pa.field("origid", pa.string()),
+        pa.field("verstat", pa.string()),
         # line number (from 1), row id or frame number in the source
         pa.field("row", pa.int64(), nullable=False),
     ]
 )
 """The canonical schema. At least one of called_in and called_out is set in every row."""
+
+
+DISPOSITIONS = ("answered", "unanswered", "failed", "route-advanced")
+"""How a leg ended: somebody answered; it rang or was set up and nobody did; it was refused or broke; it was refused
+on this route, and the switch tried the next one."""
 
 
 class RejectReason(enum.Enum):

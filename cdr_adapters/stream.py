@@ -1,30 +1,26 @@
-"""Bytes and lines of a file, whatever it is compressed with, in bounded memory.
+"""Bytes and lines of a file, whatever it is packed with, in bounded memory.
 
-Understands gzip, bzip2 and xz by their first bytes, never by the file's name. A line longer than `MAX_LINE` is cut; its
-reader rejects it. Everything that goes wrong with a file is an `AdapterError` with the file's name.
+Sees through compression (`compression`) and archives (`archives`). A line longer than `MAX_LINE` is cut; its reader
+rejects it. Everything that goes wrong with a file is an `AdapterError` with the file's name.
 """
 
 from __future__ import annotations
 
-import bz2
 import codecs
-import gzip
-import lzma
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated
 
 from pydantic import AfterValidator
 
-from cdr_adapters.raw import HEAD_SIZE, AdapterError, Head
+from cdr_adapters.archives import opened
+from cdr_adapters.raw import HEAD_SIZE, Head
 
 MAX_LINE = 1 << 20
 """Longest line that can be a record, in bytes or in characters."""
 
 _BLOCK = 1 << 20
-_READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -41,45 +37,30 @@ Encoding = Annotated[str, AfterValidator(_check_encoding)]
 """The name of a text encoding that this Python knows."""
 
 
-def _opened(path: Path) -> BinaryIO:
-    with path.open("rb") as file:
-        mark = file.read(6)
-    if mark.startswith(b"\x1f\x8b"):
-        return cast("BinaryIO", gzip.open(path, "rb"))
-    if mark.startswith(b"BZh"):
-        return cast("BinaryIO", bz2.open(path, "rb"))
-    if mark == b"\xfd7zXZ\x00":
-        return cast("BinaryIO", lzma.open(path, "rb"))
-    return path.open("rb")
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except _READ_ERRORS as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise AdapterError(f"{path}: can't be read: {reason}") from None
-
-
 def read_head(path: Path) -> Head:
-    """The beginning of a file, for `identify`.
+    """The beginning of a file, or of the first file that isn't empty in an archive, for `identify`.
+
+    Text that a byte order mark shows to be UTF-16 comes as UTF-8, so that it looks to `identify` as it does to readers.
 
     Raises:
-        AdapterError: it can't be opened or decompressed.
+        AdapterError: it can't be opened or unpacked.
     """
-    with _reported(path), _opened(path) as file:
+    with opened(path, beginning=True) as file:
         data = file.read(HEAD_SIZE + 1)
-        return Head(path, data[:HEAD_SIZE], complete=len(data) <= HEAD_SIZE)
+    complete = len(data) <= HEAD_SIZE
+    if data[:2] in _UTF16_MARKS:
+        decoder = codecs.getincrementaldecoder("utf-16")("replace")
+        data = decoder.decode(data[:HEAD_SIZE], complete).encode("utf-8", "replace")
+    return Head(path, data[:HEAD_SIZE], complete)
 
 
 def read_blocks(path: Path, size: int = _BLOCK) -> Iterator[bytes]:
-    """The file's decompressed bytes, `size` at a time.
+    """The unpacked bytes of a file, or of the only file in an archive, `size` at a time.
 
     Raises:
-        AdapterError: it can't be opened, read or decompressed to its end.
+        AdapterError: it can't be opened, or read and unpacked to its end.
     """
-    with _reported(path), _opened(path) as file:
+    with opened(path) as file:
         while block := file.read(size):
             yield block
 
@@ -102,6 +83,37 @@ def read_text(path: Path, encoding: str = "utf-8", size: int = _BLOCK) -> Iterat
     for block in blocks:
         yield decoder.decode(block).encode("utf-8", "replace")
     yield decoder.decode(b"", True).encode("utf-8", "replace")
+
+
+@contextmanager
+def filling(path: Path, encoding: str = "utf-8") -> Iterator[Callable[[memoryview], int]]:
+    """The text that `read_text` gives, to be read into a buffer again and again.
+
+    Gives a function that fills (part of) a buffer with what comes next and says how many bytes that were; 0 at the end.
+    """
+    with opened(path) as file:
+        mark = file.peek(len(codecs.BOM_UTF8))
+        if codecs.lookup(encoding).name == "utf-8" and mark[:2] not in _UTF16_MARKS:
+            if mark.startswith(codecs.BOM_UTF8):
+                file.read(len(codecs.BOM_UTF8))
+            yield file.readinto
+            return
+    pieces = read_text(path, encoding)
+    rest = memoryview(b"")
+
+    def fill(buffer: memoryview) -> int:
+        nonlocal rest
+        while not rest:
+            piece = next(pieces, None)
+            if piece is None:
+                return 0
+            rest = memoryview(piece)
+        count = min(len(rest), len(buffer))
+        buffer[:count] = rest[:count]
+        rest = rest[count:]
+        return count
+
+    yield fill
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:

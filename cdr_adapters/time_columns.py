@@ -6,10 +6,8 @@ give the same answers (a test holds them to it).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import timedelta, tzinfo
-from functools import lru_cache
+from datetime import tzinfo
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -18,23 +16,29 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cdr_adapters.mapping import TimeColumn
+from cdr_adapters.column_specs import TimeColumn, ZoneUnit
+from cdr_adapters.text_bytes import Mask, Octets, TextBytes
+from cdr_adapters.time_layouts import Layout, iso_layouts, layouts, read_layout
 from cdr_adapters.times import (
     DAY_MS,
     EARLIEST_MS,
-    EPOCH,
     JULIAN_EPOCH,
     LATEST_MS,
     MS,
     PER_SECOND,
+    SINCE,
     Reading,
     Status,
-    read_local,
-    step_of,
+    offset_said,
+    step_of_directives,
     time_of,
 )
+from cdr_adapters.zone_segments import Segments, segments
+from cdr_adapters.zones import zone_of
 
 Milliseconds: TypeAlias = npt.NDArray[np.int64]
+Rows: TypeAlias = npt.NDArray[np.int64]
+"""Positions of rows in a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,214 +51,344 @@ class Times:
     step: Milliseconds
 
 
-@lru_cache(maxsize=4096)
-def _day_offset(zone: tzinfo, day: int) -> int | None:
-    """The zone's offset from UTC in ms over the whole local day, `day` counted from 1970; None when it changes."""
-    start = EPOCH + timedelta(days=day)
-    offsets = set()
-    for hour in range(-1, 26):  # a change at midnight belongs to both days
-        for fold in (0, 1):
-            offsets.add((start + timedelta(hours=hour)).replace(tzinfo=zone, fold=fold).utcoffset())
-    offset = offsets.pop()
-    return None if offsets or offset is None else offset // MS
-
-
-_CHANGES = np.iinfo(np.int64).min
-
-
-def _localise(local: Milliseconds, valid: npt.NDArray[np.bool_], zone: tzinfo, times: Times) -> None:
-    """Write local times (ms) as UTC into `times` where `valid`."""
-    rows = np.flatnonzero(valid & (local >= EARLIEST_MS - DAY_MS) & (local < LATEST_MS + DAY_MS))
-    times.status[valid] = Status.OUT_OF_RANGE
-    if not len(rows):
-        return
-    days = local[rows] // DAY_MS
-    first_day = int(days.min())
-    days -= first_day
-    offsets = np.zeros(int(days.max()) + 1, np.int64)
-    for day in np.flatnonzero(np.bincount(days)):
-        offset = _day_offset(zone, first_day + int(day))
-        offsets[day] = _CHANGES if offset is None else offset
-    offset_of = offsets[days]
-    times.first[rows] = times.second[rows] = local[rows] - offset_of
-    times.status[rows] = Status.OK
-    changing = rows[offset_of == _CHANGES]
-    if len(changing):
-        moments, which = np.unique(local[changing], return_inverse=True)
-        _fill(times, changing, [read_local(EPOCH + int(moment) * MS, zone, 0) for moment in moments], which)
-
-
-def _fill(to: Times, rows: npt.NDArray[np.int64], readings: list[Reading], which: npt.NDArray[np.int64]) -> None:
-    """Row `rows[i]` gets `readings[which[i]]`, except for its step."""
-    to.status[rows] = np.array([reading.status for reading in readings], np.uint8)[which]
-    to.first[rows] = np.array([reading.first for reading in readings], np.int64)[which]
-    to.second[rows] = np.array([reading.second for reading in readings], np.int64)[which]
-
-
 def _empty(rows: int) -> Times:
     zeros = np.zeros(rows, np.int64)
     return Times(np.full(rows, Status.WRONG_FORMAT, np.uint8), zeros, zeros.copy(), zeros.copy())
 
 
-_PLAIN_LAYOUTS = frozenset(("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"))
-_ISO_LAYOUTS = _PLAIN_LAYOUTS | {layout + ".%f" for layout in _PLAIN_LAYOUTS}
-_TO_ISO = {"Y": r"(\d{4})", "m": r"(\d\d)", "d": r"(\d\d)", "H": r"(\d\d)", "M": r"(\d\d)", "S": r"(\d\d)"}
-
-
-@lru_cache(maxsize=256)
-def _iso_rewrite(pattern: str) -> tuple[str, str] | None:
-    """A regular expression for `pattern` and the ISO layout of its groups, for patterns of plain numbers; else None."""
-    shape, groups, fraction = "", [], ""
-    for part in re.findall(r"%.|[^%]", pattern, re.DOTALL):
-        if part == "%f" and shape.endswith(r"(\d\d)\."):
-            shape = shape.removesuffix(r"\.") + r"((?:\.\d{1,6}))"
-            groups.append("f")
-        elif part[0] == "%":
-            if part[1] not in _TO_ISO or part[1] in groups:
-                return None
-            shape += _TO_ISO[part[1]]
-            groups.append(part[1])
-        else:
-            shape += re.escape(part)
-    if set(groups) - {"f"} != set("YmdHMS") or ("f" in groups and groups[groups.index("f") - 1] != "S"):
-        return None
-    at = {name: f"\\{groups.index(name) + 1}" for name in groups}
-    fraction = at.get("f", "")
-    layout = f"{at['Y']}-{at['m']}-{at['d']} {at['H']}:{at['M']}:{at['S']}{fraction}"
-    return f"^{shape}$", layout
-
-
-def _cast_ms(texts: pa.StringArray, unit: str, zone: str | None) -> Milliseconds | None:
-    """Texts in ISO layout as ms, `unit` "s" or "us"; None when one of them is no time after all (30 February)."""
-    try:
-        # microseconds, not milliseconds: a cast refuses a fraction longer than its unit
-        ticks = pc.cast(texts, pa.timestamp(unit, zone))
-    except pa.ArrowInvalid:
-        return None
-    count: Milliseconds = pc.cast(ticks, pa.int64()).to_numpy(zero_copy_only=False)
-    return count * 1000 if unit == "s" else count // 1000
-
-
-_PLAIN_LENGTH = len("2026-11-21 23:23:27")
-
-
-def _is_plain(texts: pa.StringArray, between: str) -> bool:
-    """Whether all texts are as long as a plain ISO time, with `between` after the date; a cast checks the rest."""
-    of_length = pc.equal(pc.binary_length(texts), _PLAIN_LENGTH)
-    if of_length.true_count < len(texts):
-        return False
-    separator = pc.binary_slice(pc.cast(texts, pa.binary()), 10, 11)
-    return bool(pc.equal(separator, between.encode()).true_count == len(texts))
-
-
-def _vector_pattern(texts: pa.StringArray, spec: TimeColumn, zone: ZoneInfo | None, times: Times) -> None:
-    rewrite = _iso_rewrite(spec.format)
-    if rewrite is None or zone is None:
-        return
-    shape, layout = rewrite
-    fits: npt.NDArray[np.bool_] = np.ones(len(texts), np.bool_)
-    chosen = texts
-    if spec.format not in _PLAIN_LAYOUTS or not _is_plain(texts, spec.format[8]):
-        fits = pc.match_substring_regex(texts, shape).to_numpy(zero_copy_only=False)
-        if not fits.any():
-            return
-        chosen = texts if fits.all() else texts.filter(pa.array(fits))
-        if spec.format not in _ISO_LAYOUTS:
-            chosen = pc.replace_substring_regex(chosen, shape, layout)
-    ms = _cast_ms(chosen, "us" if "%f" in spec.format else "s", None)
-    if ms is None:
-        return
-    times.step[fits] = step_of(spec.format)
-    if len(ms) == len(texts):
-        local = ms
-    else:
-        local = np.zeros(len(texts), np.int64)
-        local[fits] = ms
-    _localise(local, fits, zone, times)
-
-
-_ISO_AWARE = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[-+]\d\d:?\d\d)$"
-_ISO_NAIVE = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?$"
-
-
-def _vector_iso(texts: pa.StringArray, zone: ZoneInfo | None, times: Times) -> None:
-    for shape, target in ((_ISO_AWARE, "UTC"), (_ISO_NAIVE, None)):
-        fits = pc.match_substring_regex(texts, shape).to_numpy(zero_copy_only=False)
-        if not fits.any() or (target is None and zone is None):
-            continue
-        chosen = texts.filter(pa.array(fits))
-        ms = _cast_ms(chosen, "us", target)
-        if ms is None:
-            continue
-        times.step[fits] = np.where(pc.match_substring(chosen, ".").to_numpy(zero_copy_only=False), 1, 1000)
-        if target is None and zone is not None:
-            local = np.zeros(len(texts), np.int64)
-            local[fits] = ms
-            _localise(local, fits, zone, times)
-        else:
-            times.first[fits] = times.second[fits] = ms
-            times.status[fits] = Status.OK
-
-
-_WHOLE = r"^[1-9]\d{0,15}$"
-_DECIMAL = {"epoch_s": r"^[1-9]\d{0,9}\.\d{1,6}$", "julian": r"^[1-9]\d{0,9}\.\d{1,15}$"}
-
-
-def _vector_number(texts: pa.StringArray, unit: str, times: Times) -> None:
-    whole = pc.match_substring_regex(texts, _WHOLE).to_numpy(zero_copy_only=False)
-    if unit != "julian" and whole.any():
-        value = pc.cast(texts.filter(pa.array(whole)), pa.int64()).to_numpy(zero_copy_only=False)
-        # far beyond the range anyway; the limit only keeps the product from wrapping round
-        ms = np.minimum(value, 10**15) * 1000 if unit == "epoch_s" else value * 1000 // PER_SECOND[unit]
-        times.first[whole] = ms
-        times.step[whole] = 1000 if unit == "epoch_s" else 1
-        times.status[whole] = Status.OK
-    np.copyto(times.second, times.first)
-    if unit not in _DECIMAL or whole.all():
-        return
-    decimal = pc.match_substring_regex(texts, _DECIMAL[unit]).to_numpy(zero_copy_only=False)
-    if decimal.any():
-        number = pc.cast(texts.filter(pa.array(decimal)), pa.float64()).to_numpy(zero_copy_only=False)
-        if unit == "julian":
-            times.first[decimal] = np.rint((number - JULIAN_EPOCH) * DAY_MS).astype(np.int64)
-            times.step[decimal] = 1000
-        else:
-            # a double holds such a second to a quarter of a microsecond; the addend keeps .123 from becoming .122
-            times.first[decimal] = np.floor(number * 1000 + 0.0005).astype(np.int64)
-            times.step[decimal] = np.where(number % 1, 1, 1000)
-        times.status[decimal] = Status.OK
-    np.copyto(times.second, times.first)
-
-
-def _slowly(
-    texts: pa.StringArray, rows: npt.NDArray[np.int64], spec: TimeColumn, zone: ZoneInfo | None, to: Times
-) -> None:
-    encoded = texts.take(pa.array(rows)).dictionary_encode()
-    readings = [time_of(text.as_py(), spec, zone) for text in encoded.dictionary]
-    which = encoded.indices.to_numpy(zero_copy_only=False)
-    _fill(to, rows, readings, which)
+def _fill(to: Times, rows: Rows, readings: list[Reading], which: npt.NDArray[np.int64]) -> None:
+    """Row `rows[i]` gets `readings[which[i]]`."""
+    to.status[rows] = np.array([reading.status for reading in readings], np.uint8)[which]
+    to.first[rows] = np.array([reading.first for reading in readings], np.int64)[which]
+    to.second[rows] = np.array([reading.second for reading in readings], np.int64)[which]
     to.step[rows] = np.array([reading.step for reading in readings], np.int64)[which]
 
 
-def read_times(
-    values: pa.StringArray, spec: TimeColumn, zone: ZoneInfo | None, fraction: pa.StringArray | None = None
-) -> Times:
-    """A column of times as UTC, with fraction and shift applied, before the source's clock offset."""
-    times = _empty(len(values))
-    texts = pc.fill_null(values, "") if values.null_count else values
-    if spec.format == "iso8601":
-        _vector_iso(texts, zone, times)
-    elif spec.format in (*PER_SECOND, "julian"):
-        _vector_number(texts, spec.format, times)
+def _put(to: Times, rows: Rows, part: Times) -> None:
+    to.status[rows], to.first[rows] = part.status, part.first
+    to.second[rows], to.step[rows] = part.second, part.step
+
+
+def _settled(
+    to: Times, rows: Rows, first: Milliseconds, second: Milliseconds | None, step: int | npt.NDArray[np.int64]
+) -> None:
+    """Rows with one reading each, or two where these differ; those out of range stay open for the slow way."""
+    if len(first) and (first.min() < EARLIEST_MS or first.max() >= LATEST_MS):
+        good = (first >= EARLIEST_MS) & (first < LATEST_MS)
+        rows, first, second = rows[good], first[good], None if second is None else second[good]
+        step = step if isinstance(step, int) else step[good]
+    at = slice(None) if len(rows) == len(to.status) else rows
+    to.first[at] = first
+    to.step[at] = step
+    if second is None:
+        to.second[at], to.status[at] = first, Status.OK
     else:
-        _vector_pattern(texts, spec, zone, times)
-    settled = (times.status == Status.OK) | (times.status == Status.REPEATED)
-    outside = settled & ((times.first < EARLIEST_MS) | (times.first >= LATEST_MS))
-    times.status[outside] = Status.OUT_OF_RANGE
-    times.first[outside] = times.second[outside] = times.step[outside] = 0
-    open_rows = np.flatnonzero(times.status == Status.WRONG_FORMAT)
-    if len(open_rows):
-        _slowly(texts, open_rows, spec, zone, times)
+        to.second[at] = second
+        to.status[at] = np.where(first == second, np.uint8(Status.OK), np.uint8(Status.REPEATED))
+
+
+def _localised(to: Times, rows: Rows, local: Milliseconds, zone: tzinfo, step: int) -> None:
+    """Rows with local times of a zone."""
+    found, where = _segments_of(local, zone)
+    if isinstance(where, int) and not found.skipped[where]:
+        twice = found.first[where] != found.second[where]
+        _settled(to, rows, local - found.first[where], local - found.second[where] if twice else None, step)
+        return
+    which = np.broadcast_to(where, local.shape)
+    skipped = found.skipped[which]
+    to.status[rows[skipped]] = Status.SKIPPED
+    rows, local, which = rows[~skipped], local[~skipped], which[~skipped]
+    _settled(to, rows, local - found.first[which], local - found.second[which], step)
+
+
+def _segments_of(local: Milliseconds, zone: tzinfo) -> tuple[Segments, npt.NDArray[np.intp] | int]:
+    years = (np.array([local.min(), local.max()]) // 1000).astype("datetime64[s]").astype("datetime64[Y]")
+    first, last = (years.astype(np.int64) + 1970).tolist()
+    found = segments(zone, first, last)
+    return found, found.at(local)
+
+
+def _abbreviated(
+    to: Times, rows: Rows, local: Milliseconds, names: Octets, spec: TimeColumn, zone: tzinfo | None, step: int
+) -> None:
+    """Rows with local times and the zone's abbreviation beside each; what is in doubt stays open for the slow way."""
+    left = np.arange(len(rows))
+    for _ in range(_MOST_NAMES):
+        if not len(left):
+            return
+        name = names[left[0]].tobytes().decode("ascii")
+        same = (names[left] == names[left[0]]).all(axis=1)
+        chosen, left = left[same], left[~same]
+        offset = offset_said(name, spec, zone)
+        if offset is not None:
+            _settled(to, rows[chosen], local[chosen] - offset // MS, None, step)
+        elif zone is not None:
+            found, where = _segments_of(local[chosen], zone)
+            which = np.broadcast_to(where, chosen.shape)
+            bears = np.array([named is not None and named.upper() == name.upper() for named in found.names])[which]
+            _settled(to, rows[chosen][bears], (local[chosen] - found.first[which])[bears], None, step)
+
+
+_MOST_NAMES = 16
+_SAMPLE = 32
+
+
+def _by_layouts(
+    to: Times, rows: Rows, matrix: Octets, some: tuple[Layout, ...], spec: TimeColumn, zone: tzinfo | None
+) -> None:
+    """Rows of one length, by the first layout that each fits."""
+    sample = matrix[:_SAMPLE]
+    # no text fits two layouts of one pattern and length: what fits most goes first, for speed alone
+    for layout in sorted(some, key=lambda one: -np.count_nonzero(read_layout(sample, one).fits)):
+        if not len(rows):
+            return
+        found = read_layout(matrix, layout)
+        fits = found.fits
+        if not fits.any():
+            continue
+        step = step_of_directives(layout.directives)
+        at, local, text = rows, found.local, matrix
+        if not fits.all():
+            at, local, text = rows[fits], local[fits], matrix[fits]
+        if found.offset is not None:
+            _settled(to, at, local - (found.offset if fits.all() else found.offset[fits]), None, step)
+        elif found.zone_at is not None:
+            begin, width = found.zone_at
+            _abbreviated(to, at, local, text[:, begin : begin + width], spec, zone, step)
+        elif zone is not None:
+            _localised(to, at, local, zone, step)
+        else:
+            to.status[at] = Status.NO_ZONE
+        rows, matrix = rows[~fits], matrix[~fits]
+
+
+def _whole(matrix: Octets, begin: int, end: int, bad: Mask) -> Milliseconds:
+    """The digits of columns begin to end as one number each; `bad` grows by the rows that have something else there."""
+    value = np.zeros(len(matrix), np.int64)
+    for part in range(begin, end, 4):  # four at a time: narrow arithmetic is fast
+        width = min(4, end - part)
+        four = np.zeros(len(matrix), np.uint16)
+        for at in range(part, part + width, 2):
+            pair = matrix[:, at] - np.uint8(48)
+            bad |= pair > 9
+            if at + 1 < part + width:
+                digit = matrix[:, at + 1] - np.uint8(48)
+                bad |= digit > 9
+                four = four * np.uint16(100) + (pair * np.uint8(10) + digit)
+            else:
+                four = four * np.uint16(10) + pair
+        value = value * 10**width + four if part > begin else four.astype(np.int64)
+    return value
+
+
+_MOST_DIGITS = 18
+_POINT = ord(".")
+
+
+def _by_number(to: Times, rows: Rows, matrix: Octets, unit: str) -> None:
+    """Rows of one length, as a count since an epoch: digits, for seconds perhaps with a point among them."""
+    per_second, since = PER_SECOND[unit], SINCE.get(unit, 0)
+    width = matrix.shape[1]
+    limit = _MOST_DIGITS + (unit == "epoch_ns")
+    points: list[int | None] = [None]
+    if per_second == 1 and np.count_nonzero(matrix == _POINT):
+        points += np.flatnonzero((matrix == _POINT).any(axis=0)).tolist()[:_MOST_POINTS]
+    for point in points:
+        if not len(rows):
+            return
+        end = width if point is None else point
+        if not 0 < end <= limit:
+            continue
+        bad = np.zeros(len(rows), np.bool_)
+        value = _whole(matrix, 0, end, bad)
+        if per_second == 1:
+            value = (np.minimum(value, 10**15) - since) * 1000
+        else:
+            value //= per_second // 1000
+        step: npt.NDArray[np.int64] | int = 1000 if per_second == 1 else 1
+        if point is not None:
+            bad |= matrix[:, point] != _POINT
+            shown = np.zeros(len(rows), np.bool_)
+            for at in range(point + 1, width):
+                digit = matrix[:, at] - np.uint8(48)
+                bad |= digit > 9
+                shown |= digit > 0
+                if at - point <= 3:
+                    value += digit.astype(np.int64) * 10 ** (3 - (at - point))
+            step = np.where(shown, 1, 1000)
+        if not bad.any():
+            _settled(to, rows, value, None, step)
+            return
+        if not bad.all():
+            good = ~bad
+            _settled(to, rows[good], value[good], None, step if isinstance(step, int) else step[good])
+            rows, matrix = rows[bad], matrix[bad]
+
+
+_MOST_POINTS = 3
+_JULIAN = r"^[1-9]\d{0,9}\.\d{1,15}$"
+
+
+def _by_julian_day(to: Times, rows: Rows, texts: pa.StringArray) -> None:
+    fits: Mask = pc.match_substring_regex(texts, _JULIAN).to_numpy(zero_copy_only=False)
+    if fits.any():
+        number = pc.cast(texts.filter(pa.array(fits)), pa.float64()).to_numpy(zero_copy_only=False)
+        ms = np.rint((np.minimum(number, 1e9) - JULIAN_EPOCH) * DAY_MS).astype(np.int64)
+        _settled(to, rows[fits], ms, None, 1000)
+
+
+_PLAIN_ISO = {"%Y-%m-%d %H:%M:%S": b" ", "%Y-%m-%dT%H:%M:%S": b"T", "iso8601": b""}
+_PLAIN_LENGTH = len("2026-11-21 23:23:27")
+
+
+def _by_cast(to: Times, texts: pa.StringArray, octets: TextBytes, time_format: str, zone: tzinfo) -> bool:
+    """A whole column of plain ISO times, by the fastest way there is; whether it was one."""
+    if time_format not in _PLAIN_ISO or not (octets.lengths == _PLAIN_LENGTH).all():
+        return False
+    between = octets.matrix(octets.start, _PLAIN_LENGTH)[:, 10]
+    expected = _PLAIN_ISO[time_format]
+    if expected and not (between == expected[0]).all():
+        return False  # the cast takes both; with anything else between, it is no plain time
+    try:
+        seconds = pc.cast(pc.cast(texts, pa.timestamp("s")), pa.int64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        return False  # 30 February, or no time at all
+    if seconds.min() * 1000 < EARLIEST_MS + DAY_MS or seconds.max() * 1000 >= LATEST_MS - DAY_MS:
+        return False
+    _localised(to, np.arange(len(texts)), seconds * 1000, zone, 1000)
+    return True
+
+
+_LONGEST = 64
+_WORTHWHILE = 16
+"""Texts of one length from which on their bytes are read together."""
+
+
+def _quickly(
+    to: Times,
+    rows: Rows,
+    texts: pa.StringArray,
+    octets: TextBytes,
+    time_format: str,
+    spec: TimeColumn,
+    zone: tzinfo | None,
+) -> None:
+    """Settle what is beyond doubt of these rows in one format."""
+    if time_format == "julian":
+        _by_julian_day(to, rows, texts.take(pa.array(rows)))
+        return
+    if not len(rows):
+        return
+    lengths = octets.lengths if len(rows) == len(octets) else octets.lengths[rows]
+    if lengths.min() == lengths.max() <= _LONGEST:
+        counts = np.zeros(int(lengths[0]), np.int64)
+        counts[-1:] = len(rows)
+    else:
+        counts = np.bincount(np.minimum(lengths, _LONGEST + 1))[1 : _LONGEST + 1]
+    for length in (np.flatnonzero(counts) + 1).tolist():
+        number = time_format in PER_SECOND
+        iso = time_format == "iso8601"
+        some = () if number else iso_layouts(length) if iso else layouts(time_format, length)
+        if not (some or number) or counts[length - 1] < min(_WORTHWHILE, len(rows)):
+            continue
+        chosen = rows if counts[length - 1] == len(rows) else rows[lengths == length]
+        matrix = octets.matrix(octets.start[chosen], length)
+        if number:
+            _by_number(to, chosen, matrix, time_format)
+        else:
+            _by_layouts(to, chosen, matrix, some, spec, zone)
+
+
+def _cannot_fit(rows: Rows, octets: TextBytes, time_format: str) -> Mask:
+    """Which rows the format surely doesn't fit, so that the next one may try; by the punctuation that is in them."""
+    bounds = np.stack((octets.start[rows], octets.end[rows]), axis=1).astype(np.int64)
+    if time_format in (*PER_SECOND, "julian"):
+        return _counted(octets, bounds, b"-/:") > 0
+    if time_format == "iso8601":
+        return _counted(octets, bounds, b"/") > 0
+    surely: Mask = np.zeros(len(rows), np.bool_)
+    if "%z" not in time_format:
+        for mark in b"-/.:,":
+            surely |= _counted(octets, bounds, bytes([mark])) != time_format.count(chr(mark))
+    return surely
+
+
+def _counted(octets: TextBytes, bounds: npt.NDArray[np.int64], marks: bytes) -> npt.NDArray[np.int64]:
+    """How many of these bytes there are in each text."""
+    there = np.zeros(len(octets.data) + 1, np.int64)
+    np.cumsum(np.isin(octets.data, np.frombuffer(marks, np.uint8)), out=there[1:])
+    counted: npt.NDArray[np.int64] = there[bounds[:, 1]] - there[bounds[:, 0]]
+    return counted
+
+
+def _slowly(texts: pa.StringArray, rows: Rows, spec: TimeColumn, zone: tzinfo | None, to: Times) -> None:
+    encoded = texts.take(pa.array(rows)).dictionary_encode()
+    readings = [time_of(text.as_py(), spec, zone) for text in encoded.dictionary]
+    _fill(to, rows, readings, encoded.indices.to_numpy(zero_copy_only=False))
+
+
+def _read(texts: pa.StringArray, spec: TimeColumn, zone: tzinfo | None) -> Times:
+    """The texts' readings: what is beyond doubt by vector operations, all else one by one, once per distinct text."""
+    times = _empty(len(texts))
+    if not len(texts):
+        return times
+    octets = TextBytes.of(texts)
+    if zone is not None and _by_cast(times, texts, octets, spec.format[0], zone):
+        return times
+    blank = octets.lengths == 0
+    times.status[blank] = Status.ABSENT
+    rows = np.flatnonzero(~blank)
+    for number, time_format in enumerate(spec.format, 1):
+        _quickly(times, rows, texts, octets, time_format, spec, zone)
+        rows = rows[times.status[rows] == Status.WRONG_FORMAT]
+        if number == len(spec.format) or not len(rows):
+            break
+        rows = rows[_cannot_fit(rows, octets, time_format)]
+    rows = np.flatnonzero(times.status == Status.WRONG_FORMAT)
+    if len(rows):
+        _slowly(texts, rows, spec, zone, times)
+    return times
+
+
+def _read_zones(texts: pa.StringArray, zones: pa.StringArray, unit: ZoneUnit, spec: TimeColumn) -> Times:
+    """The texts' readings, each in its row's own zone."""
+    times = _empty(len(texts))
+    encoded = pc.fill_null(zones, "").dictionary_encode()
+    which = encoded.indices.to_numpy(zero_copy_only=False)
+    order = np.argsort(which, kind="stable")
+    counts = np.bincount(which, minlength=len(encoded.dictionary))
+    unknown: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    end = 0
+    for name, count in zip(encoded.dictionary.to_pylist(), counts.tolist(), strict=True):
+        rows = order[end : end + count]
+        end += count
+        zone = zone_of(name, unit)
+        if zone is None:
+            unknown.append(rows)  # together: a file of nonsense has as many of them as it has rows
+        else:
+            _put(times, rows, _read(texts.take(pa.array(rows)), spec, zone))
+    rest = np.concatenate(unknown)
+    if len(rest):
+        _put(times, rest, _read(texts.take(pa.array(rest)), spec, None))
+    return times
+
+
+def read_times(
+    values: pa.StringArray,
+    spec: TimeColumn,
+    zone: ZoneInfo | None,
+    fraction: pa.StringArray | None = None,
+    zones: pa.StringArray | None = None,
+) -> Times:
+    """A column of times as UTC, with fraction and shift applied, before the source's clock offset.
+
+    `zones` holds each row's own zone in the column's `zone_unit`; a row whose zone can't be read has NO_ZONE.
+    """
+    texts = pc.fill_null(values, "") if values.null_count else values
+    if zones is not None and spec.zone_unit is not None:
+        times = _read_zones(texts, zones, spec.zone_unit, spec)
+    else:
+        times = _read(texts, spec, zone)
     if fraction is not None and spec.fraction_unit is not None:
         _add_fraction(fraction, spec.fraction_unit, times)
     shift = spec.shift // MS

@@ -1,8 +1,9 @@
 """Times as switches write them, turned into UTC.
 
-Understood: seconds, milliseconds and microseconds since 1970 (with decimal fractions), Julian days (the astronomers'
-day count, unix = (jd - 2440587.5) * 86400), ISO 8601, and strptime patterns. One text at a time; `time_columns` does
-the same for whole columns.
+Understood: seconds, milliseconds, microseconds and nanoseconds since 1970 (with decimal fractions), Gregorian seconds
+(since the year 0, as Erlang's calendar counts: unix = gregorian - 62167219200), Julian days (the astronomers' day
+count, unix = (jd - 2440587.5) * 86400), ISO 8601, and strptime patterns. One text at a time; `time_columns` does the
+same for whole columns. Zero, 1970-01-01 00:00:00 and the year 1 are what programs write for "never": absent.
 
 Refused: a naive time without a zone, a zone abbreviation that neither the configuration nor the zone explains, a date
 without a time of day, anything outside 1990 to 2100 (a wrong unit looks like that). A local time that the clocks
@@ -12,18 +13,22 @@ skipped in spring is no time; one that they passed twice in autumn has two readi
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
-from cdr_adapters.mapping import TimeColumn
+from cdr_adapters.column_specs import TimeColumn
+from cdr_adapters.zones import offset_of_abbreviation
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the origin of naive local times
 MS = timedelta(milliseconds=1)
 DAY_MS = 86_400_000
 JULIAN_EPOCH = 2440587.5
 """The Julian day of 1970-01-01 00:00 UTC."""
+GREGORIAN_EPOCH = 62_167_219_200
+"""The Gregorian second of 1970-01-01 00:00 UTC, as Erlang's calendar module counts from the year 0."""
 EARLIEST_MS = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp()) * 1000
 LATEST_MS = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()) * 1000
 _TEXT_LIMIT = 128
@@ -54,11 +59,15 @@ class Reading:
 
 
 _ABSENT = frozenset(("0", "0000-00-00 00:00:00", "0000-00-00T00:00:00", "NULL", "\\N"))
-_NUMBER = re.compile(r"[0-9]{1,16}(?:\.[0-9]{0,15})?", re.ASCII)
-PER_SECOND = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000}
+_NUMBER = re.compile(r"[0-9]{1,19}(?:\.[0-9]{0,15})?", re.ASCII)
+PER_SECOND = {"epoch_s": 1, "gregorian_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000, "epoch_ns": 1_000_000_000}
+SINCE = {"gregorian_s": GREGORIAN_EPOCH}
+"""The second from which a format counts, where that isn't 1970."""
 
 
 def _in_range(first: int, step: int) -> Reading:
+    if first == 0:
+        return Reading(Status.ABSENT)
     if not EARLIEST_MS <= first < LATEST_MS:
         return Reading(Status.OUT_OF_RANGE)
     return Reading(Status.OK, first, first, step)
@@ -68,7 +77,7 @@ def _epoch(text: str, unit: str) -> Reading:
     whole, _, fraction = text.partition(".")
     per_second = PER_SECOND[unit]
     if per_second == 1:
-        ms = int(whole) * 1000 + int((fraction + "000")[:3])
+        ms = (int(whole) - SINCE.get(unit, 0)) * 1000 + int((fraction + "000")[:3])
         return _in_range(ms, 1 if fraction.strip("0") else 1000)
     return _in_range(int(whole) * 1000 // per_second, 1)
 
@@ -90,16 +99,27 @@ def _ms(naive: datetime) -> int:
     return (naive - EPOCH) // MS
 
 
-def _abbreviated(naive: datetime, name: str, spec: TimeColumn, zone: ZoneInfo | None, step: int) -> Reading:
+def offset_said(name: str, spec: TimeColumn, zone: tzinfo | None) -> timedelta | None:
+    """The offset that an abbreviation means at any time; None where the source's zone has to tell it by the season."""
+    said = spec.abbreviations.get(name) or spec.abbreviations.get(name.upper())
+    if said is not None:
+        sign = -1 if said[0] == "-" else 1
+        return sign * timedelta(hours=int(said[1:3]), minutes=int(said[4:]))
+    return offset_of_abbreviation(name.upper(), zone if isinstance(zone, ZoneInfo) else None)
+
+
+def _abbreviated(naive: datetime, name: str, spec: TimeColumn, zone: tzinfo | None, step: int) -> Reading:
     """A local time with a zone abbreviation: the configuration explains it, or the zone itself uses it at that time."""
-    offset = spec.abbreviations.get(name)
+    offset = offset_said(name, spec, zone)
     if offset is not None:
-        sign = -1 if offset[0] == "-" else 1
-        hours, minutes = int(offset[1:3]), int(offset[4:])
-        return _in_range(_ms(naive - sign * timedelta(hours=hours, minutes=minutes)), step)
+        return _in_range(_ms(naive - offset), step)
     for fold in (0, 1):
         local = naive.replace(tzinfo=zone, fold=fold)
-        if zone is not None and local.tzname() == name and (offset_now := local.utcoffset()) is not None:
+        if (
+            zone is not None
+            and (local.tzname() or "").upper() == name.upper()
+            and (offset_now := local.utcoffset()) is not None
+        ):
             # a skipped time bears the name of one side, but no clock showed it
             back = (local.astimezone(UTC)).astimezone(zone)
             if back.replace(tzinfo=None, fold=0) != naive:
@@ -128,25 +148,38 @@ def _with_abbreviation(text: str, pattern: str) -> tuple[datetime, str] | None:
     return None
 
 
-def step_of(pattern: str) -> int:
-    if "%f" in pattern:
+def step_of_directives(directives: Collection[str]) -> int:
+    """What a clock with these fields cuts off, in ms."""
+    if "f" in directives:
         return 1
-    if "%S" in pattern:
+    if "S" in directives:
         return 1000
-    return 60_000 if "%M" in pattern else 3_600_000
+    return 60_000 if "M" in directives else 3_600_000
 
 
-def _by_pattern(text: str, spec: TimeColumn, zone: ZoneInfo | None) -> Reading:
-    pattern = spec.format.replace("%e", "%d")
-    step = step_of(pattern)
+_DIRECTIVE = re.compile("%(.)", re.DOTALL)
+
+
+def _by_pattern(text: str, pattern: str, spec: TimeColumn, zone: tzinfo | None) -> Reading:
+    pattern = pattern.replace("%e", "%d")
+    step = step_of_directives(_DIRECTIVE.findall(pattern))
     if "%Z" in pattern:
         found = _with_abbreviation(text, pattern)
-        return Reading(Status.WRONG_FORMAT) if found is None else _abbreviated(*found, spec, zone, step)
+        if found is None:
+            return Reading(Status.WRONG_FORMAT)
+        naive, name = found
+        return Reading(Status.ABSENT) if _is_never(naive) else _abbreviated(naive, name, spec, zone, step)
     value = _parsed(text, pattern)
     return Reading(Status.WRONG_FORMAT) if value is None else _zoned(value, zone, step)
 
 
+def _is_never(naive: datetime) -> bool:
+    return naive == EPOCH or naive.year == 1
+
+
 def _zoned(value: datetime, zone: tzinfo | None, step: int) -> Reading:
+    if _is_never(value.replace(tzinfo=None)):
+        return Reading(Status.ABSENT)
     offset = value.utcoffset()
     if offset is not None:
         return _in_range(_ms(value.replace(tzinfo=None) - offset), step)
@@ -160,7 +193,7 @@ _ISO_SHAPE = re.compile(
 )
 
 
-def _iso(text: str, zone: ZoneInfo | None) -> Reading:
+def _iso(text: str, zone: tzinfo | None) -> Reading:
     shape = _ISO_SHAPE.fullmatch(text)
     if shape is None:
         return Reading(Status.WRONG_FORMAT)
@@ -171,24 +204,39 @@ def _iso(text: str, zone: ZoneInfo | None) -> Reading:
     return _zoned(value, zone, 1 if shape["fraction"] else 1000 if shape["second"] else 60_000)
 
 
-def time_of(text: str, spec: TimeColumn, zone: ZoneInfo | None) -> Reading:
-    """What `text` means in the format and zone of its column, before shift, fraction and clock offset."""
+def time_of(text: str, spec: TimeColumn, zone: tzinfo | None) -> Reading:
+    """What `text` means in the formats and zone of its column, before shift, fraction and clock offset."""
     text = text.strip()
     if not text or text in _ABSENT:
         return Reading(Status.ABSENT)
     if len(text) > _TEXT_LIMIT:
         return Reading(Status.WRONG_FORMAT)
+    told = Reading(Status.WRONG_FORMAT)
+    for time_format in spec.format:
+        reading = _in_format(text, time_format, spec, zone)
+        if reading.status not in UNFIT:
+            return reading
+        if told.status is Status.WRONG_FORMAT:
+            told = reading
+    return told
+
+
+UNFIT = (Status.WRONG_FORMAT, Status.OUT_OF_RANGE)
+"""What lets the next format have its try. The first one that could read it at all says why it couldn't."""
+
+
+def _in_format(text: str, time_format: str, spec: TimeColumn, zone: tzinfo | None) -> Reading:
     try:
-        if spec.format == "iso8601":
+        if time_format == "iso8601":
             return _iso(text, zone)
-        if spec.format not in (*PER_SECOND, "julian"):
-            return _by_pattern(text, spec, zone)
+        if time_format not in (*PER_SECOND, "julian"):
+            return _by_pattern(text, time_format, spec, zone)
         if _NUMBER.fullmatch(text) is None:
             return Reading(Status.WRONG_FORMAT)
         if not float(text):
             return Reading(Status.ABSENT)
-        if spec.format == "julian":
+        if time_format == "julian":
             return _in_range(round((float(text) - JULIAN_EPOCH) * DAY_MS), 1000)
-        return _epoch(text, spec.format)
+        return _epoch(text, time_format)
     except OverflowError:  # a year 1 or 9999 moved over the edge by its offset
         return Reading(Status.OUT_OF_RANGE)

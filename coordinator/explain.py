@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from coordinator.chain import Hop, Problem, Status, Traceback
-from protos.types import Handover, RefusalReason
+from protos.types import Handover, Outcome, RefusalReason
 
 TITLES: Mapping[Status, str] = {
     Status.SUBMITTED: "submitted",
@@ -129,9 +129,16 @@ def _ambiguous(traceback: Traceback) -> _Words:
 
 
 def _unmapped(traceback: Traceback) -> _Words:
-    provider = _last(traceback).provider
+    hop = _last(traceback)
+    provider = hop.provider
+    if hop.answer is not None and hop.answer.outcome is Outcome.NOT_RECORDED:
+        return (
+            f"{provider} has the call, but its records don't say from which provider: the upstream is not recorded.",
+            f"Ask {provider} to look in another switch's records and to index those, then "
+            f"{_command(traceback, 'retry')}.",
+        )
     return (
-        f"{provider} has the call, but its records don't say from which provider: the trunk is not in its map.",
+        f"{provider} has the call, but can't say from which provider: the trunk is not in its map.",
         f"Ask {provider} to complete its trunk map, then {_command(traceback, 'retry')}.",
     )
 

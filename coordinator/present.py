@@ -143,6 +143,7 @@ def outcome_words(hop: Hop) -> str:
         Outcome.NOT_YET_AVAILABLE: "records not in yet",
         Outcome.AMBIGUOUS: "several calls fit, names none",
         Outcome.UNMAPPED: "trunk is not in its map",
+        Outcome.NOT_RECORDED: "upstream not recorded",
         Outcome.NEEDS_HUMAN: "held for approval by a person",
         Outcome.REFUSED: f"refused ({answer.refusal.name.lower().replace('_', ' ')})",
     }[answer.outcome]

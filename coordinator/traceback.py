@@ -200,6 +200,7 @@ AFTER: Mapping[Outcome, tuple[Status | None, Status | None]] = {
     Outcome.NOT_YET_AVAILABLE: (Status.NOT_YET_AVAILABLE, Status.NOT_YET_AVAILABLE),
     Outcome.AMBIGUOUS: (Status.AMBIGUOUS, Status.AMBIGUOUS),
     Outcome.UNMAPPED: (Status.UNMAPPED, Status.UNMAPPED),
+    Outcome.NOT_RECORDED: (Status.UNMAPPED, Status.UNMAPPED),
     Outcome.NEEDS_HUMAN: (Status.NEEDS_HUMAN, Status.NEEDS_HUMAN),
     Outcome.REFUSED: (Status.REFUSED, Status.REFUSED),
 }
@@ -213,6 +214,7 @@ FINDINGS = frozenset(
         Outcome.NOT_FOUND,
         Outcome.AMBIGUOUS,
         Outcome.UNMAPPED,
+        Outcome.NOT_RECORDED,
     }
 )
 

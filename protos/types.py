@@ -31,6 +31,7 @@ class Outcome(enum.Enum):
     UNMAPPED = 8
     NEEDS_HUMAN = 9
     REFUSED = 10
+    NOT_RECORDED = 11
 
 
 class Handover(enum.Enum):

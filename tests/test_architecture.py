@@ -52,7 +52,7 @@ def test_imports_go_only_downwards(floor: str) -> None:
 
 EXTRAS = {
     "protos": (),
-    "cdr_adapters": ("agent", "pcap"),
+    "cdr_adapters": ("agent", "pcap", "testing"),
     "agent": ("agent",),
     "coordinator": ("coordinator",),
     "deploy": ("agent", "coordinator", "pcap", "dev"),

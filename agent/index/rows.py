@@ -25,7 +25,7 @@ U32 = npt.NDArray[np.uint32]
 
 FORM_IN, TRANSLATED = 1, 2
 DISPOSITION_SHIFT = 2
-DISPOSITIONS = (None, "answered", "unanswered", "failed")
+DISPOSITIONS = (None, "answered", "unanswered", "failed", "route-advanced")
 LONGEST_INTERVAL_MS = 2**32 - 1
 
 

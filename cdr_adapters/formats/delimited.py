@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 from cdr_adapters import raw
 from cdr_adapters.records import RAW_LIMIT, RecordBuffer
 from cdr_adapters.schema import Rejected, RejectReason
-from cdr_adapters.stream import MAX_LINE, Encoding, read_text
+from cdr_adapters.stream import MAX_LINE, Encoding, filling
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 SUMMARY = "Delimited text: any delimiter, with or without header"
 GRADE = raw.Grade.GENERIC
 
-_BLOCK = 8 << 20
+_BLOCK = 4 << 20
 _MAX_COLUMNS = 5000
+_LINE_END = ord("\n")
+_LAST_ASCII = 127
 
 Character = Annotated[str, Field(pattern=r"^[\x01-\x09\x0b\x0c\x0e-\x7f]$")]
 
@@ -105,37 +107,49 @@ def _layout(options: Options, first: list[str], columns: frozenset[str] | None) 
     return _Layout(known, wanted)
 
 
-def _blocks(path: Path, options: Options) -> Iterator[bytes]:
-    """The file's text in blocks of whole lines; the last may lack its line end.
+def _blocks(path: Path, options: Options) -> Iterator[memoryview]:
+    """The file's text in blocks of whole lines; the last may lack its line end. One is good until the next is taken.
 
-    An overlong line may have lost its middle; it comes as a block of its own, longer than `MAX_LINE`.
+    An overlong line has lost its middle; it comes as a block of its own, longer than `MAX_LINE`.
     """
-    rest = b""
-    for block in read_text(path, options.encoding, _BLOCK):
-        if len(rest) > MAX_LINE and (end := block.find(b"\n") + 1):
-            yield rest + block[:end]
-            rest, block = b"", block[end:]
-        cut = block.rfind(b"\n") + 1
-        if cut:
-            yield rest + block[:cut]
-            rest = block[cut:]
-        else:
-            rest = (rest + block)[: MAX_LINE + 1] if len(rest) <= MAX_LINE else rest
-    if rest.rstrip(b"\r\n"):
-        yield rest
+    buffer = bytearray(_BLOCK)
+    held = 0  # bytes of an unfinished line at the beginning of the buffer
+    is_overlong = False
+    with filling(path, options.encoding) as fill:
+        while count := fill(memoryview(buffer)[held:]):
+            end = held + count
+            if is_overlong:
+                cut = buffer.find(b"\n", held, end) + 1
+                if not cut:
+                    continue
+                yield memoryview(buffer)[:cut]
+                end, held, is_overlong = end - cut, 0, False
+                buffer[:end] = buffer[cut : cut + end]
+            cut = buffer.rfind(b"\n", held, end) + 1
+            if cut:
+                yield memoryview(buffer)[:cut]
+            held = end - cut
+            buffer[:held] = buffer[cut:end]
+            if held > MAX_LINE:
+                held, is_overlong = MAX_LINE + 1, True
+            if held == len(buffer):
+                buffer = buffer + bytes(len(buffer))
+    if buffer[:held].strip(b"\r\n"):
+        yield memoryview(buffer)[:held]
 
 
-def _head(blocks: Iterator[bytes], options: Options) -> tuple[list[str] | None, int, Iterator[bytes]]:
+def _head(blocks: Iterator[memoryview], options: Options) -> tuple[list[str] | None, int, Iterator[memoryview]]:
     """The values of the header or the first record, how many lines stand before the records, the records' blocks.
 
     None for the values when there is no line but empty ones.
     """
     line_number = 0
     for block in blocks:
+        text = block.tobytes()
         position = 0
         while position < len(block):
-            end = block.find(b"\n", position) + 1 or len(block)
-            line = block[position:end].decode("utf-8", "replace").rstrip("\r\n")
+            end = text.find(b"\n", position) + 1 or len(block)
+            line = text[position:end].decode("utf-8", "replace").rstrip("\r\n")
             line_number += 1
             if line_number > options.skip_lines and line.strip():
                 if len(line) > MAX_LINE:
@@ -150,15 +164,16 @@ def _head(blocks: Iterator[bytes], options: Options) -> tuple[list[str] | None, 
     return None, line_number, iter(())
 
 
-def _parse_fast(block: bytes, first_row: int, layout: _Layout, options: Options) -> raw.RawBatch | None:
+def _parse_fast(block: memoryview, first_row: int, layout: _Layout, options: Options) -> raw.RawBatch | None:
     """A block through pyarrow's parser; None when the result would not be one record a line."""
     from pyarrow import csv as arrow_csv
 
-    if block.find(b"\n", 0, MAX_LINE + 1) < 0 and len(block) > MAX_LINE:
+    bytes_ = np.frombuffer(block, np.uint8)
+    if len(block) > MAX_LINE and not (bytes_[: MAX_LINE + 1] == _LINE_END).any():
         return None
-    if not block.isascii():
+    if bytes_.max(initial=0) > _LAST_ASCII:
         # bad bytes first, for the parser loses a broken row whose text it can't decode
-        block = block.decode("utf-8", "replace").encode("utf-8")
+        block = memoryview(str(block, "utf-8", "replace").encode("utf-8"))
     broken: list[tuple[int, int, str]] = []
 
     def keep_aside(row: arrow_csv.InvalidRow) -> str:
@@ -167,7 +182,7 @@ def _parse_fast(block: bytes, first_row: int, layout: _Layout, options: Options)
 
     try:
         table = arrow_csv.read_csv(
-            pa.BufferReader(block),
+            pa.BufferReader(pa.py_buffer(block)),
             read_options=arrow_csv.ReadOptions(
                 column_names=list(layout.header), use_threads=False, block_size=len(block) + 1
             ),
@@ -188,7 +203,7 @@ def _parse_fast(block: bytes, first_row: int, layout: _Layout, options: Options)
         )
     except pa.ArrowInvalid:
         return None
-    if options.quote and not _is_one_record_a_line(block, options.quote.encode(), table.num_rows + len(broken)):
+    if options.quote and not _is_one_record_a_line(block, options.quote, table.num_rows + len(broken)):
         return None
     columns = table.combine_chunks().to_batches()[0] if table.num_rows else _no_rows(layout)
     if _has_empty_row(columns):
@@ -212,13 +227,16 @@ def _parse_fast(block: bytes, first_row: int, layout: _Layout, options: Options)
     return raw.RawBatch(columns, rows, rejected, header=layout.header)
 
 
-def _is_one_record_a_line(block: bytes, quote: bytes, records: int) -> bool:
+def _is_one_record_a_line(block: memoryview, quote: str, records: int) -> bool:
     """Whether no quoted value can have joined lines of the block."""
-    if quote not in block:  # much faster than to count none
+    bytes_ = np.frombuffer(block, np.uint8)
+    quotes = np.count_nonzero(bytes_ == ord(quote))
+    if not quotes:
         return True
-    if block.count(quote) % 2 or block.count(b"\r") != block.count(b"\r\n"):
+    text = block.tobytes()
+    if quotes % 2 or text.count(b"\r") != text.count(b"\r\n"):
         return False
-    return block.count(b"\n") + (not block.endswith(b"\n")) == records
+    return text.count(b"\n") + (not text.endswith(b"\n")) == records
 
 
 def _no_rows(layout: _Layout) -> pa.RecordBatch:
@@ -236,10 +254,11 @@ def _has_empty_row(columns: pa.RecordBatch) -> bool:
     return empty is not None
 
 
-def _parse_lines(block: bytes, first_row: int, layout: _Layout, options: Options) -> tuple[raw.RawBatch, int]:
+def _parse_lines(block: memoryview, first_row: int, layout: _Layout, options: Options) -> tuple[raw.RawBatch, int]:
     """A block line by line: slow, and certain. Also the number of the line after it."""
     buffer = RecordBuffer(frozenset(layout.wanted), layout.header)
-    lines = block.splitlines()
+    at = [layout.header.index(name) for name in buffer.wanted]
+    lines = block.tobytes().splitlines()
     for number, line in enumerate(lines, first_row):
         if not line:
             continue
@@ -250,13 +269,13 @@ def _parse_lines(block: bytes, first_row: int, layout: _Layout, options: Options
         elif len(values) != len(layout.header):
             buffer.reject(number, f"{len(values)} values instead of {len(layout.header)}", text)
         else:
-            if options.trim:
-                values = [value.strip() for value in values]
-            buffer.add(number, dict(zip(layout.header, values, strict=True)))
+            buffer.add_values(number, [values[index].strip() if options.trim else values[index] for index in at])
     return buffer.take(), first_row + len(lines)
 
 
-def _read_blocks(blocks: Iterator[bytes], first_row: int, layout: _Layout, options: Options) -> Iterator[raw.RawBatch]:
+def _read_blocks(
+    blocks: Iterator[memoryview], first_row: int, layout: _Layout, options: Options
+) -> Iterator[raw.RawBatch]:
     """Parse one block ahead of the consumer, which meanwhile works on the block before."""
 
     def parse_next(row: int) -> tuple[raw.RawBatch, int] | None:
@@ -277,12 +296,15 @@ def _read_blocks(blocks: Iterator[bytes], first_row: int, layout: _Layout, optio
 
 
 def _read_multiline(
-    blocks: Iterator[bytes], first_row: int, layout: _Layout, options: Options
+    blocks: Iterator[memoryview], first_row: int, layout: _Layout, options: Options
 ) -> Iterator[raw.RawBatch]:
     """Records that may span lines, through the csv module; each has the number of its first line."""
     buffer = RecordBuffer(frozenset(layout.wanted), layout.header)
+    at = [layout.header.index(name) for name in buffer.wanted]
     lines = (
-        line[: MAX_LINE + 1].decode("utf-8", "replace") for block in blocks for line in block.splitlines(keepends=True)
+        line[: MAX_LINE + 1].decode("utf-8", "replace")
+        for block in blocks
+        for line in block.tobytes().splitlines(keepends=True)
     )
     reader = _csv_reader(lines, options)
     while True:
@@ -301,9 +323,7 @@ def _read_multiline(
                 number, f"{len(values)} values instead of {len(layout.header)}", options.delimiter.join(values)
             )
         else:
-            if options.trim:
-                values = [value.strip() for value in values]
-            buffer.add(number, dict(zip(layout.header, values, strict=True)))
+            buffer.add_values(number, [values[index].strip() if options.trim else values[index] for index in at])
         if buffer.full:
             yield buffer.take()
     yield buffer.take()

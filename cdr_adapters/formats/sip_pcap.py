@@ -1,88 +1,60 @@
-"""SIP captures (pcap, pcapng, gzipped or not, a file or a directory of rotated ones), one row per call leg.
+"""SIP captures (pcap, pcapng, compressed or not, a file or a directory of rotated ones), one row per call leg.
 
-Read through pyshark and tshark in a process of its own (`sip_capture`); legs are told by `sip_legs`. Times are the
-capture's own, UTC, to the microsecond. Refuses to say anything without `own_addresses`: a capture shows both sides of a
-call, and nothing else says which is ours.
+Read through pyshark and tshark in a process of its own (`cdr_adapters.sip.capture`): UDP, TCP, SCTP, TLS where
+`tls_keys` or the capture itself holds the keys, IPv6, fragments, tunnels, and HEP copies on the way to a collector,
+whose inner addresses and times count. Times are the capture's own, UTC, to the microsecond. The columns are those of
+`cdr_adapters.sip.calls`.
 
-Columns (text; null when not known): `called_in`, `called_out` (user part of the Request-URI as received, as sent on),
-`calling` (From, else P-Asserted-Identity), `time` (epoch seconds of the first ingress INVITE), `ingress_address`,
-`egress_address` (IP of the neighbour), `call_id` (of the ingress), `sip_code` (final response of this attempt),
-`sip_code_upstream` (final response sent back), `attestation` (A, B, C or ? from an Identity header, not verified).
-A row's number is the frame number; in a directory, a thousand million for each earlier file is added to it.
+A capture shows both sides of a call, and `own_addresses` says which is ours. Without it a capture says so itself only
+where one machine alone is proven to have passed the calls on (`cdr_adapters.sip.vantage`); else rows have neither
+ingress nor egress, and one reject says what to set: an INVITE's sender may be the upstream, or this provider itself.
+Who knows that a capture holds only what came in may map `ingress_address = "sent_from"`.
 
-A capture broken off in the middle gives its rows and one reject. Calls that go on in the next rotated file of a
-directory are followed; a TCP segment or IP fragment that does is lost.
+A capture broken off in the middle gives its rows and one reject, and so does TLS on port 5061 without keys. Rotated
+files are one capture: a directory is read in order of time, and where files come one at a time (an agent's source),
+`rotated = true` looks back into those beside each for the calls that are in progress when it begins, five minutes at
+least. A TCP segment or IP fragment that is torn between two files is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-import pyarrow as pa
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from cdr_adapters import raw
-from cdr_adapters.mapping import PositiveDuration
-from cdr_adapters.raw import Grade, Head, RawBatch
-from cdr_adapters.schema import Rejected, RejectReason
-from cdr_adapters.sip_addresses import OwnAddresses
-from cdr_adapters.sip_capture import Damage, Limits, Unreadable, Worker, find_tshark, messages
-from cdr_adapters.sip_capture_files import CaptureFile, in_time_order, is_capture, ordered
-from cdr_adapters.sip_legs import CallLeg, LegPairing
+from cdr_adapters.durations import PositiveDuration
+from cdr_adapters.raw import AdapterError, Grade, Head, RawBatch
+from cdr_adapters.sip.addresses import OwnOption
+from cdr_adapters.sip.calls import DEFAULT_COLUMNS, read_calls
+from cdr_adapters.sip.capture import Limits, Worker, find_tshark, messages
+from cdr_adapters.sip.capture_files import is_capture, ordered
 
-SUMMARY = "SIP signalling captures: pcap or pcapng, gzipped or not, a file or a directory (needs tshark)"
+SUMMARY = "SIP signalling captures: pcap or pcapng, a file or a directory of rotated ones (needs tshark)"
 GRADE = Grade.REAL_FILES
-COLUMNS = {
-    "called_in": {"column": "called_in", "format": "trunk"},
-    "called_out": {"column": "called_out", "format": "trunk"},
-    "calling": "calling",
-    "seizure": {"column": "time", "format": "epoch_s"},
-    "ingress_address": "ingress_address",
-    "egress_address": "egress_address",
-    "call_id": "call_id",
-    "disposition": {
-        "column": "sip_code",
-        "values": {"200": "answered", "480": "unanswered", "486": "unanswered", "487": "unanswered", "*": "failed"},
-    },
-}
-
-_BATCH = 8192
-_FRAMES_IN_A_FILE = 1_000_000_000
-
-_COLUMNS: Mapping[str, Callable[[CallLeg], str | None]] = {
-    "called_in": lambda leg: leg.called_in,
-    "called_out": lambda leg: leg.called_out,
-    "calling": lambda leg: leg.calling,
-    "time": lambda leg: f"{leg.time_us // 1_000_000}.{leg.time_us % 1_000_000:06d}",
-    "ingress_address": lambda leg: leg.ingress_address,
-    "egress_address": lambda leg: leg.egress_address,
-    "call_id": lambda leg: leg.call_id,
-    "sip_code": lambda leg: _code(leg.code),
-    "sip_code_upstream": lambda leg: _code(leg.code_upstream),
-    "attestation": lambda leg: leg.attestation,
-}
-COLUMN_NAMES = tuple(_COLUMNS)
+COLUMNS = DEFAULT_COLUMNS
 
 
-def _check_own(entries: tuple[str, ...]) -> tuple[str, ...]:
-    OwnAddresses(entries)
-    return entries
+_Port = Annotated[int, Field(gt=0, lt=65536)]
 
 
 class Options(raw.Options):
     """Options of a SIP capture.
 
-    `own_addresses`: this provider's signalling addresses, networks, or address:port. `sip_ports`: ports other than 5060
-    on which there is SIP. `tshark`: its path. `time_limit`: for one file; by default two minutes and a second more for
-    each 100 kB. `memory_mb`: most memory for tshark.
+    `own_addresses`: this provider's signalling addresses, networks, or address:port. `rotated`: the file goes on where
+    those beside it in its directory end; they are looked at for calls in progress. `sip_ports`: ports other than 5060
+    on which there is SIP. `hep_ports`: those on which HEP copies go to a collector. `tls_keys`: a file of TLS secrets
+    in the NSS key log format (SSLKEYLOGFILE). `tshark`: its path. `time_limit`: for one file; by default two minutes
+    and a second more for each 100 kB. `memory_mb`: most memory for tshark.
     """
 
-    own_addresses: Annotated[tuple[str, ...], AfterValidator(_check_own), Field(validate_default=True)] = ()
-    sip_ports: tuple[Annotated[int, Field(gt=0, lt=65536)], ...] = ()
+    own_addresses: OwnOption = ()
+    rotated: bool = False
+    sip_ports: tuple[_Port, ...] = ()
+    hep_ports: tuple[_Port, ...] = (9060, 9061)
+    tls_keys: Path | None = None
     tshark: str | None = None
     time_limit: PositiveDuration | None = None
     memory_mb: Annotated[int, Field(ge=256)] = 4096
@@ -99,62 +71,28 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
     Raises:
         AdapterError: tshark is missing, or a file can't be read as a capture.
     """
-    worker = Worker(
+    worker = worker_for(options)
+    files, others = ordered(path, rotated=options.rotated)
+    yield from read_calls(
+        files, options.own_addresses, lambda file: messages(file.path, worker), columns, others=others
+    )
+
+
+def worker_for(options: Options) -> Worker:
+    """How to start the process that reads captures with these options.
+
+    Raises:
+        AdapterError: tshark is missing, or there is no file of keys.
+    """
+    if options.tls_keys is not None and not options.tls_keys.is_file():
+        raise AdapterError(f"option tls_keys: {options.tls_keys} is no file")
+    return Worker(
         tshark=find_tshark(options.tshark),
         limits=Limits(
             seconds=None if options.time_limit is None else options.time_limit.total_seconds(),
             memory_bytes=options.memory_mb << 20,
         ),
-        decode_as={f"{kind}.port=={port}": "sip" for port in options.sip_ports for kind in ("udp", "tcp")},
+        sip_ports=options.sip_ports,
+        hep_ports=options.hep_ports,
+        tls_keys=options.tls_keys,
     )
-    files, others = ordered(path)
-    names = [name for name in COLUMN_NAMES if columns is None or name in columns]
-    pairing = LegPairing(OwnAddresses(options.own_addresses))
-    legs: list[CallLeg] = []
-    rejected: list[Rejected] = []
-    with closing(in_time_order(files, lambda file: messages(file.path, worker))) as stream:
-        for file, seen in stream:
-            if isinstance(seen, tuple):
-                packet, message = seen
-                placed = replace(packet, frame=_row(file, packet.frame)) if file.number else packet
-                legs.extend(pairing.feed(placed, message))
-            else:
-                rejected.append(_rejected(file, seen))
-            if len(legs) + len(rejected) >= _BATCH:
-                yield _batch(legs, rejected, names)
-                legs, rejected = [], []
-    legs.extend(pairing.finish())
-    if pairing.strangers and not pairing.ours:
-        reason = (
-            f"none of the {pairing.strangers} INVITEs in {path.name} was to or from own_addresses "
-            f"({', '.join(options.own_addresses)}); is the list right?"
-        )
-        rejected.append(Rejected(0, RejectReason.MALFORMED_ROW, reason, ""))
-    yield _batch(legs, rejected, names, skipped=others + pairing.strangers)
-
-
-def _row(file: CaptureFile, frame: int) -> int:
-    return file.number * _FRAMES_IN_A_FILE + frame
-
-
-def _rejected(file: CaptureFile, seen: Unreadable | Damage) -> Rejected:
-    row = _row(file, seen.frame)
-    if isinstance(seen, Unreadable):
-        return Rejected(row, RejectReason.MALFORMED_ROW, seen.reason, seen.raw)
-    detail = f"{file.path.name} breaks off after frame {seen.frame}: {seen.detail}"
-    return Rejected(row, RejectReason.MALFORMED_ROW, detail, "")
-
-
-def _batch(legs: list[CallLeg], rejected: list[Rejected], names: list[str], skipped: int = 0) -> RawBatch:
-    columns = {name: [_COLUMNS[name](leg) or None for leg in legs] for name in names}
-    return RawBatch(
-        columns=raw.string_batch(columns, len(legs)),
-        rows=pa.array([leg.frame for leg in legs], pa.int64()),
-        rejected=tuple(rejected),
-        skipped=skipped,
-        header=COLUMN_NAMES,
-    )
-
-
-def _code(code: int | None) -> str | None:
-    return None if code is None else str(code)

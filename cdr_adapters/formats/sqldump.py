@@ -9,7 +9,8 @@ is left unread; nothing is executed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +18,14 @@ from pydantic import Field
 
 from cdr_adapters import raw
 from cdr_adapters.records import RecordBuffer, batches
-from cdr_adapters.stream import MAX_LINE, Encoding, read_lines
+from cdr_adapters.stream import MAX_LINE, Encoding, read_text
 
 SUMMARY = "SQL dumps: COPY and INSERT of PostgreSQL, MySQL/MariaDB and SQLite"
-GRADE = raw.Grade.REAL_FILES
+GRADE = raw.Grade.GENERIC
 
 _ROW_LIMIT = 1 << 18
 _ROW_LINES = 1000
+_UTF8_LONGEST = 4
 
 _NAME = r"(?:[A-Za-z_][\w$]*|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])"
 _TABLE = rf"(?P<table>{_NAME}(?:\.{_NAME})?)"
@@ -76,12 +78,53 @@ def _copy_unescape(match: re.Match[str]) -> str:
     return chr(int(hexadecimal, 16)) if hexadecimal is not None else _COPY_ESCAPED.get(other, other)
 
 
-def copy_values(line: str) -> list[str | None]:
-    """The values of one line of a COPY block."""
-    values = line.split("\t")
-    if "\\" not in line:
-        return list(values)
-    return [None if value == "\\N" else _COPY_ESCAPE.sub(_copy_unescape, value) for value in values]
+def copy_value(text: str) -> str | None:
+    """One value of a line of a COPY block."""
+    if text == "\\N":
+        return None
+    return _COPY_ESCAPE.sub(_copy_unescape, text) if "\\" in text else text
+
+
+class _Rows:
+    """How rows of one list of columns become values of the wanted columns.
+
+    Attributes:
+        width: how many values a row has.
+        is_foreign: whether a column isn't among those of the first statement.
+        pick: takes the wanted ones out of a row's values; null for one that the statement doesn't have.
+        plain: a row of numbers, NULL and strings without escapes, as nearly all are, which `plain_values` can take;
+            what doesn't fit is left to `_RowPattern`, which knows everything.
+    """
+
+    _MOST = 200
+
+    def __init__(self, columns: tuple[str, ...], header: tuple[str, ...], wanted: tuple[str, ...]) -> None:
+        self.width = len(columns)
+        self.is_foreign = not set(columns) <= set(header)
+        at = [columns.index(name) if name in columns else None for name in wanted]
+        known = [index for index in at if index is not None]
+        self.pick: Callable[[Sequence[str | None]], Sequence[str | None]] = (
+            itemgetter(*known)
+            if len(known) == len(at) > 1
+            else lambda values: [None if index is None else values[index] for index in at]
+        )
+        values = [_PLAIN_VALUE if index in known else _PLAIN_VALUE_UNREAD for index in range(self.width)]
+        fits = known == sorted(set(known)) and len(known) == len(at) and 0 < self.width <= self._MOST
+        self.plain = re.compile(rf"[\s,]*+(\({','.join(values)}\))") if fits and not self.is_foreign else _NEVER
+
+    @staticmethod
+    def plain_values(match: re.Match[str]) -> list[str | None]:
+        """The wanted values of a row that fits `plain`."""
+        pieces = iter(match.groups()[1:])
+        return [
+            text if text is not None else None if bare in ("NULL", "null") else bare
+            for text, bare in zip(pieces, pieces, strict=True)
+        ]
+
+
+_NEVER = re.compile(r"(?!)")
+_PLAIN_VALUE = r"\s*+(?:'([^'\\]*+)'(?!')|([-+.\w]*+))\s*+"
+_PLAIN_VALUE_UNREAD = r"\s*+(?:'[^'\\]*+'(?!')|[-+.\w]*+)\s*+"
 
 
 class _RowPattern:
@@ -125,6 +168,50 @@ class _RowPattern:
 _DIALECTS = {escapes: _RowPattern(escapes) for escapes in (False, True)}
 
 
+class _Lines:
+    """The dump's lines with their numbers. One that is longer than `MAX_LINE` comes cut; its rest can be asked for."""
+
+    def __init__(self, path: Path, encoding: str) -> None:
+        self._pieces = self._cut(read_text(path, encoding))
+        self._next = next(self._pieces, None)
+
+    @staticmethod
+    def _cut(blocks: Iterator[bytes]) -> Iterator[tuple[int, str, bool]]:
+        """Pieces with the number of their line, and whether they go on with the line of the piece before."""
+        number, rest, goes_on = 1, b"", False
+        for block in blocks:
+            *whole, rest = (rest + block).split(b"\n")
+            for line in whole:
+                yield number, line.removesuffix(b"\r").decode("utf-8", "replace"), goes_on
+                number, goes_on = number + 1, False
+            if len(rest) > MAX_LINE:
+                keep = len(rest) - _UTF8_LONGEST  # a character may be cut in two
+                yield number, rest[:keep].decode("utf-8", "replace"), goes_on
+                rest, goes_on = rest[keep:], True
+        if rest or goes_on:
+            yield number, rest.decode("utf-8", "replace"), goes_on
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        return self
+
+    def __next__(self) -> tuple[int, str]:
+        while self._next is not None and self._next[2]:
+            self._next = next(self._pieces, None)
+        if self._next is None:
+            raise StopIteration
+        number, line, _ = self._next
+        self._next = next(self._pieces, None)
+        return number, line
+
+    def rest(self) -> str | None:
+        """More of the line that came last; None when that is all of it."""
+        if self._next is None or not self._next[2]:
+            return None
+        _, piece, _ = self._next
+        self._next = next(self._pieces, None)
+        return piece
+
+
 class _Dump:
     """The state of reading one dump."""
 
@@ -133,11 +220,12 @@ class _Dump:
         self._buffer = buffer
         self._mysql = False
         self._created: tuple[str, ...] = ()
+        self._known: dict[tuple[str, ...], _Rows] = {}
         self.tables: dict[str, None] = {}
         self.found = False
 
-    def read(self, lines: Iterator[tuple[int, str]]) -> Iterator[None]:
-        """Go through the dump; yields after every row."""
+    def read(self, lines: _Lines) -> Iterator[None]:
+        """Go through the dump; yields whenever the buffer is full."""
         for number, line in lines:
             start = line.lstrip()[:8].upper()
             if start.startswith("COPY") and (match := _COPY.fullmatch(line)) is not None:
@@ -155,24 +243,30 @@ class _Dump:
         self.found = self.found or wanted
         return wanted
 
-    def _columns(self, listed: str | None, width: int) -> tuple[str, ...]:
-        """The columns of a statement's rows; a source's columns must not change on the way."""
+    def _rows(self, listed: str | None, width: int) -> _Rows:
+        """How to take a statement's rows; a source's columns must not change on the way."""
         columns = _names(listed) if listed else self._created or tuple(str(i) for i in range(1, width + 1))
         if self._buffer.header is None:
             self._buffer.header = columns
-        return columns
+        if columns not in self._known:
+            self._known[columns] = _Rows(columns, self._buffer.header, self._buffer.wanted)
+        return self._known[columns]
 
-    def _row(self, number: int, columns: tuple[str, ...], values: list[str | None] | None, text: str) -> None:
+    def _reject(self, number: int, rows: _Rows, width: int, text: str) -> None:
+        detail = "a statement with other columns than the first one"
+        if width != rows.width:
+            detail = f"{width} values instead of {rows.width}"
+        self._buffer.reject(number, detail, text)
+
+    def _row(self, number: int, rows: _Rows, values: list[str | None] | None, text: str) -> None:
         if values is None:
             self._buffer.reject(number, "a value that is no literal", text)
-        elif len(values) != len(columns):
-            self._buffer.reject(number, f"{len(values)} values instead of {len(columns)}", text)
-        elif self._buffer.header is not None and not set(columns) <= set(self._buffer.header):
-            self._buffer.reject(number, "a statement with other columns than the first one", text)
+        elif len(values) != rows.width or rows.is_foreign:
+            self._reject(number, rows, len(values), text)
         else:
-            self._buffer.add(number, dict(zip(columns, values, strict=True)))
+            self._buffer.add_values(number, rows.pick(values))
 
-    def _create(self, match: re.Match[str], line: str, lines: Iterator[tuple[int, str]]) -> None:
+    def _create(self, match: re.Match[str], line: str, lines: _Lines) -> None:
         wanted = self._wanted(match["table"])
         body = line[match.end() :]
         text = [body]
@@ -182,24 +276,42 @@ class _Dump:
         if wanted:
             self._created = _created_columns("\n".join(text))
 
-    def _copy(self, match: re.Match[str], lines: Iterator[tuple[int, str]]) -> Iterator[None]:
+    def _copy(self, match: re.Match[str], lines: _Lines) -> Iterator[None]:
         wanted = self._wanted(match["table"])
+        buffer = self._buffer
+        rows: _Rows | None = None
         for number, line in lines:
             if line == "\\.":
                 return
             if not wanted:
                 continue
-            values = copy_values(line) if len(line) <= MAX_LINE else None
-            self._row(number, self._columns(match["columns"], len(values or ())), values, line)
-            yield
+            values: list[str] = line.split("\t")
+            rows = rows or self._rows(match["columns"], len(values))
+            if len(line) > MAX_LINE:
+                buffer.reject(number, "the line is too long", line)
+            elif len(values) != rows.width or rows.is_foreign:
+                self._reject(number, rows, len(values), line)
+            elif "\\" in line:
+                buffer.add_values(number, [None if text is None else copy_value(text) for text in rows.pick(values)])
+            else:
+                buffer.add_values(number, rows.pick(values))
+            if buffer.full:
+                yield
         if wanted:
             raise raw.AdapterError(f"the dump ends within the rows of {self._table!r}: it is cut off")
 
-    def _insert(self, match: re.Match[str], number: int, line: str, lines: Iterator[tuple[int, str]]) -> Iterator[None]:
+    def _insert(self, match: re.Match[str], number: int, line: str, lines: _Lines) -> Iterator[None]:
         wanted = self._wanted(match["table"])
         dialect = _DIALECTS[self._mysql or match["table"].startswith("`")]
+        buffer = self._buffer
+        rows: _Rows | None = None
         text, position, started, waited = line, match.end(), number, 0
         while True:
+            while rows is not None and (plain := rows.plain.match(text, position)) is not None:
+                buffer.add_values(started, rows.plain_values(plain))
+                position, waited, started = plain.end(), 0, number
+                if buffer.full:
+                    yield
             while position < len(text) and (text[position].isspace() or text[position] == ","):
                 position += 1
             if position < len(text):
@@ -207,8 +319,10 @@ class _Dump:
                 if row is not None:
                     if wanted:
                         values = dialect.values(row[1])
-                        self._row(started, self._columns(match["columns"], len(values or ())), values, row[0])
-                        yield
+                        rows = rows or self._rows(match["columns"], len(values or ()))
+                        self._row(started, rows, values, row[0])
+                        if buffer.full:
+                            yield
                     position, waited, started = row.end(), 0, number
                     continue
                 if text[position] == ";":
@@ -223,9 +337,11 @@ class _Dump:
             waited += 1
             if waited > _ROW_LINES or len(text) - position > _ROW_LIMIT:
                 if wanted:
-                    self._buffer.reject(started, "a row without end", text[position:])
-                    yield
+                    buffer.reject(started, "a row without end", text[position:])
                 return
+            if (more := lines.rest()) is not None:
+                text, position = text[position:] + more, 0
+                continue
             following = next(lines, None)
             if following is None:
                 if wanted:
@@ -283,7 +399,7 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
 
     def steps() -> Iterator[None]:
         try:
-            yield from dump.read(read_lines(path, options.encoding))
+            yield from dump.read(_Lines(path, options.encoding))
         except raw.AdapterError as error:
             raise raw.AdapterError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 

@@ -159,6 +159,8 @@ def _answer(hop: Mapping[str, Any]) -> Text:
             text.append("My records of that time are complete, and it is not in them.", style="red")
         case "UNMAPPED":
             text.append("I have it, but my map does not know the trunk it came on.", style="yellow")
+        case "NOT_RECORDED":
+            text.append("I have it, but my records do not say where it came from.", style="yellow")
         case "RECORDS_EXPIRED":
             text.append("I no longer keep records that old.", style="yellow")
         case _:

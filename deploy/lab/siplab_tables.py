@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cdr_adapters import registry
-from cdr_adapters.identify import claimants
 from cdr_adapters.raw import AdapterError
-from cdr_adapters.stream import read_lines
+from cdr_adapters.stream import read_head, read_lines
 
 SETUP = ("start_time", "start_local", "start", "setup_time", "seizure_time", "begin_time", "connect_time")
 METHOD = ("method", "Sip-Method", "sip_method")
@@ -86,8 +85,13 @@ def tables_of(path: Path, store: Mapping[str, Any]) -> Iterator[Table]:
         raise LabError(f"{path}: {error}") from None
 
 
+_NAMED = ("sqlite", "sqldump", "jsonl", "kamailio_dbtext", "kamailio_syslog", "radius_detail")
+"""Formats whose columns have names in the file itself, so that content tells what they are."""
+
+
 def _tables_of(path: Path, store: Mapping[str, Any]) -> Iterator[Table]:
-    known = [name for name in claimants(path) if name != "delimited"]
+    head = read_head(path)
+    known = [name for name in _NAMED if registry.adapter(name).identify(head)]
     if known == ["sqlite"]:
         with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as db:
             names = db.execute(

@@ -87,9 +87,11 @@ def ip(src: str, dst: str, protocol: int, payload: bytes) -> bytes:
     return _ipv4(src, dst, protocol, payload, 0)
 
 
-def udp_fragments(src: str, dst: str, payload: bytes, *, size: int = 512) -> list[bytes]:
+def udp_fragments(
+    src: str, dst: str, payload: bytes, *, size: int = 512, ports: tuple[int, int] = (5060, 5060)
+) -> list[bytes]:
     """The frames of one UDP datagram in IPv4 or IPv6 fragments of `size` bytes."""
-    whole = struct.pack(">HHHH", 5060, 5060, 8 + len(payload), 0) + payload
+    whole = struct.pack(">HHHH", *ports, 8 + len(payload), 0) + payload
     frames = []
     for at in range(0, len(whole), size):
         part, more = whole[at : at + size], at + size < len(whole)
@@ -132,6 +134,50 @@ def pcapng(frames: Iterable[tuple[int, bytes]], *, resolution: int = 9) -> bytes
         head = struct.pack("<IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, len(frame), len(frame))
         out.append(block(6, head + frame + bytes(-len(frame) % 4)))
     return b"".join(out)
+
+
+def hep3(
+    src: str,
+    dst: str,
+    payload: bytes,
+    *,
+    time_us: int = T0,
+    ports: tuple[int, int] = (5060, 5060),
+    kind: int = 1,
+    without: Sequence[int] = (),
+    extra: Sequence[tuple[int, int, bytes]] = (),
+) -> bytes:
+    """A HEP packet of version 3 with a copy of `payload`; `without` chunk types, with `extra` (vendor, type, value)."""
+    v6 = ":" in src
+    seconds, microseconds = divmod(time_us, 1_000_000)
+    chunks = [
+        (0, 1, bytes([10 if v6 else 2])),
+        (0, 2, b"\x11"),
+        (0, 5 if v6 else 3, ipaddress.ip_address(src).packed),
+        (0, 6 if v6 else 4, ipaddress.ip_address(dst).packed),
+        (0, 7, struct.pack(">H", ports[0])),
+        (0, 8, struct.pack(">H", ports[1])),
+        (0, 9, struct.pack(">I", seconds)),
+        (0, 10, struct.pack(">I", microseconds)),
+        (0, 11, bytes([kind])),
+        (0, 12, struct.pack(">I", 2001)),
+        (0, 15, payload),
+    ]
+    kept = [chunk for chunk in chunks if chunk[1] not in without]
+    body = b"".join(
+        struct.pack(">HHH", vendor, chunk, 6 + len(value)) + value for vendor, chunk, value in (*extra, *kept)
+    )
+    return b"HEP3" + struct.pack(">H", 6 + len(body)) + body
+
+
+def hep2(
+    src: str, dst: str, payload: bytes, *, time_us: int = T0, version: int = 2, padded: bool = True, order: str = "<"
+) -> bytes:
+    """A HEP packet of version 2 (or 1, which has no time)."""
+    addresses = ipaddress.ip_address(src).packed + ipaddress.ip_address(dst).packed
+    head = struct.pack(">BBBBHH", version, 8 + len(addresses), 10 if ":" in src else 2, 17, 5060, 5060)
+    time = struct.pack(f"{order}IIH", *divmod(time_us, 1_000_000), 2001) + bytes(2 * padded)
+    return head + addresses + (time if version == 2 else b"") + payload
 
 
 def write(path: Path, frames: Iterable[tuple[int, bytes]]) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cdr_adapters.cli import main
+from agent.kit import main
 from tests.adapters.reading import written
 
 MAPPING = """
@@ -64,7 +64,7 @@ def as_json(*arguments: object) -> Any:
 class TestFormats:
     def test_are_listed_with_their_grade(self) -> None:
         listed = {entry["name"]: entry for entry in as_json("formats")}
-        assert listed["sqlite"]["grade"] == "tested on real files"
+        assert listed["sqlite"]["grade"] == "generic"
         assert {"delimited", "jsonl", "radius_detail", "sip_pcap", "sqldump"} <= listed.keys()
         result = run("formats")
         assert "radius_detail" in result.stdout
@@ -113,10 +113,10 @@ class TestInspect:
         for shown in (
             "delimited, 7 records",
             "calls 4, 1 of them second readings",
-            "zone America/New_York from the mapping, clock 47 s fast",
+            f"zone America/New_York, from {mapping}; clock 47 s fast",
             "rejected 3",
             "malformed-row",
-            "without a value in any call: egress_trunk",
+            "mapped, but without a value in any call: egress_trunk",
             "TG2",
             "2026-11-22 04:22:40.000",
         ):
@@ -164,7 +164,7 @@ class TestInspect:
     def test_needs_a_mapping_for_formats_whose_columns_mean_anything(self, file: Path) -> None:
         result = run("inspect", file)
         assert result.exit_code == 78
-        assert "give --mapping" in result.stderr
+        assert f"hopback-cdr init {file}" in result.stderr
 
     def test_of_a_header_alone_says_so(self, tmp_path: Path, mapping: Path) -> None:
         result = run("inspect", written(tmp_path, TABLE.splitlines()[0]), "--mapping", mapping)
@@ -175,7 +175,7 @@ class TestInspect:
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("cdr_adapters.cli", {"pyarrow", "pandas", "pyshark", "phonenumbers", "rich", "pydantic"}),
+        ("agent.kit", {"pyarrow", "pandas", "pyshark", "phonenumbers", "rich", "pydantic"}),
         ("cdr_adapters.mapping", {"pyarrow", "pandas", "pyshark", "phonenumbers", "rich"}),
         ("cdr_adapters.read", {"pandas", "pyshark", "phonenumbers", "rich"}),
     ],

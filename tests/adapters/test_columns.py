@@ -2,111 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import ipaddress
+import struct
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cdr_adapters.columns import ColumnMapper
-from cdr_adapters.mapping import SourceMapping, TrunkFormats
+from cdr_adapters.addresses import canonical_address
+from cdr_adapters.mapping import TrunkFormats
 from cdr_adapters.raw import AdapterError, RawBatch, string_batch
-from cdr_adapters.registry import columns_of
-from cdr_adapters.schema import CALLS, Batch, Rejected, RejectReason
+from cdr_adapters.schema import Rejected, RejectReason
+from tests.adapters.mapped import T, calls, mapper, one, reasons, records
 
-T = "1795321360"  # 2026-11-22 04:22:40 UTC
-
-
-def mapper(formats: TrunkFormats | None = None, **table: Any) -> ColumnMapper:
-    columns = {"called_in": "called", "seizure": {"column": "start", "format": "epoch_s"}} | table.pop("columns", {})
-    columns = {name: column for name, column in columns.items() if column is not None}
-    source = SourceMapping.model_validate(
-        {"name": "test", "path": "x", "format": "delimited", "columns": columns, **table}
-    )
-    return ColumnMapper(source, columns_of(source), formats or TrunkFormats())
-
-
-def records(*rows: dict[str, str | None], header: tuple[str, ...] | None = None) -> RawBatch:
-    names = dict.fromkeys(name for row in rows for name in row)
-    table = string_batch({name: [row.get(name) for row in rows] for name in names}, len(rows))
-    return RawBatch(table, pa.array(range(1, len(rows) + 1), pa.int64()), header=header)
-
-
-def calls(batch: Batch) -> list[dict[str, Any]]:
-    batch.calls.validate(full=True)
-    assert batch.calls.schema == CALLS
-    rows: list[dict[str, Any]] = batch.calls.to_pylist()
-    return rows
-
-
-def interval(row: dict[str, Any]) -> tuple[str, str]:
-    return tuple(f"{row[name]:%H:%M:%S.%f}"[:-3] for name in ("seizure_earliest", "seizure_latest"))  # type: ignore[return-value]
-
-
-def reasons(batch: Batch) -> list[tuple[int, RejectReason]]:
-    return [(reject.row, reject.reason) for reject in batch.rejected]
-
-
-class TestTheSeizureInterval:
-    def test_of_a_known_seizure_is_as_wide_as_the_clock_is_coarse(self) -> None:
-        [row] = calls(mapper().apply(records({"called": "2025550143", "start": T})))
-        assert interval(row) == ("04:22:40.000", "04:22:41.000")
-        [row] = calls(mapper().apply(records({"called": "2025550143", "start": T + ".779"})))
-        assert interval(row) == ("04:22:40.779", "04:22:40.780")
-
-    def test_of_an_answered_call_begins_as_long_before_the_answer_as_a_setup_may_take(self) -> None:
-        answered = mapper(
-            columns={"seizure": None, "answer": {"column": "start", "format": "epoch_s"}}, max_setup="120s"
-        )
-        [row] = calls(answered.apply(records({"called": "2025550143", "start": T})))
-        assert interval(row) == ("04:20:40.000", "04:22:41.000")
-
-    def test_takes_the_earliest_time_that_the_record_has(self) -> None:
-        later = {"answer": {"column": "a", "format": "epoch_s"}, "release": {"column": "r", "format": "epoch_s"}}
-        both = mapper(columns=later)
-        found = calls(
-            both.apply(
-                records(
-                    {"called": "2025550143", "start": T, "a": "1795321370", "r": "1795321380"},
-                    {"called": "2025550143", "start": "", "a": "1795321370", "r": "1795321380"},
-                    {"called": "2025550143", "start": None, "a": "0", "r": "1795321380"},
-                )
-            )
-        )
-        assert [interval(row) for row in found] == [
-            ("04:22:40.000", "04:22:41.000"),
-            ("04:19:50.000", "04:22:51.000"),
-            ("04:20:00.000", "04:23:01.000"),
-        ]
-
-    def test_is_moved_by_the_clocks_offset(self) -> None:
-        fast, slow = mapper(clock_offset="47s"), mapper(clock_offset="-9s")
-        record = records({"called": "2025550143", "start": T})
-        assert interval(calls(fast.apply(record))[0])[0] == "04:21:53.000"
-        assert interval(calls(slow.apply(record))[0])[0] == "04:22:49.000"
-
-    def test_is_given_twice_for_a_local_time_that_occurred_twice(self) -> None:
-        local = mapper(zone="America/New_York", columns={"seizure": {"column": "start", "format": "%Y-%m-%d %H:%M:%S"}})
-        batch = local.apply(
-            records(
-                {"called": "2025550143", "start": "2026-11-01 01:30:00"},
-                {"called": "bad", "start": "2026-11-01 01:30:00"},
-                {"called": "2025550144", "start": "2026-11-01 02:30:00"},
-                {"called": "2025550145", "start": "2026-03-08 02:30:00"},
-            )
-        )
-        assert [(row["row"], row["called_in"], interval(row)[0]) for row in calls(batch)] == [
-            (1, "+12025550143", "05:30:00.000"),
-            (1, "+12025550143", "06:30:00.000"),
-            (3, "+12025550144", "07:30:00.000"),
-        ]
-        assert reasons(batch) == [(2, RejectReason.BAD_CALLED_NUMBER), (4, RejectReason.TIME_SKIPPED_BY_DST)]
-
-    @pytest.mark.parametrize(
-        ("start", "reason"), [("", RejectReason.NO_TIME), ("0", RejectReason.NO_TIME), ("soon", RejectReason.BAD_TIME)]
-    )
-    def test_without_a_time_there_is_no_call(self, start: str, reason: RejectReason) -> None:
-        batch = mapper().apply(records({"called": "2025550143", "start": start}))
-        assert (calls(batch), reasons(batch)) == ([], [(1, reason)])
+CALLED: dict[str, str | None] = {"called": "2025550143", "start": T}
 
 
 class TestNumbers:
@@ -221,6 +131,78 @@ class TestTextColumns:
         assert [row["ingress_trunk"] for row in found] == ["CUST-1", None, None]
         assert [row["ingress_address"] for row in found] == ["203.0.113.21", None, None]
 
+    def test_are_cut_out_by_the_first_of_several_patterns_that_matches(self) -> None:
+        cut = mapper(columns={"ingress_trunk": {"column": "info", "pattern": ["new=(.*)", "old=(.*)", "(.*)=any"]}})
+        found = [one(cut, start=T, info=info)["ingress_trunk"] for info in ("old=O;new=N", "old=O", "x=any", "none")]
+        assert found == ["N", "O", "x", None]
+
+    def test_are_joined_where_the_mapping_says_with_what(self) -> None:
+        joined = mapper(columns={"call_id": {"column": ["a", "b"], "join": "-"}})
+        found = [one(joined, start=T, a=a, b=b)["call_id"] for a, b in (("1", "2"), ("1", ""), (None, "2"), (None, ""))]
+        assert found == ["1-2", "1", "2", None]
+
+    def test_that_are_joined_must_all_be_in_the_header(self) -> None:
+        joined = mapper(columns={"call_id": {"column": ["a", "b"], "join": "-"}})
+        with pytest.raises(AdapterError, match="has no column b; it has"):
+            joined.apply(records({**CALLED, "a": "1"}, header=("called", "start", "a")))
+
+    def test_are_translated_where_there_is_a_table(self) -> None:
+        values = {"in": "INGRESS", "junk": "", "": "unknown"}
+        some = mapper(columns={"leg": {"column": "leg", "values": values}})
+        assert [one(some, start=T, leg=leg)["leg"] for leg in ("in", "junk", "other", "", None)] == [
+            "INGRESS",
+            None,
+            "other",
+            "unknown",
+            "unknown",
+        ]
+        closed = mapper(columns={"leg": {"column": "leg", "values": {"in": "INGRESS", "*": ""}}})
+        assert [one(closed, start=T, leg=leg)["leg"] for leg in ("in", "other")] == ["INGRESS", None]
+
+    def test_of_stir_shaken_are_kept(self) -> None:
+        signed = mapper(
+            columns={
+                "attestation": "attest",
+                "origid": "origid",
+                "verstat": {"column": "verstat", "pattern": "verstat=([A-Za-z-]+)"},
+            }
+        )
+        row = one(
+            signed,
+            start=T,
+            attest="A",
+            origid="123e4567-e89b-42d3-a456-426614174000",
+            verstat="+12025550199;verstat=TN-Validation-Passed",
+        )
+        assert (row["attestation"], row["origid"], row["verstat"]) == (
+            "A",
+            "123e4567-e89b-42d3-a456-426614174000",
+            "TN-Validation-Passed",
+        )
+        assert one(signed, start=T, attest="D")["attestation"] is None, "ATIS-1000074 knows A, B and C"
+
+    def test_of_attestations_may_be_translated(self) -> None:
+        values = {"full": "A", "partial": "B", "*": ""}
+        named = mapper(columns={"attestation": {"column": "attest", "values": values}})
+        assert [one(named, start=T, attest=word)["attestation"] for word in ("full", "partial", "A")] == [
+            "A",
+            "B",
+            None,
+        ]
+
+    def test_of_dispositions_are_translated(self) -> None:
+        values = {"200": "answered", "487": "unanswered", "302": "route-advanced", "*": "failed"}
+        coded = mapper(columns={"disposition": {"column": "code", "values": values}})
+        found = [one(coded, start=T, code=code)["disposition"] for code in ("200", "487", "302", "503", None)]
+        assert found == ["answered", "unanswered", "route-advanced", "failed", None]
+
+    def test_of_dispositions_may_be_told_by_an_empty_column(self) -> None:
+        told = mapper(columns={"disposition": {"column": "answered_at", "values": {"": "unanswered", "*": "answered"}}})
+        found = [one(told, start=T, answered_at=text)["disposition"] for text in ("12:00", "", None)]
+        assert found == ["answered", "unanswered", "unanswered"]
+
+
+class TestAddresses:
     @pytest.mark.parametrize(
         ("text", "address"),
         [
@@ -232,25 +214,67 @@ class TestTextColumns:
             ("fe80::1%eth0", "fe80::1"),
             ("::ffff:198.51.100.10", "198.51.100.10"),
             ("sip:alice@198.51.100.10:5060;transport=tcp", "198.51.100.10"),
+            ('"Trunk" <sip:198.51.100.10:5060;lr>', "198.51.100.10"),
         ],
     )
-    def test_of_addresses_are_canonical(self, text: str, address: str) -> None:
-        with_address = mapper(columns={"ingress_address": "peer"})
-        [row] = calls(with_address.apply(records({"called": "2025550143", "start": T, "peer": text})))
-        assert row["ingress_address"] == address
+    def test_are_canonical(self, text: str, address: str) -> None:
+        assert one(mapper(columns={"ingress_address": "peer"}), start=T, peer=text)["ingress_address"] == address
+
+    @pytest.mark.parametrize("text", ["0.0.0.0", "::", "0.0.0.0:0", "[::]:5060", "::ffff:0.0.0.0"])  # noqa: S104
+    def test_that_say_that_there_is_none_are_null(self, text: str) -> None:
+        assert one(mapper(columns={"ingress_address": "peer"}), start=T, peer=text)["ingress_address"] is None
 
     @pytest.mark.parametrize("text", ["gw1.example.net", "198.51.100", "198.51.100.010", "unknown", "5060"])
-    def test_of_addresses_that_are_none_reject_the_record(self, text: str) -> None:
-        with_address = mapper(columns={"ingress_address": "peer"})
-        batch = with_address.apply(records({"called": "2025550143", "start": T, "peer": text}))
-        assert reasons(batch) == [(1, RejectReason.BAD_ADDRESS)]
+    def test_that_are_none_reject_the_record_unless_the_mapping_says_null(self, text: str) -> None:
+        record = records({**CALLED, "peer": text})
+        assert reasons(mapper(columns={"ingress_address": "peer"}).apply(record)) == [(1, RejectReason.BAD_ADDRESS)]
+        lenient = mapper(columns={"ingress_address": {"column": "peer", "bad": "null"}})
+        assert [row["ingress_address"] for row in calls(lenient.apply(record))] == [None]
 
-    def test_of_dispositions_are_translated(self) -> None:
-        values = {"200": "answered", "487": "unanswered", "*": "failed"}
-        coded = mapper(columns={"disposition": {"column": "code", "values": values}})
-        rows = [{"called": "2025550143", "start": T, "code": code} for code in ("200", "487", "503", None)]
-        found = calls(coded.apply(records(*rows)))
-        assert [row["disposition"] for row in found] == ["answered", "unanswered", "failed", None]
+    @pytest.mark.parametrize(
+        ("text", "kind", "address"),
+        [
+            # Cisco, Call Detail Records Administration Guide, "Convert Signed Decimal Value to IP Address"
+            ("-1139627840", "signed_int_le", "192.168.18.188"),
+            ("991078592", "signed_int_le", "192.168.18.59"),
+            ("3155339456", "signed_int_le", "192.168.18.188"),
+            ("-1062726980", "signed_int_be", "192.168.18.188"),
+            ("3232240316", "int_be", "192.168.18.188"),
+            ("3155339456", "int_le", "192.168.18.188"),
+            ("C0A812BC", "hex", "192.168.18.188"),
+            ("0xc0a812bc", "hex", "192.168.18.188"),
+            ("20010db8000000000000000000000030", "hex", "2001:db8::30"),
+            ("0", "signed_int_le", ""),
+            ("-1139627840", "int_le", None),
+            ("4294967296", "int_le", None),
+            ("-2147483649", "signed_int_le", None),
+            ("192.168.18.188", "signed_int_le", None),
+            ("C0A812", "hex", None),
+            ("3155339456", "auto", None),
+        ],
+    )
+    def test_may_be_integers(self, text: str, kind: str, address: str | None) -> None:
+        assert canonical_address(text, kind) == address
+
+    @given(st.ip_addresses(v=4).filter(lambda address: not address.is_unspecified))
+    def test_of_cucm_are_what_its_procedure_gives(self, address: ipaddress.IPv4Address) -> None:
+        (shown,) = struct.unpack("<i", address.packed)
+        assert canonical_address(str(shown), "signed_int_le") == str(address)
+
+    def test_are_read_in_the_format_of_their_column(self) -> None:
+        cisco = mapper(columns={"ingress_address": {"column": "origIpAddr", "format": "signed_int_le"}})
+        assert one(cisco, start=T, origIpAddr="1680094150")["ingress_address"] == "198.51.36.100"
+        assert one(cisco, start=T, origIpAddr="0")["ingress_address"] is None
+
+    def test_of_our_own_gateways_are_no_upstream(self) -> None:
+        own = mapper(
+            columns={"ingress_address": "from", "egress_address": "to", "ingress_trunk": "tg"},
+            own_addresses=["192.0.2.0/24", "2001:db8::5"],
+        )
+        row = one(own, start=T, **{"from": "192.0.2.7:5060", "to": "192.0.2.8", "tg": "CORE"})
+        assert (row["ingress_address"], row["egress_address"], row["ingress_trunk"]) == (None, "192.0.2.8", "CORE")
+        assert one(own, start=T, **{"from": "2001:db8::5"})["ingress_address"] is None
+        assert one(own, start=T, **{"from": "198.51.100.7"})["ingress_address"] == "198.51.100.7"
 
 
 class TestEveryRecordIsAccountedFor:

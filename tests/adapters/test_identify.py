@@ -13,7 +13,9 @@ from types import ModuleType
 import pytest
 
 from cdr_adapters import registry
+from cdr_adapters.columns import ColumnMapper
 from cdr_adapters.identify import AmbiguousFormatError, UnknownFormatError, identify
+from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.raw import AdapterError, Grade, Options, RawBatch
 from tests.adapters.reading import written
 from tests.adapters.test_line_readers import ACC, CDR, DB_TEXT, NOISE, RADIUS
@@ -92,7 +94,9 @@ class TestIdentify:
         [b"", b"\n\n", b"a line of text\nand another\n", b"\x00\x01\x02\x03" * 99, b"<xml><a/></xml>\n", b"{\n"],
     )
     def test_a_file_that_nobody_claims_is_refused_with_what_to_do(self, tmp_path: Path, content: bytes) -> None:
-        with pytest.raises(UnknownFormatError, match=r"no format claims it.*name the format in a mapping"):
+        with pytest.raises(
+            UnknownFormatError, match=r"no format claims it.*hopback-cdr init.*name the format in a mapping"
+        ):
             identify(written(tmp_path, content))
 
     def test_a_file_that_cannot_be_opened_is_an_error(self, tmp_path: Path) -> None:
@@ -100,11 +104,25 @@ class TestIdentify:
             identify(tmp_path / "none")
 
     def test_two_claims_are_an_error_that_names_both(self, tmp_path: Path, entry_points: list[EntryPoint]) -> None:
-        entry_points.append(reader("x_cdr", identify=lambda head: b"," in head.data))
-        path = written(tmp_path, CLAIMED["delimited"][0])
-        with pytest.raises(AmbiguousFormatError, match="delimited, xcdr") as caught:
+        entry_points.append(reader("x_cdr", identify=lambda head: b"\t" in head.data, GRADE=Grade.DOCUMENTATION))
+        path = written(tmp_path, RADIUS)
+        with pytest.raises(AmbiguousFormatError, match="radius_detail, xcdr") as caught:
             identify(path)
-        assert caught.value.claimants == ("delimited", "xcdr")
+        assert caught.value.claimants == ("radius_detail", "xcdr")
+
+    def test_a_generic_format_yields_to_a_special_one(self, tmp_path: Path, entry_points: list[EntryPoint]) -> None:
+        path = written(tmp_path, CLAIMED["delimited"][0])
+        assert identify(path) == "delimited"
+        entry_points.append(reader("x_cdr", identify=lambda head: b"," in head.data, GRADE=Grade.DOCUMENTATION))
+        registry._modules.cache_clear()
+        assert identify(path) == "xcdr"
+
+    def test_two_generic_formats_do_not_yield_to_each_other(
+        self, tmp_path: Path, entry_points: list[EntryPoint]
+    ) -> None:
+        entry_points.append(reader("x_cdr", identify=lambda head: b"," in head.data))
+        with pytest.raises(AmbiguousFormatError, match="delimited, xcdr"):
+            identify(written(tmp_path, CLAIMED["delimited"][0]))
 
 
 class TestFormatsOfThirdParties:
@@ -128,3 +146,59 @@ class TestFormatsOfThirdParties:
         entry_points.append(reader("x_cdr", read=None))
         with pytest.raises(AdapterError, match="lacks read"):
             registry.adapter("xcdr")
+
+
+def mapping(**table: object) -> SourceMapping:
+    return SourceMapping.model_validate({"name": "x", "path": "x", "format": "xcdr", **table})
+
+
+COLUMNS = {"called_in": "dnis", "seizure": {"column": "start", "format": "%Y-%m-%d %H:%M:%S"}}
+
+
+class TestWhatAFormatBrings:
+    """A module's COLUMNS, WHERE and ZONE are what a mapping that leaves them out means."""
+
+    def test_completes_a_mapping(self, entry_points: list[EntryPoint]) -> None:
+        entry_points.append(reader("x_cdr", COLUMNS=COLUMNS, WHERE={"type": ["STOP", "ATTEMPT"]}, ZONE="UTC"))
+        whole = registry.completed(mapping())
+        assert whole.columns is not None
+        assert whole.columns.called_in is not None
+        assert whole.columns.called_in.column == ("dnis",)
+        assert (whole.where, whole.zone) == ({"type": ["STOP", "ATTEMPT"]}, "UTC")
+
+    def test_gives_way_key_by_key_to_what_the_mapping_says(self, entry_points: list[EntryPoint]) -> None:
+        entry_points.append(reader("x_cdr", COLUMNS=COLUMNS, WHERE={"type": "STOP"}, ZONE="UTC"))
+        zoned = registry.completed(mapping(zone="America/New_York"))
+        assert (zoned.where, zoned.zone) == ({"type": "STOP"}, "America/New_York")
+        everything = registry.completed(mapping(where={}))
+        assert (everything.where, everything.zone) == ({}, "UTC")
+        own = registry.completed(mapping(columns={**COLUMNS, "called_in": "other"}))
+        assert own.columns is not None
+        assert own.columns.called_in is not None
+        assert own.columns.called_in.column == ("other",)
+        assert own.where == {"type": "STOP"}
+
+    def test_leaves_a_mapping_without_columns_refused_where_it_brings_none(
+        self, entry_points: list[EntryPoint]
+    ) -> None:
+        entry_points.append(reader("x_cdr", WHERE={"type": "STOP"}))
+        with pytest.raises(AdapterError, match="doesn't say what its columns mean"):
+            registry.completed(mapping())
+
+    @pytest.mark.parametrize("wrong", [{"COLUMNS": {"called_in": "x"}}, {"ZONE": "Mars/Olympus"}, {"WHERE": 7}])
+    def test_is_refused_with_the_formats_name_when_it_is_wrong(
+        self, entry_points: list[EntryPoint], wrong: dict[str, object]
+    ) -> None:
+        entry_points.append(reader("x_cdr", **{"COLUMNS": COLUMNS, **wrong}))
+        with pytest.raises(AdapterError, match="format 'xcdr' brings a mapping that is wrong"):
+            registry.completed(mapping(columns=COLUMNS))
+
+    @pytest.mark.parametrize("name", registry.names())
+    def test_is_right_for_every_format_that_there_is(self, name: str) -> None:
+        found = registry.adapter(name)
+        assert found.summary.strip()
+        assert "\n" not in found.summary
+        assert isinstance(found.grade, Grade)
+        brought = found.defaults
+        if brought.columns is not None:
+            ColumnMapper(brought if brought.zone else brought.model_copy(update={"zone": "UTC"}), TrunkFormats())

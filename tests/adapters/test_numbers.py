@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import phonenumbers
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdr_adapters.numbers import dialled_digits, normalise, number_of
+from protos.e164 import InvalidNumberError, parse_e164
 
 FORMATS = ("auto", "10d", "11d", "e164", "00e164", "011e164", "tech:77501:11d", "tech:0155#:11d", "tech:1234#:e164")
 
@@ -179,6 +181,43 @@ class TestColumns:
         monkeypatch.setattr("cdr_adapters.numbers.number_of", counting)
         normalise(pa.array(["+44 20 7946 0123", "2025550143"] * 500), "auto")
         assert seen == ["+44 20 7946 0123"]
+
+
+def _by_the_library(digits: str) -> str | None:
+    """A number outside +1 as `phonenumbers` reads it: the reference."""
+    try:
+        parsed = phonenumbers.parse("+" + digits)
+        possible = phonenumbers.is_possible_number_with_reason(parsed)
+        if possible != phonenumbers.ValidationResult.IS_POSSIBLE:
+            return None
+        return parse_e164(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
+    except (phonenumbers.NumberParseException, InvalidNumberError):
+        return None
+
+
+_CODES = sorted(code for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE if code != 1)
+
+
+class TestNumbersOfOtherCountries:
+    @given(st.sampled_from(_CODES), st.text("0123456789", min_size=3, max_size=13))
+    @settings(max_examples=1500, deadline=None)
+    def test_are_what_phonenumbers_says(self, code: int, national: str) -> None:
+        digits = f"{code}{national}"
+        expected = _by_the_library(digits) if 7 <= len(digits) <= 15 else None
+        assert number_of("+" + digits, "e164") == expected
+        assert number_of("011" + digits, "auto") == expected
+        assert normalise(pa.array(["00" + digits]), "00e164").to_pylist() == [expected]
+
+    @given(st.text("23456789", min_size=1, max_size=1), st.text("0123456789", min_size=6, max_size=14))
+    @settings(max_examples=500, deadline=None)
+    def test_have_a_country_code_that_exists(self, first: str, rest: str) -> None:
+        assert number_of("+" + first + rest, "e164") == _by_the_library(first + rest)
+
+    def test_are_settled_without_being_parsed_where_nothing_has_to_go(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("cdr_adapters.numbers._parsed", lambda _: pytest.fail("parsed"))
+        assert number_of("+442079460123", "e164") == "+442079460123"
+        assert number_of("+33123456789", "e164") == "+33123456789"
+        assert number_of("+4420794601", "e164") is None
 
 
 _DIGITS = st.text("0123456789", max_size=16)

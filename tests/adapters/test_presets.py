@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 
 from cdr_adapters import presets, raw
@@ -16,17 +17,24 @@ SWITCH = presets.Headed(
     signature=["Call Id", ("Called Number", "DNIS"), "Trunk In"],
     known=["Call Id", "Called Number", "Trunk In", "Start"],
     absent=["Invoice"],
+    derived={"Where": presets.Derived(("Trunk In", "Start"), lambda *parts: pc.coalesce(*parts))},
+    refused={"Packets Lost": "quality records, no calls"},
     below=lambda values: set("".join(values)) <= {"-"},
 )
 
 
-def _check(values: Sequence[str]) -> str | None:
-    return None if values[0] == "R" else "the first column is no record type"
+def _prove(at: Mapping[str, int]) -> presets.Check:
+    kind = at["type"]
+
+    def check(values: Sequence[str]) -> str | None:
+        if values[kind] == "A":
+            return presets.SKIP
+        return None if values[kind] == "R" else f"column {kind + 1} is no record type"
+
+    return check
 
 
-ROWS = presets.Positional(
-    names=["type", "called", "start"], at_least=2, check=_check, skip=lambda values: values[0] == "A", delimiter=";"
-)
+ROWS = presets.Positional(names=["type", "called", "start"], at_least=2, prove=_prove, delimiter=";")
 
 
 def rows_of(batches: list[RawBatch]) -> list[dict[str, str | None]]:
@@ -73,9 +81,21 @@ class TestAHeader:
         assert "Start" in batch.header
         assert "Stop" not in batch.header
 
+    def test_has_columns_that_are_made_of_others(self, tmp_path: Path) -> None:
+        [batch] = headed(tmp_path, "Call Id,DNIS,Trunk In\na,2,tg1\nb,3,tg2\n", {"Where", "Call Id"})
+        assert [row["Where"] for row in rows_of([batch])] == ["tg1", "tg2"]
+        assert batch.header is not None
+        assert "Where" in batch.header
+
     def test_with_two_columns_for_one_name_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(AdapterError, match="CallID and call_id could both be 'Call Id'"):
             headed(tmp_path, "CallID,call_id,DNIS,Trunk In\na,b,2,3\n", {"Call Id"})
+
+    def test_of_something_else_is_claimed_and_refused_with_the_reason(self, tmp_path: Path) -> None:
+        text = "Call Id,DNIS,Trunk In,packets_lost\n1,2,3,4\n"
+        assert SWITCH.identify(read_head(written(tmp_path, text)))
+        with pytest.raises(AdapterError, match="the header has Packets Lost: quality records, no calls"):
+            headed(tmp_path, text)
 
     def test_is_kept_apart_from_the_line_below_it(self, tmp_path: Path) -> None:
         batches = headed(tmp_path, "Call Id,DNIS,Trunk In\n\n---,---,---\na,2,3\n", {"Call Id"})
@@ -107,9 +127,9 @@ class TestAHeader:
         assert [(reject.row, reject.detail) for reject in batch.rejected] == [(2, "2 values instead of 3")]
 
 
-def positional(path: Path, text: str, columns: set[str] | None = None) -> list[RawBatch]:
+def positional(path: Path, text: str, columns: set[str] | None = None, **options: object) -> list[RawBatch]:
     wanted = None if columns is None else frozenset(columns)
-    return list(ROWS.read(written(path, text.encode()), presets.PositionalOptions(), wanted))
+    return list(ROWS.read(written(path, text.encode()), presets.PositionalOptions.model_validate(options), wanted))
 
 
 class TestPositions:
@@ -125,7 +145,7 @@ class TestPositions:
     @pytest.mark.parametrize(
         ("row", "detail"),
         [
-            ("X;2;t0", "the first column is no record type"),
+            ("X;2;t0", "column 1 is no record type"),
             ("R", "1 values instead of 2 at least"),
             ('R;"2;t0', "quotes don't match, or the line is too long"),
         ],
@@ -142,6 +162,27 @@ class TestPositions:
         [batch] = positional(tmp_path, "R;2;t0\n", {"called", "colled"})
         assert batch.header is not None
         assert "colled" not in batch.header
+
+    def test_of_another_release_are_given_as_names(self, tmp_path: Path) -> None:
+        [batch] = positional(tmp_path, "1;R;2\n1;X;2\n", {"called"}, names=["sequence", "type", "called"])
+        assert rows_of([batch]) == [{"called": "2"}]
+        assert [reject.detail for reject in batch.rejected] == ["column 2 is no record type"]
+        [batch] = positional(tmp_path, "1;2\n", names=["start", "called", "type"])
+        assert [reject.detail for reject in batch.rejected] == ["2 values are too few for this layout"]
+        with pytest.raises(AdapterError, match="option names lacks 'type'"):
+            positional(tmp_path, "1;2\n", names=["called", "start"])
+
+    def test_that_never_move_are_checked_as_they_are_and_other_lines_skipped(self, tmp_path: Path) -> None:
+        rows = presets.Positional(
+            ["kind", "called"],
+            at_least=2,
+            check=lambda values: None if values[0] == "R" else "no record",
+            skip=lambda values: values[0].startswith("#"),
+        )
+        path = written(tmp_path, "R,1\n# sum\nX,2\n")
+        [batch] = rows.read(path, presets.PositionalOptions(), None)
+        assert (rows_of([batch]), batch.skipped) == ([{"kind": "R", "called": "1"}], 1)
+        assert [reject.detail for reject in batch.rejected] == ["no record"]
 
     def test_are_recognised_by_their_rows(self, tmp_path: Path) -> None:
         assert ROWS.identify(read_head(written(tmp_path, b"A;x\nR;2;t0\nR;3;t0\n")))

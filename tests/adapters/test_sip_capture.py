@@ -13,12 +13,16 @@ from pathlib import Path
 import pytest
 
 from cdr_adapters.raw import AdapterError
-from cdr_adapters.sip_capture import Damage, Limits, Unreadable, Worker, decode, find_tshark, messages
-from cdr_adapters.sip_capture_worker import ending, epoch_us, records
-from cdr_adapters.sip_legs import Packet
-from cdr_adapters.sip_message import Final, Invite, Via
+from cdr_adapters.sip.capture import Limits, Worker, find_tshark, messages
+from cdr_adapters.sip.capture_worker import PacketReader, ending, epoch_us
+from cdr_adapters.sip.legs import Packet
+from cdr_adapters.sip.message import Bye, Final, Invite, Via
+from cdr_adapters.sip.sieve import Sieve
+from cdr_adapters.sip.wire import Damage, Seen, Unreadable, decode, encode
 
 MEMORY_HINT = "if it was for want of memory, raise memory_mb, or editcap -c 1000000"
+PACKET = Packet(1, 2, "192.0.2.1", 3, "2001:db8::1", 4)
+VIAS = (Via("h:5060", "b"), Via("g", ""))
 FINAL = '["final",7,1000000,"192.0.2.1",0,"192.0.2.2",0,"c1",1,"h","b",200]'
 
 
@@ -192,17 +196,26 @@ class TestRecords:
     def test_times_keep_their_microseconds(self, text: str, microseconds: int) -> None:
         assert epoch_us(text) == microseconds
 
-    def test_an_invite_survives_the_pipe(self) -> None:
-        record = json.loads(
-            '["invite",1,2,"192.0.2.1",3,"2001:db8::1",4,"c1",5,"t","+12025550143","x",[["h:5060","b"],["g",""]],"A"]'
-        )
-        vias = (Via("h:5060", "b"), Via("g", ""))
-        packet = Packet(1, 2, "192.0.2.1", 3, "2001:db8::1", 4)
-        assert decode(record) == (packet, Invite("c1", 5, "t", "+12025550143", "x", vias, "A"))
+    @pytest.mark.parametrize(
+        "seen",
+        [
+            (
+                PACKET,
+                Invite("c1", 5, "t", "+12025550143", ("x", "y"), VIAS, "A", "o-1", "v", "+12025550144", "+12025550145"),
+            ),
+            (PACKET, Invite("c1", 5, "t", "", (), VIAS)),
+            (PACKET, Final("c1", 5, VIAS[0], 200)),
+            (PACKET, Bye("c1", ("a", "b"))),
+            Unreadable(7, "INVITE without via", "INVITE"),
+            Damage(7, "cut short"),
+        ],
+    )
+    def test_what_is_seen_survives_the_pipe(self, seen: Seen) -> None:
+        assert decode(json.loads(json.dumps(encode(seen)))) == seen
 
     @pytest.mark.parametrize("packet", [b"", b"<packet", b"<packet><proto name='sip'/></packet>", b"\xff\xfe<packet/>"])
     def test_a_packet_that_is_no_packet_gives_nothing(self, packet: bytes) -> None:
-        assert list(records(packet)) == []
+        assert list(PacketReader(Sieve(), frozenset()).seen_in(packet)) == []
 
 
 def goes_away(pid: int) -> bool:

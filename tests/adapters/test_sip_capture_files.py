@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdr_adapters.raw import AdapterError
-from cdr_adapters.sip_capture import Damage, Seen
-from cdr_adapters.sip_capture_files import (
+from cdr_adapters.sip.capture_files import (
     SLACK_US,
     CaptureFile,
     first_time_us,
@@ -21,8 +20,9 @@ from cdr_adapters.sip_capture_files import (
     ordered,
     read_head,
 )
-from cdr_adapters.sip_legs import Packet
-from cdr_adapters.sip_message import Final, Via
+from cdr_adapters.sip.legs import Packet
+from cdr_adapters.sip.message import Final, Via
+from cdr_adapters.sip.wire import Damage, Seen
 from tests.adapters.sip_bytes import T0, UPSTREAM, invite, pcap, pcapng, udp, write
 
 FRAME = udp(UPSTREAM, "198.51.100.60", invite())

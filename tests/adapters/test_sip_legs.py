@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_adapters.sip_addresses import OwnAddressError, OwnAddresses
-from cdr_adapters.sip_legs import HORIZON_US, CallLeg, LegPairing, Packet, same_number
-from cdr_adapters.sip_message import Final, Invite, Via
+from cdr_adapters.sip.addresses import OwnAddressError, OwnAddresses
+from cdr_adapters.sip.legs import HORIZON_US, LINGER_US, LONGEST_CALL_US, CallLeg, LegPairing, Packet
+from cdr_adapters.sip.message import Bye, Final, Invite, Message, Via
+from cdr_adapters.sip.numbers import same_number
 
 US = "198.51.100.60"
 US_TOO = "198.51.100.61"
@@ -41,24 +42,31 @@ class Border:
         *vias: str,
         called: str = CALLED,
         calling: str = CALLING,
+        asserted: str = "",
         call_id: str = "c1",
         cseq: int = 1,
         tag: str = "a1",
         at: int | None = None,
     ) -> None:
-        self._see(src, dst, Invite(call_id, cseq, tag, called, calling, tuple(map(via, vias)), ""), at)
+        callers = tuple(caller for caller in (asserted, calling) if caller)
+        self._see(src, dst, Invite(call_id, cseq, tag, called, callers, tuple(map(via, vias))), at)
 
-    def final(self, src: str, dst: str, top: str, code: int, *, call_id: str = "c1", cseq: int = 1) -> None:
-        self._see(src, dst, Final(call_id, cseq, via(top), code), None)
+    def final(
+        self, src: str, dst: str, top: str, code: int, *, call_id: str = "c1", cseq: int = 1, at: int | None = None
+    ) -> None:
+        self._see(src, dst, Final(call_id, cseq, via(top), code), at)
 
-    def _see(self, src: str, dst: str, message: Invite | Final, at: int | None) -> None:
+    def bye(self, src: str, dst: str, *, tag: str = "a1", call_id: str = "c1", at: int | None = None) -> None:
+        self._see(src, dst, Bye(call_id, ("other", tag)), at)
+
+    def _see(self, src: str, dst: str, message: Message, at: int | None) -> None:
         self.frame += 1
         self.now = self.now + MS if at is None else at
         self.settled += self.pairing.feed(Packet(self.frame, self.now, src, 5060, dst, 5060), message)
 
     def legs(self) -> list[CallLeg]:
         self.settled += self.pairing.finish()
-        return sorted(self.settled, key=lambda leg: leg.frame)
+        return sorted(self.settled, key=lambda leg: leg.packet.frame)
 
     def leg(self) -> CallLeg:
         (leg,) = self.legs()
@@ -83,17 +91,19 @@ class TestOneCall:
         border.final(DOWNSTREAM, US, "us/2", 200)
         border.final(US, UPSTREAM, "up/1", 200)
         assert border.leg() == CallLeg(
-            frame=1,
-            time_us=7,
+            row=1,
+            packet=Packet(1, 7, UPSTREAM, 5060, US, 5060),
+            invite=Invite("c1", 1, "a1", "0012025550143", (CALLING,), (via("up/1"),)),
             called_in="0012025550143",
             called_out="2025550143",
-            calling=CALLING,
             ingress_address=UPSTREAM,
             egress_address=DOWNSTREAM,
-            call_id="c1",
+            call_id_out="c1",
             code=200,
             code_upstream=200,
-            attestation="",
+            answer_us=7 + 3 * MS,
+            release_us=None,
+            route_advanced=False,
         )
 
     def test_it_is_never_who_via_says(self, border: Border) -> None:
@@ -110,7 +120,7 @@ class TestOneCall:
             border.invite(UPSTREAM, US, "up/1", at=at)
         for at in (1501 * MS, 2001 * MS):
             border.invite(US, DOWNSTREAM, "us/2", "up/1", at=at)
-        assert (border.leg().frame, border.leg().time_us) == (1, 0)
+        assert (border.leg().packet.frame, border.leg().packet.time_us) == (1, 0)
 
     @pytest.mark.parametrize("code", [404, 486, 487, 503])
     def test_a_call_that_came_to_nothing_is_kept(self, border: Border, code: int) -> None:
@@ -148,7 +158,7 @@ class TestChallenge:
         border.final(DOWNSTREAM, US, "us/3", 200, cseq=2)
         border.final(US, UPSTREAM, "up/2", 200, cseq=2)
         leg = border.leg()
-        assert (leg.frame, leg.time_us, leg.egress_address, leg.code_upstream) == (1, 0, DOWNSTREAM, 200)
+        assert (leg.packet.frame, leg.packet.time_us, leg.egress_address, leg.code_upstream) == (1, 0, DOWNSTREAM, 200)
 
     def test_an_invite_that_was_only_challenged_is_kept(self, border: Border) -> None:
         border.invite(UPSTREAM, US, "up/1")
@@ -161,7 +171,7 @@ class TestChallenge:
             border.invite(US, DOWNSTREAM, f"us/{cseq}", f"up/{cseq}", cseq=cseq)
             border.final(DOWNSTREAM, US, f"us/{cseq}", code, cseq=cseq)
             border.final(US, UPSTREAM, f"up/{cseq}", code, cseq=cseq)
-        assert (border.leg().code, border.leg().frame) == (200, 1)
+        assert (border.leg().code, border.leg().packet.frame) == (200, 1)
 
     def test_a_challenge_that_we_answer_ourselves_is_one_attempt(self, border: Border) -> None:
         border.invite(UPSTREAM, US, "up/1")
@@ -248,13 +258,22 @@ class TestRouteAdvance:
         border.final(SECOND_ROUTE, US, "us/3", 200)
         border.final(US, UPSTREAM, "up/1", 200)
         rows = [
-            (leg.frame, leg.time_us, leg.egress_address, leg.called_out, leg.code, leg.code_upstream)
+            (leg.packet.frame, leg.packet.time_us, leg.egress_address, leg.called_out, leg.code, leg.code_upstream)
             for leg in border.legs()
         ]
         assert rows == [
             (1, 5, DOWNSTREAM, "7750112025550143", 503, 200),
             (1, 5, SECOND_ROUTE, "+12025550143", 200, 200),
         ]
+        assert [leg.route_advanced for leg in border.legs()] == [True, False]
+
+    def test_the_last_failure_is_no_route_advance(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1")
+        for branch, to in (("us/2", DOWNSTREAM), ("us/3", SECOND_ROUTE)):
+            border.invite(US, to, branch, "up/1")
+            border.final(to, US, branch, 503)
+        border.final(US, UPSTREAM, "up/1", 503)
+        assert [(leg.code, leg.route_advanced) for leg in border.legs()] == [(503, True), (503, False)]
 
     def test_an_attempt_that_was_never_answered_has_no_code(self, border: Border) -> None:
         border.invite(UPSTREAM, US, "up/1")
@@ -278,6 +297,7 @@ class TestRouteAdvance:
         border.final(SUBSCRIBER, US, "us/2", 487)
         border.final(SUBSCRIBER, US, "us/3", 200)
         assert [leg.code for leg in border.legs()] == [487, 200]
+        assert not any(leg.route_advanced for leg in border.legs())
 
 
 class TestBackToBackWithANewCallId:
@@ -285,7 +305,7 @@ class TestBackToBackWithANewCallId:
         border.invite(UPSTREAM, US, "up/1", called="+12025550143", calling="+12125550178", at=0)
         border.invite(US, DOWNSTREAM, "us/2", called="2025550143", calling="12125550178", call_id="x", at=2 * SECOND)
         leg = border.leg()
-        assert (leg.ingress_address, leg.egress_address, leg.call_id) == (UPSTREAM, DOWNSTREAM, "c1")
+        assert (leg.ingress_address, leg.egress_address, leg.invite.call_id) == (UPSTREAM, DOWNSTREAM, "c1")
 
     def test_after_more_than_two_seconds_it_stays_unknown(self, border: Border) -> None:
         border.invite(UPSTREAM, US, "up/1", at=0)
@@ -328,6 +348,86 @@ class TestBackToBackWithANewCallId:
         leg = border.leg()
         assert (leg.ingress_address, leg.egress_address, leg.code) == (UPSTREAM, DOWNSTREAM, 200)
 
+    def test_a_caller_that_we_assert_in_place_of_another_is_still_the_same(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1", calling=CALLING)
+        border.invite(US, DOWNSTREAM, "us/2", call_id="x", asserted="+12125550100", calling=CALLING)
+        assert border.leg().egress_address == DOWNSTREAM
+
+    def test_the_egress_call_id_is_told_beside_that_of_the_ingress(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1")
+        border.invite(US, DOWNSTREAM, "us/2", call_id="x")
+        assert (border.leg().invite.call_id, border.leg().call_id_out) == ("c1", "x")
+
+
+class TestTimes:
+    def test_an_answered_call_ends_with_the_first_bye_of_either_side(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1", at=0)
+        border.invite(US, DOWNSTREAM, "us/2", "up/1", at=MS)
+        border.final(DOWNSTREAM, US, "us/2", 200, at=9 * SECOND)
+        border.final(US, UPSTREAM, "up/1", 200, at=9 * SECOND + MS)
+        border.bye(DOWNSTREAM, US, at=70 * SECOND)
+        border.bye(US, UPSTREAM, at=70 * SECOND + MS)
+        assert (border.leg().answer_us, border.leg().release_us) == (9 * SECOND + MS, 70 * SECOND)
+
+    def test_a_bye_of_the_egress_dialog_of_a_b2bua_ends_it_too(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1", at=0)
+        border.invite(US, DOWNSTREAM, "us/2", call_id="x", tag="ours")
+        border.final(DOWNSTREAM, US, "us/2", 200, call_id="x")
+        border.final(US, UPSTREAM, "up/1", 200)
+        border.bye(DOWNSTREAM, US, call_id="x", tag="ours", at=60 * SECOND)
+        assert border.leg().release_us == 60 * SECOND
+
+    def test_a_bye_of_another_dialog_does_not(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1", at=0)
+        border.final(US, UPSTREAM, "up/1", 200)
+        border.bye(US, UPSTREAM, tag="b7")
+        border.bye(US, UPSTREAM, call_id="c2")
+        assert border.leg().release_us is None
+
+    def test_a_bye_before_any_answer_releases_nothing(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1", at=0)
+        border.bye(UPSTREAM, US)
+        assert border.leg().release_us is None
+
+    def test_an_unanswered_call_ends_with_its_refusal(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1", at=0)
+        border.final(US, UPSTREAM, "up/1", 487, at=20 * SECOND)
+        assert (border.leg().answer_us, border.leg().release_us) == (None, 20 * SECOND)
+
+    def test_every_attempt_has_its_own(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1", at=0)
+        border.invite(US, DOWNSTREAM, "us/2", "up/1", at=MS)
+        border.final(DOWNSTREAM, US, "us/2", 503, at=SECOND)
+        border.invite(US, SECOND_ROUTE, "us/3", "up/1", at=SECOND + MS)
+        border.final(SECOND_ROUTE, US, "us/3", 200, at=5 * SECOND)
+        border.final(US, UPSTREAM, "up/1", 200, at=5 * SECOND + MS)
+        border.bye(UPSTREAM, US, at=9 * SECOND)
+        times = [(leg.answer_us, leg.release_us) for leg in border.legs()]
+        assert times == [(None, SECOND), (5 * SECOND + MS, 9 * SECOND)]
+
+
+class TestWhenNobodySaysWhichAddressesAreOurs:
+    @pytest.fixture
+    def border(self) -> Border:
+        return Border(LegPairing(None))
+
+    def test_an_invite_is_a_row_that_names_no_side(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1")
+        border.final(US, UPSTREAM, "up/1", 200)
+        leg = border.leg()
+        assert (leg.ingress_address, leg.egress_address, leg.called_in, leg.called_out) == (None, None, CALLED, None)
+        assert (leg.packet.src, leg.packet.dst, leg.code) == (UPSTREAM, US, 200)
+
+    def test_both_sides_of_a_call_are_two_such_rows(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1")
+        border.invite(US, DOWNSTREAM, "us/2", "up/1")
+        assert [(leg.ingress_address, leg.egress_address) for leg in border.legs()] == [(None, None), (None, None)]
+
+    def test_a_retransmission_is_still_the_same_invite(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1")
+        border.invite(UPSTREAM, US, "up/1")
+        assert border.leg().packet.frame == 1
+
 
 class TestEgressWithoutIngress:
     def test_a_call_that_came_in_nowhere_is_a_row_without_ingress(self, border: Border) -> None:
@@ -335,7 +435,7 @@ class TestEgressWithoutIngress:
         border.final(DOWNSTREAM, US, "us/1", 200)
         leg = border.leg()
         assert (leg.ingress_address, leg.called_in) == (None, None)
-        assert (leg.egress_address, leg.called_out, leg.time_us, leg.code) == (DOWNSTREAM, CALLED, 9, 200)
+        assert (leg.egress_address, leg.called_out, leg.packet.time_us, leg.code) == (DOWNSTREAM, CALLED, 9, 200)
 
     def test_its_route_advance_is_a_row_more(self, border: Border) -> None:
         border.invite(US, DOWNSTREAM, "us/1")
@@ -372,13 +472,39 @@ class TestLongCaptures:
         border.invite(UPSTREAM, US, "up/2", call_id="c2", at=HORIZON_US)
         assert border.settled == []
         border.invite(UPSTREAM, US, "up/3", call_id="c3", at=HORIZON_US + 1)
-        assert [leg.call_id for leg in border.settled] == ["c1"]
+        assert [leg.invite.call_id for leg in border.settled] == ["c1"]
 
     def test_a_route_advance_keeps_it_waiting(self, border: Border) -> None:
         border.invite(UPSTREAM, US, "up/1", at=0)
         border.invite(US, DOWNSTREAM, "us/2", "up/1", at=HORIZON_US)
         border.invite(UPSTREAM, US, "up/3", call_id="c3", at=HORIZON_US + SECOND)
         assert border.settled == []
+
+    def test_an_answered_call_waits_for_its_bye(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1", at=0)
+        border.final(US, UPSTREAM, "up/1", 200, at=SECOND)
+        border.invite(UPSTREAM, US, "up/2", call_id="c2", at=HORIZON_US * 3)
+        assert border.settled == []
+        border.bye(UPSTREAM, US, at=HORIZON_US * 3 + SECOND)
+        border.invite(UPSTREAM, US, "up/3", call_id="c3", at=HORIZON_US * 3 + SECOND + LINGER_US)
+        assert border.settled == []
+        border.invite(UPSTREAM, US, "up/4", call_id="c4", at=HORIZON_US * 3 + SECOND + LINGER_US + 1)
+        assert [(leg.invite.call_id, leg.release_us) for leg in border.settled] == [
+            ("c1", HORIZON_US * 3 + SECOND),
+        ]
+
+    def test_but_not_for_ever(self, border: Border) -> None:
+        border.invite(UPSTREAM, US, "up/1", at=0)
+        border.final(US, UPSTREAM, "up/1", 200, at=SECOND)
+        border.invite(UPSTREAM, US, "up/2", call_id="c2", at=SECOND + LONGEST_CALL_US + 1)
+        assert [(leg.invite.call_id, leg.release_us) for leg in border.settled] == [("c1", None)]
+
+    def test_of_too_many_calls_in_progress_the_oldest_leaves_as_it_stands(self) -> None:
+        border = Border(LegPairing(OwnAddresses([US]), most_open=2))
+        for n in range(3):
+            border.invite(UPSTREAM, US, f"up/{n}", call_id=f"c{n}", at=n)
+        assert [leg.invite.call_id for leg in border.settled] == ["c0"]
+        assert len(border.legs()) == 3
 
     def test_nothing_is_remembered_of_legs_given_back(self, border: Border) -> None:
         for n in range(50):
@@ -388,7 +514,8 @@ class TestLongCaptures:
         assert len(border.legs()) == 50
         held = vars(border.pairing)
         sizes = [len(getattr(value, "_groups", value)) for name, value in held.items() if name.startswith("_by")]
-        assert [*sizes, len(held["_awaiting"]), len(held["_due"])] == [0, 0, 0, 0, 0]
+        assert {*sizes, len(held["_awaiting"]), len(held["_due"]), held["_open"]} == {0}
+        assert len(sizes) == 4
 
     def test_among_too_many_lookalikes_none_is_chosen(self, border: Border) -> None:
         for n in range(80):
@@ -474,21 +601,25 @@ BRANCHES = st.sampled_from(["up/1", "up/2", "us/3", "us/4", "down/5", "down/", "
 
 
 @st.composite
-def traffic(draw: st.DrawFn) -> list[tuple[Packet, Invite | Final]]:
-    seen: list[tuple[Packet, Invite | Final]] = []
+def traffic(draw: st.DrawFn) -> list[tuple[Packet, Message]]:
+    seen: list[tuple[Packet, Message]] = []
     for frame in range(1, draw(st.integers(1, 30)) + 1):
         time_us = draw(st.integers(0, 3 * HORIZON_US))
         packet = Packet(frame, time_us, draw(ADDRESSES), 5060, draw(ADDRESSES), 5060)
         call_id, cseq = draw(st.sampled_from("cd")), draw(st.integers(1, 3))
         vias = tuple(map(via, draw(st.lists(BRANCHES, min_size=1, max_size=4))))
-        if draw(st.booleans()):
+        kind = draw(st.sampled_from(["invite", "final", "bye"]))
+        message: Message
+        if kind == "invite":
             called, calling = (
                 draw(st.sampled_from([CALLED, "2025550143", "", "bob"])),
                 draw(st.sampled_from([CALLING, ""])),
             )
-            message: Invite | Final = Invite(call_id, cseq, draw(st.sampled_from("ab")), called, calling, vias, "")
-        else:
+            message = Invite(call_id, cseq, draw(st.sampled_from("ab")), called, (calling,), vias)
+        elif kind == "final":
             message = Final(call_id, cseq, vias[0], draw(st.sampled_from([200, 407, 503])))
+        else:
+            message = Bye(call_id, (draw(st.sampled_from("ab")), "z"))
         seen.append((packet, message))
     return seen
 
@@ -496,7 +627,7 @@ def traffic(draw: st.DrawFn) -> list[tuple[Packet, Invite | Final]]:
 class TestWhateverTheTraffic:
     @settings(max_examples=100, deadline=None)
     @given(traffic())
-    def test_every_leg_comes_from_messages_that_were_seen(self, seen: list[tuple[Packet, Invite | Final]]) -> None:
+    def test_every_leg_comes_from_messages_that_were_seen(self, seen: list[tuple[Packet, Message]]) -> None:
         pairing = LegPairing(OwnAddresses([US, US_TOO]))
         legs = [leg for packet, message in seen for leg in pairing.feed(packet, message)] + pairing.finish()
         invites = {p.frame: (p, m) for p, m in seen if isinstance(m, Invite)}
@@ -504,13 +635,15 @@ class TestWhateverTheTraffic:
         came_in = {f for f, (p, _) in invites.items() if p.dst in own and p.src not in own}
         went_out = {(p.dst, m.called) for p, m in invites.values() if p.src in own and p.dst not in own}
         for leg in legs:
-            packet, message = invites[leg.frame]
-            assert (leg.time_us, leg.call_id, leg.calling) == (packet.time_us, message.call_id, message.calling)
-            assert leg.ingress_address == (packet.src if leg.frame in came_in else None)
-            assert leg.called_in == (message.called if leg.frame in came_in else None)
+            packet, message = invites[leg.packet.frame]
+            assert (leg.packet, leg.invite) == (packet, message)
+            assert leg.ingress_address == (packet.src if leg.packet.frame in came_in else None)
+            assert leg.called_in == (message.called if leg.packet.frame in came_in else None)
             if leg.egress_address is not None:
                 assert (leg.egress_address, leg.called_out) in went_out
+            assert leg.ingress_address not in own
+            assert leg.answer_us is None or (leg.code == 200 and not leg.route_advanced)
         # no neighbour who sent us a call is lost
-        assert {(leg.ingress_address, leg.call_id) for leg in legs if leg.ingress_address} == {
+        assert {(leg.ingress_address, leg.invite.call_id) for leg in legs if leg.ingress_address} == {
             (invites[f][0].src, invites[f][1].call_id) for f in came_in
         }

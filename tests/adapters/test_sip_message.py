@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdr_adapters.sip_message import Final, Invite, MalformedSipError, Via, parse_message, user_of
+from cdr_adapters.sip.message import Bye, Final, Invite, MalformedSipError, Message, Via, parse_message, user_of
 from tests.adapters.sip_bytes import invite, request, response
 
 
-def parsed(message: bytes) -> Invite | Final | None:
+def parsed(message: bytes) -> Message | None:
     start, _, rest = message.partition(b"\r\n")
     return parse_message(start, rest.partition(b"\r\n\r\n")[0] + b"\r\n")
 
@@ -48,9 +48,15 @@ class TestWhichMessagesMatter:
     def test_a_response_to_another_method_is_not(self) -> None:
         assert parsed(response(200, method="BYE")) is None
 
-    @pytest.mark.parametrize("method", ["ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER"])
+    @pytest.mark.parametrize("method", ["ACK", "CANCEL", "OPTIONS", "REGISTER"])
     def test_other_requests_are_not(self, method: str) -> None:
         assert parsed(request(method)) is None
+
+    def test_a_bye_is_kept_with_the_tags_of_its_dialog(self) -> None:
+        assert parsed(request("BYE")) == Bye("call-1@203.0.113.21", ("a1", "b2"))
+
+    def test_a_bye_that_cannot_be_read_is_left_out(self) -> None:
+        assert parsed(request("BYE").replace(b"Call-ID:", b"X-Gone:")) is None
 
     @pytest.mark.parametrize("start", [b"", b"INVITE", b"INVITE sip:x SIP/3.0", b"SIP/2.0 abc", b"\xff\xfe"])
     def test_something_else_than_sip_is_nothing(self, start: bytes) -> None:
@@ -155,12 +161,49 @@ class TestNumbers:
     def test_a_withheld_caller_whom_nobody_asserts_is_none(self) -> None:
         assert calling("<sip:anonymous@anonymous.invalid>;tag=a1") == ""
 
-    def test_a_caller_with_a_number_is_not_overruled(self) -> None:
-        assert calling("<sip:2125550178@h>;tag=a1", "P-Asserted-Identity: <sip:+12125550199@h>") == "2125550178"
+    def test_whom_the_network_asserts_goes_before_who_somebody_claims_to_be(self) -> None:
+        seen = parsed_invite(
+            invite(calling="<sip:2125550178@h>;tag=a1", extra=("P-Asserted-Identity: <sip:+12125550199@h>",))
+        )
+        assert (seen.calling, seen.callers) == ("+12125550199", ("+12125550199", "2125550178"))
+
+    def test_an_asserted_name_is_no_number(self) -> None:
+        assert calling("<sip:2125550178@h>;tag=a1", "P-Asserted-Identity: <sip:anonymous@h>") == "2125550178"
+
+    def test_remote_party_id_is_asked_last(self) -> None:
+        party = "Remote-Party-ID: <sip:+12125550199@h>;party=calling;screen=yes"
+        assert calling("<sip:2125550178@h>;tag=a1", party) == "2125550178"
+        assert calling("<sip:anonymous@anonymous.invalid>;tag=a1", party) == "+12125550199"
 
     def test_a_name_without_digits_is_no_number_when_one_is_asserted(self) -> None:
         assert calling("<sip:alice@h>;tag=a1", "P-Asserted-Identity: <sip:+12125550199@h>") == "+12125550199"
         assert calling("<sip:alice@h>;tag=a1") == "alice"
+
+
+class TestRedirection:
+    HISTORY = (
+        "History-Info: <sip:+18885550100@h>;index=1, <sip:+12025550144@h?Reason=SIP%3Bcause%3D302>;index=1.1;mp=1,"
+        " <sip:+12025550143@h>;index=1.1.1;mp=1.1"
+    )
+    DIVERSION = (
+        "Diversion: <sip:+12025550144@h>;reason=no-answer;counter=1",
+        'Diversion: "The, Office" <sip:+18885550100@h>;reason=unconditional',
+    )
+
+    def test_the_called_number_stays_that_of_the_request_uri(self) -> None:
+        assert parsed_invite(invite(called="+12025550143", extra=(self.HISTORY,))).called == "+12025550143"
+
+    @pytest.mark.parametrize("headers", [(HISTORY,), DIVERSION, (HISTORY, *DIVERSION)])
+    def test_the_first_number_dialled_and_the_last_that_sent_on_are_kept(self, headers: tuple[str, ...]) -> None:
+        seen = parsed_invite(invite(extra=headers))
+        assert (seen.first_called, seen.diverted_by) == ("+18885550100", "+12025550144")
+
+    @pytest.mark.parametrize(
+        "headers", [(), ("History-Info: <sip:+12025550143@h>;index=1",), ("Diversion: <" + "x" * 5000,)]
+    )
+    def test_a_call_that_went_straight_has_neither(self, headers: tuple[str, ...]) -> None:
+        seen = parsed_invite(invite(extra=headers))
+        assert (seen.first_called, seen.diverted_by) == ("", "")
 
 
 class TestAttestation:
@@ -172,22 +215,59 @@ class TestAttestation:
         return f"Identity: {part({'alg': 'ES256'})}.{part(claims)}.c2ln;info=<https://cert.example.org/a.pem>"
 
     @pytest.mark.parametrize("level", ["A", "B", "C"])
-    def test_the_claimed_level_is_read(self, level: str) -> None:
-        assert parsed_invite(invite(extra=(self.identity({"attest": level}),))).attestation == level
+    def test_the_claimed_level_and_origin_are_read(self, level: str) -> None:
+        claims = {"attest": level, "origid": "123e4567-e89b-12d3-a456-426655440000", "orig": {"tn": "12125550178"}}
+        seen = parsed_invite(invite(extra=(self.identity(claims),)))
+        assert (seen.attestation, seen.origid) == (level, "123e4567-e89b-12d3-a456-426655440000")
+
+    def test_of_several_that_which_attests(self) -> None:
+        diverted = self.identity({"ppt": "div", "dest": {"tn": ["12025550143"]}})
+        attested = self.identity({"attest": "B", "origid": "o-1"})
+        for headers in ((diverted, attested), (f"{diverted}, {attested.removeprefix('Identity: ')}",)):
+            seen = parsed_invite(invite(extra=headers))
+            assert (seen.attestation, seen.origid) == ("B", "o-1")
+
+    @pytest.mark.parametrize("origid", [7, None, "", "two words", "x" * 200, "\x1b[2J"])
+    def test_an_origin_that_is_none_costs_only_itself(self, origid: object) -> None:
+        seen = parsed_invite(invite(extra=(self.identity({"attest": "A", "origid": origid}),)))
+        assert (seen.attestation, seen.origid) == ("A", "")
 
     @pytest.mark.parametrize("claims", [{}, {"attest": "Z"}, ["A"], {"attest": ["A"]}, 7])
-    def test_an_identity_that_says_no_level_is_marked(self, claims: object) -> None:
-        assert parsed_invite(invite(extra=(self.identity(claims),))).attestation == "?"
+    def test_an_identity_that_says_no_level_says_nothing(self, claims: object) -> None:
+        assert parsed_invite(invite(extra=(self.identity(claims),))).attestation == ""
 
-    @pytest.mark.parametrize("value", ["garbage", "a.b.c", "..", "a.\xff.c", ""])
-    def test_an_identity_that_cannot_be_read_is_marked(self, value: str) -> None:
-        assert parsed_invite(invite(extra=(f"Identity: {value}",))).attestation == "?"
+    @pytest.mark.parametrize("value", ["garbage", "a.b.c", "..", "..c2ln;info=<https://c.example.org>", "a.\xff.c", ""])
+    def test_an_identity_that_cannot_be_read_costs_no_call(self, value: str) -> None:
+        assert parsed_invite(invite(extra=(f"Identity: {value}",))).attestation == ""
 
-    def test_an_identity_longer_than_any_real_one_is_marked_and_costs_no_call(self) -> None:
-        assert parsed_invite(invite(extra=("Identity: " + "x" * 9000,))).attestation == "?"
+    def test_nor_does_one_that_is_longer_than_any_real_one_or_nested_without_end(self) -> None:
+        nested = base64.urlsafe_b64encode(b"[" * 3000).decode()
+        for value in ("x" * 9000, f"a.{nested}.c"):
+            assert parsed_invite(invite(extra=(f"Identity: {value}",))).attestation == ""
 
     def test_a_call_without_identity_has_none(self) -> None:
-        assert parsed_invite(invite()).attestation == ""
+        assert (parsed_invite(invite()).attestation, parsed_invite(invite()).origid) == ("", "")
+
+
+class TestVerificationStatus:
+    def verstat(self, from_value: str, *extra: str) -> str:
+        return parsed_invite(invite(calling=from_value, extra=extra)).verstat
+
+    def test_it_is_read_from_the_number_or_the_uri(self) -> None:
+        assert self.verstat("<sip:+12125550178;verstat=TN-Validation-Passed@h;user=phone>;tag=a") == (
+            "TN-Validation-Passed"
+        )
+        assert self.verstat("<tel:+12125550178;verstat=No-TN-Validation>;tag=a") == "No-TN-Validation"
+
+    def test_that_of_the_asserted_identity_goes_first(self) -> None:
+        asserted = "P-Asserted-Identity: <tel:+12125550178;verstat=TN-Validation-Failed>"
+        assert self.verstat("<tel:+12125550178;verstat=No-TN-Validation>;tag=a", asserted) == "TN-Validation-Failed"
+
+    def test_in_a_display_name_it_is_only_a_name(self) -> None:
+        assert self.verstat('"x;verstat=TN-Validation-Passed" <sip:+12125550178@h>;tag=a') == ""
+
+    def test_the_number_is_read_without_it(self) -> None:
+        assert calling("<sip:+12125550178;verstat=TN-Validation-Passed@h>;tag=a") == "+12125550178"
 
 
 class TestWhateverComes:

@@ -10,7 +10,7 @@ import pytest
 
 from cdr_adapters.raw import Head
 from cdr_adapters.registry import adapter
-from cdr_adapters.sip_capture_files import read_head
+from cdr_adapters.sip.capture_files import read_head
 from tests.shared import needs_samples
 
 SAMPLES = Path(__file__).parents[2] / "../shared/samples/sip_pcap"
@@ -32,18 +32,53 @@ def row(name: str, *own: str) -> dict[str, Any]:
 
 
 def test_a_b2bua_over_tcp_in_segments_and_udp_in_fragments_with_a_new_call_id() -> None:
-    assert row(CONSTRUCTED, "198.51.100.1") == {
+    seen = row(CONSTRUCTED, "198.51.100.1")
+    assert {name: value for name, value in seen.items() if value is not None} == {
         "called_in": "+33987654321",
         "called_out": "33987654321",
         "calling": "+33612345678",
         "time": "1687444150.006000",
+        "release_time": "1687444150.061000",
         "ingress_address": "192.0.2.10",
         "egress_address": "203.0.113.5",
+        "sent_from": "192.0.2.10",
+        "sent_to": "198.51.100.1",
         "call_id": "ingress-call-0001@192.0.2.10",
+        "call_id_out": "egress-call-9999@198.51.100.1",
+        "leg": "ingress+egress",
+        "disposition": "failed",
         "sip_code": "503",
-        "sip_code_upstream": None,
         "attestation": "A",
+        "origid": "toto",
+        "first_called": "+33123450000",
+        "diverted_by": "+33123450000",
     }
+
+
+def test_it_proves_by_itself_where_it_was_taken() -> None:
+    assert row(CONSTRUCTED) == row(CONSTRUCTED, "198.51.100.1")
+    fragments = "irontec__sngrep__ipv6frag.pcap"
+    assert row(fragments) == row(fragments, f"{V6}:3519")
+
+
+@pytest.mark.parametrize(
+    ("name", "sender", "receiver"),
+    [
+        ("OISF__suricata-verify__sip-body-large.pcap", "127.0.0.1", "127.0.0.1"),
+        ("OISF__suricata-verify__sip_compact_form.pcap", "1.1.1.1", "2.2.2.2"),
+        ("wireshark__wireshark__sip.pcapng", "127.0.0.1", "127.0.0.1"),
+        ("zeek__zeek__wireshark.pcap", "192.168.1.2", "200.68.120.81"),
+    ],
+)
+def test_those_that_show_one_side_name_no_upstream_by_themselves(name: str, sender: str, receiver: str) -> None:
+    (batch,) = adapter("sip_pcap").read(SAMPLES / name, {}, None)
+    (note,) = batch.rejected
+    assert "set own_addresses" in note.detail
+    calls = batch.columns.to_pylist()
+    assert {(call["ingress_address"], call["egress_address"], call["leg"]) for call in calls} == {
+        (None, None, "unknown")
+    }
+    assert (calls[0]["sent_from"], calls[0]["sent_to"]) == (sender, receiver)
 
 
 def test_ipv6_fragments_a_proxy_that_keeps_the_call_id_and_an_asserted_caller() -> None:

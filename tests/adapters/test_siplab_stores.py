@@ -327,11 +327,12 @@ class TestIdentify:
     @pytest.mark.parametrize(
         ("file", "name"),
         [
-            ("alder/alder.db", "sqlite"),
-            ("alder/alder_acc.csv", "delimited"),
-            ("birch/birch.sql", "sqldump"),
+            ("alder/alder.db", "kamailio_acc"),
+            ("alder/alder_acc.csv", "kamailio_acc"),
+            ("birch/birch.sql", "kamailio_acc"),
+            ("dogwood/dogwood.db", "sqlite"),
             ("cedar/cedar.syslog", "kamailio_syslog"),
-            ("elm/flat/acc_129.log", "delimited"),
+            ("elm/flat/acc_129.log", "opensips_flatstore"),
             ("ivy/ivy_radius.detail", "radius_detail"),
             ("pcap/alder.pcap.gz", "sip_pcap"),
             ("pcap/ginkgo.pcapng.gz", "sip_pcap"),

@@ -27,7 +27,7 @@ class TestOutcomes:
             ("in-onda", Outcome.FOREIGN_UPSTREAM, "onda-es"),
             ("in-customer", Outcome.ORIGINATED_HERE, None),
             ("in-mystery", Outcome.UNMAPPED, None),
-            (None, Outcome.UNMAPPED, None),
+            (None, Outcome.NOT_RECORDED, None),
         ],
     )
     def test_the_ingress_party_decides_the_outcome(

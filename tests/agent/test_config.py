@@ -114,6 +114,14 @@ class TestASoundConfiguration:
         (tmp_path / "acc.csv").mkdir()
         assert source_files(whole.sources[0]) == [tmp_path / "acc1.csv", tmp_path / "acc2.csv"]
 
+    def test_finds_all_files_of_a_directory_but_hidden_ones(self, whole: AgentConfig, tmp_path: Path) -> None:
+        directory = tmp_path / "captures"
+        directory.mkdir()
+        for name in ("2.pcap", "1.pcap", ".being-written"):
+            (directory / name).touch()
+        source = whole.sources[0].model_copy(update={"path": str(directory)})
+        assert source_files(source) == [directory / "1.pcap", directory / "2.pcap"]
+
 
 class TestTheEnvironment:
     def test_overrides_a_single_value(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +176,6 @@ class TestTheEnvironment:
         ("[[sources]]", '[explain]\nkeep = "perhaps"\n[[sources]]', "explain.keep", "boolean"),
         ("[[sources]]", '[log]\nlevel = "verbose"\n[[sources]]', "log.level", "debug"),
         ('format = "delimited"', "", "sources[1](acc).format", "missing"),
-        ('zone = "America/New_York"', "", "sources[1](acc)", "set zone"),
         ('zone = "America/New_York"', 'zone = "EST5EDT7"', "sources[1](acc).zone", "IANA name"),
         ('zone = "America/New_York"', 'zne = "UTC"', "sources[1](acc).zne", "did you mean 'zone'?"),
         ('column = "dnis", format', 'column = "dnis", fromat', "called_in.fromat", "did you mean 'format'?"),
@@ -223,6 +230,29 @@ class TestTrunksThatContradictEachOther:
             + '[[trunks]]\nname = "TG-IN"\ndirection = "both"\nparty = "subscribers"\n'
         )
         assert len(mistakes(tmp_path, text)) == 2
+
+
+class TestWhatTheMatcherLearnsOfTheSources:
+    def test_whether_their_records_say_where_a_call_went(self, tmp_path: Path) -> None:
+        columns = '[sources.columns]\ncalled_in = "x"\nseizure = { column = "t", format = "epoch_s" }\n'
+        extra = (
+            f'[[sources]]\nname = "silent"\npath = "*"\nformat = "delimited"\n{columns}'
+            f'[[sources]]\nname = "telling"\npath = "*"\nformat = "delimited"\n{columns}egress_trunk = "y"\n'
+            '[[sources]]\nname = "capture"\npath = "*"\nformat = "sip_pcap"\n'
+            '[[sources]]\nname = "unknown"\npath = "*"\nformat = "nonesuch"\n'
+        )
+        found = load(write(tmp_path, WHOLE + extra)).match_settings().sources_with_egress
+        assert found & {"silent", "telling", "capture", "unknown"} == {"telling", "capture"}
+
+    def test_how_far_apart_the_rows_of_a_call_may_lie(self, tmp_path: Path) -> None:
+        only_release = (
+            '[[sources]]\nname = "ends"\npath = "*"\nformat = "delimited"\nmax_call = "2h"\n'
+            '[sources.columns]\ncalled_in = "x"\nrelease = { column = "t", format = "epoch_s" }\n'
+        )
+        with_duration = only_release + 'duration = { column = "d", unit = "s", counts = "from_seizure" }\n'
+        usual = load(write(tmp_path, WHOLE)).match_settings().longest_setup
+        assert load(write(tmp_path, WHOLE + only_release)).match_settings().longest_setup == timedelta(hours=2)
+        assert load(write(tmp_path, WHOLE + with_duration)).match_settings().longest_setup == usual
 
 
 def test_two_sources_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -270,6 +270,27 @@ class TestInstances:
         mute = leg(0, ingress=None, egress=None, call=3)
         assert decide(question(named_by="fir"), told, mute).verdict is Verdict.AMBIGUOUS
 
+    def test_how_a_call_came_and_how_it_went_may_stand_in_two_rows(self) -> None:
+        """A capture that was rotated in between, or two captures of the two sides."""
+        came = leg(0, ingress="in-birch", egress=None, call=3, disposition=None)
+        went = leg(0.1, ingress=None, egress="out-elm", call=3)
+        decision = decide(question(named_by="elm"), came, went)
+        assert (decision.upstream, decision.handed_over) == (parse_party("provider:birch"), True)
+
+    def test_but_not_when_two_came_in_under_that_call_id(self) -> None:
+        came = [leg(0, ingress=trunk, egress=None, call=3, disposition=None) for trunk in ("in-birch", "in-alder")]
+        went = leg(0.1, ingress=None, egress="out-elm", call=3)
+        assert decide(question(named_by="elm"), *came, went).upstream not in (
+            parse_party("provider:birch"),
+            parse_party("provider:alder"),
+        )
+
+    def test_nor_when_they_are_another_call_s(self) -> None:
+        came = leg(0, ingress="in-birch", egress=None, call=3, disposition=None)
+        for seconds, call in ((0.1, 4), (30, 3)):
+            went = leg(seconds, ingress=None, egress="out-elm", call=call)
+            assert decide(question(seconds, named_by="elm"), came, went).upstream is Unknown.NOT_RECORDED
+
 
 class TestTheUpstream:
     def test_an_unmapped_trunk_is_never_our_customer(self) -> None:
@@ -367,12 +388,10 @@ class TestWhateverTheRecords:
         if decision.verdict is Verdict.FOUND:
             twin = decision.instances[0].rows[0]
             other = "in-alder" if twin.ingress_trunk != "in-alder" else "in-birch"
-            rival = leg(
-                ingress=other,
-                egress="out-elm",
-                calling=any(call.calling_matches for call in decision.instances) or twin.calling_matches,
-                call=99,
-            )
+            # as well spoken for as the call that was found: what speaks for one pass of a call speaks for all of them
+            refs = {row.call_ref for call in decision.instances for row in call.rows}
+            spoken_for = any(row.calling_matches for row in legs if row.call_ref in refs) or twin.calling_matches
+            rival = leg(ingress=other, egress="out-elm", calling=spoken_for, call=99)
             rival = _at_same_time(rival, decision)
             beside = decide(question(), *legs, rival)
             assert beside.verdict is Verdict.AMBIGUOUS or beside.upstream != decision.upstream
@@ -383,3 +402,25 @@ def _at_same_time(rival: Leg, decision: Decision) -> Leg:
 
     call = decision.instances[0]
     return replace(rival, earliest=call.earliest, latest=call.latest)
+
+
+class TestARecordThatHardlyKnowsItsTime:
+    """Of an answered call of which only the end is recorded: it began at any time up to `max_call` before."""
+
+    DAY = 24 * 3600.0
+
+    def test_is_the_call_only_if_the_calling_number_says_so(self) -> None:
+        assert decide(question(), leg(60, setup=self.DAY)).verdict is Verdict.AMBIGUOUS
+        spoken_for = decide(question(), leg(60, setup=self.DAY, calling=True))
+        assert spoken_for.upstream == parse_party("provider:birch")
+
+    def test_gives_way_to_none_that_came_by_somebody_else(self) -> None:
+        exact = leg(0, ingress="in-alder", call=1)
+        assert decide(question(), exact, leg(60, setup=self.DAY, call=2)).verdict is Verdict.AMBIGUOUS
+
+    def test_is_told_its_time_by_another_row_of_the_call(self) -> None:
+        rows = leg(0, ingress=None, call=3), leg(60, setup=self.DAY, call=3)
+        assert decide(question(), *rows).upstream == parse_party("provider:birch")
+
+    def test_one_that_knows_the_answer_is_trusted_as_ever(self) -> None:
+        assert decide(question(), leg(60, setup=180)).upstream == parse_party("provider:birch")

@@ -344,6 +344,15 @@ async def test_a_trunk_that_is_not_mapped_is_told_to_the_operator_and_to_nobody_
     assert (told["trunk"], told["source"], told["row"]) == ("IN-NEW", "acc", 7)
 
 
+async def test_a_call_whose_upstream_is_not_recorded_is_no_fault_of_the_trunk_map(parties: Parties) -> None:
+    records = FakeRecords({CALLED: [replace(LEG, ingress_trunk=None, ingress_address=None)]})
+    async with serving(parties, records) as address, channel(address, parties.lab) as opened:
+        with capture_logs() as logs:
+            answer = await ask(opened, question())
+    assert answer == Answer(BIRCH, Outcome.NOT_RECORDED)
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["upstream_not_recorded"]
+
+
 async def check(opened: grpc.aio.Channel, service: str) -> int:
     call: Any = opened.unary_unary(
         "/grpc.health.v1.Health/Check",

@@ -49,6 +49,13 @@ def test_every_status_says_what_it_means_and_what_to_do_next(status: Status) -> 
         assert "{" not in sentence
 
 
+def test_an_upstream_that_is_not_recorded_is_no_hole_in_the_trunk_map() -> None:
+    not_recorded = explain(ended(Status.UNMAPPED, says("birch", Outcome.NOT_RECORDED)))
+    assert "upstream is not recorded" in not_recorded.means
+    assert "trunk map" not in not_recorded.next
+    assert "trunk map" in explain(ended(Status.UNMAPPED, says("birch", Outcome.UNMAPPED))).next
+
+
 @pytest.mark.parametrize("reason", RefusalReason)
 def test_every_refusal_is_explained_by_its_reason(reason: RefusalReason) -> None:
     words = explain(ended(Status.REFUSED, Answer(provider("birch"), Outcome.REFUSED, refusal=reason)))

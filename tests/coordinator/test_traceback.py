@@ -134,6 +134,7 @@ class TestAChainEnds:
             (Outcome.RECORDS_EXPIRED, Status.RECORDS_EXPIRED),
             (Outcome.AMBIGUOUS, Status.AMBIGUOUS),
             (Outcome.UNMAPPED, Status.UNMAPPED),
+            (Outcome.NOT_RECORDED, Status.UNMAPPED),
             (Outcome.NEEDS_HUMAN, Status.NEEDS_HUMAN),
             (Outcome.REFUSED, Status.REFUSED),
         ],

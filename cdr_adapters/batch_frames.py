@@ -1,0 +1,132 @@
+"""Batches as frames in a pipe between the process that reads files and the one that wants their records.
+
+A frame is its lengths, a JSON object and an Arrow IPC message or stream [Arrow columnar format, IPC]. What comes out of
+`decode_*` has been validated in full: the process at the other end may have been broken by the file that it reads.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable
+from typing import Any, Final
+
+import pyarrow as pa
+
+from cdr_adapters.raw import RawBatch, string_batch
+from cdr_adapters.schema import CALLS, Batch, Rejected, RejectReason
+
+LENGTHS: Final = struct.Struct("<LQ")
+"""What every frame begins with: how long its JSON and its Arrow part are, in bytes."""
+_MOST_JSON: Final = 1 << 29
+_MOST_ARROW: Final = 1 << 30
+
+
+class FrameError(ValueError):
+    """A frame isn't what it should be."""
+
+
+def check_lengths(lengths: bytes) -> tuple[int, int]:
+    """The lengths of a frame's two parts.
+
+    Raises:
+        FrameError: they can't be true.
+    """
+    head, body = LENGTHS.unpack(lengths)
+    if head > _MOST_JSON or body > _MOST_ARROW:
+        raise FrameError(f"a frame of {head:,} and {body:,} bytes")
+    return head, body
+
+
+def decode_head(head: pa.Buffer) -> dict[str, Any]:
+    """The JSON object of a frame, which has a kind.
+
+    Raises:
+        FrameError: it is something else.
+    """
+    try:
+        fields = json.loads(head.to_pybytes())
+    except (ValueError, RecursionError):
+        raise FrameError("no JSON") from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str):
+        raise FrameError("a frame without a kind")
+    return fields
+
+
+def frame(kind: str, arrow: pa.Buffer | None = None, **fields: Any) -> list[bytes | memoryview]:
+    """A frame in pieces to be written one after the other."""
+    head = json.dumps({"kind": kind, **fields}, separators=(",", ":")).encode()
+    body = memoryview(arrow if arrow is not None else b"")
+    return [LENGTHS.pack(len(head), len(body)), head, body]
+
+
+def encode(batch: Batch | RawBatch) -> list[bytes | memoryview]:
+    """A batch as a frame."""
+    fields = {"rejected": [_plain(reject) for reject in batch.rejected], "skipped": batch.skipped}
+    if isinstance(batch, Batch):
+        # columns that nothing is in, of which most sources have several, need not travel
+        names = [name for name in CALLS.names if batch.calls.column(name).null_count < batch.calls.num_rows]
+        return frame(
+            "calls", batch.calls.select(names).serialize(), columns=names, length=batch.calls.num_rows, **fields
+        )
+    sink = pa.BufferOutputStream()
+    names = [*(batch.columns.schema.names if batch.columns.num_columns else ()), "row"]
+    arrays = [*batch.columns.columns, batch.rows]
+    whole = pa.RecordBatch.from_arrays(arrays[-len(names) :], names=names)
+    with pa.ipc.new_stream(sink, whole.schema) as writer:
+        writer.write_batch(whole)
+    return frame("raw", sink.getvalue(), header=batch.header, **fields)
+
+
+def decode_calls(head: dict[str, Any], body: pa.Buffer) -> Batch:
+    """The batch of call legs in a frame.
+
+    Raises:
+        FrameError: there is none.
+    """
+    try:
+        names = list(head["columns"])
+        some = pa.ipc.read_record_batch(body, pa.schema([CALLS.field(name) for name in names]))
+        some.validate(full=True)
+        rows = int(head["length"]) if not names else some.num_rows
+        columns = [
+            some.column(names.index(field.name)) if field.name in names else pa.nulls(rows, field.type)
+            for field in CALLS
+        ]
+        calls = pa.RecordBatch.from_arrays(columns, schema=CALLS)
+        if any(not field.nullable and calls.column(field.name).null_count for field in CALLS):
+            raise FrameError("a call without a time or a row")
+        return Batch(calls, tuple(_rejects(head)), int(head["skipped"]))
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise FrameError(f"no batch: {type(error).__name__}") from None
+
+
+def decode_raw(head: dict[str, Any], body: pa.Buffer) -> RawBatch:
+    """The batch of records as text in a frame.
+
+    Raises:
+        FrameError: there is none.
+    """
+    try:
+        whole = pa.ipc.open_stream(body).read_next_batch()
+        whole.validate(full=True)
+        columns = dict(zip(whole.schema.names[:-1], whole.columns[:-1], strict=True))
+        header = head["header"]
+        return RawBatch(
+            string_batch(columns, whole.num_rows),
+            whole.columns[-1].cast(pa.int64()),
+            tuple(_rejects(head)),
+            int(head["skipped"]),
+            None if header is None else tuple(map(str, header)),
+        )
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise FrameError(f"no batch: {type(error).__name__}") from None
+
+
+def _plain(reject: Rejected) -> tuple[int, str, str, str]:
+    return reject.row, reject.reason.value, reject.detail, reject.raw
+
+
+def _rejects(head: dict[str, Any]) -> Iterable[Rejected]:
+    for row, reason, detail, text in head["rejected"]:
+        yield Rejected(int(row), RejectReason(reason), str(detail), str(text))
