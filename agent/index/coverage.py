@@ -21,7 +21,7 @@ class CoverageState(enum.Enum):
     NOT_YET = "not-yet"
     """Some of it lies beyond the watermark of some source: records of that time may still come."""
     GAP = "gap"
-    """Some of it lies before the first record of some source, or there are no sources at all."""
+    """Some of it lies before the first record of some source or was lost, or there are no sources at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class SourceCoverage:
         covered_from: `earliest`, or what the operator stated, whichever is earlier; None when neither is known.
         watermark: `latest`, or what the operator stated, whichever is later; None when neither is known.
         records: call legs in it; files: source files that it came from.
+        lost: times of which records are missing, because what held them was found broken, ends included.
     """
 
     source: str
@@ -43,6 +44,7 @@ class SourceCoverage:
     watermark: datetime | None
     records: int
     files: int
+    lost: tuple[tuple[datetime, datetime], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Coverage:
         if not self.sources:
             return CoverageState.GAP
         if any(s.covered_from is not None and earliest < s.covered_from for s in self.sources):
+            return CoverageState.GAP
+        if any(begin <= latest and earliest <= end for s in self.sources for begin, end in s.lost):
             return CoverageState.GAP
         if any(s.watermark is None or latest > s.watermark for s in self.sources):
             return CoverageState.NOT_YET
