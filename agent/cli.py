@@ -73,7 +73,7 @@ def init(directory: Path, provider: ProviderId) -> None:
     """
     from importlib.resources import files
 
-    from agent.index.keys import create_root_key_file
+    from agent.index.root_key import create_root_key_file
 
     config, key = directory / "agent.toml", directory / "root.key"
     if there := [str(path) for path in (config, key) if path.exists()]:

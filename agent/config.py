@@ -25,6 +25,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from agent.index.root_key import COMMAND_TIMEOUT_S
 from agent.match import MatchSettings
 from agent.mistakes import ConfigError, Mistake, meant, where_is
 from agent.trunks import Direction, InvalidTrunkError, TrunkEntry, TrunkMap, parse_party
@@ -116,6 +117,10 @@ class IndexTable(_Table):
 
     directory: Path = Field(examples=["index"])
     root_key_file: Path | None = Field(default=None, examples=["root.key"])
+    root_key_command: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(), examples=[["/usr/local/bin/hopback-root-key"]]
+    )
+    root_key_timeout: PositiveDuration = timedelta(seconds=COMMAND_TIMEOUT_S)
     retention: PositiveDuration = timedelta(days=548)
 
 

@@ -51,7 +51,9 @@ def read_keys(config: AgentConfig, environment: Mapping[str, str] = os.environ) 
         ConfigError: no root key, or one that is badly kept.
     """
     try:
-        return Keys.from_root(root_key_from(config.index.root_key_file, environment))
+        index = config.index
+        timeout_s = index.root_key_timeout.total_seconds()
+        return Keys.from_root(root_key_from(index.root_key_file, environment, index.root_key_command, timeout_s))
     except RootKeyError as error:
         raise ConfigError("configuration", [Mistake("index.root_key_file", str(error))]) from None
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from agent.index.errors import IndexUnusableError
 from agent.index.layout import PAGE, padded
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -40,8 +41,14 @@ DEFAULT_SIZE: Final = 1 << 40
 _LEAST: Final = 1 << 32
 
 
-class ArenaFullError(Exception):
+class ArenaFullError(IndexUnusableError):
     """There are no addresses left for a mapping of this size."""
+
+    def __init__(self, size: int, reserved: int) -> None:
+        super().__init__(
+            f"no addresses are left to map {size} bytes of the index, of {reserved} reserved: raise the limit of "
+            "virtual memory (ulimit -v, LimitAS=), or shorten the retention"
+        )
 
 
 class Lease:
@@ -88,7 +95,9 @@ class Arena:
 
     Attributes:
         words: all of it as little-endian u64. halves: as u32. octets: as bytes. Only leased parts may be touched.
+        word_view, half_view: `words` and `halves` for reading single values.
         checked: one byte for every page, for who reads it to remember that it is whole; 0 again when it is given back.
+        checked_view: the same for single values.
     """
 
     def __init__(self, size: int = DEFAULT_SIZE) -> None:
@@ -101,6 +110,8 @@ class Arena:
         self.octets = self._view("|u1", 1)
         self.halves = self._view("<u4", 4)
         self.words = self._view("<u8", 8)
+        self.word_view, self.half_view = self.words.data, self.halves.data
+        self.checked_view = self.checked.data
 
     def _view(self, kind: str, width: int) -> npt.NDArray[Any]:
         return np.asarray(_Exposed(self._range, kind, self.size // width))
@@ -133,7 +144,7 @@ class Arena:
                 if free >= size:
                     self._free[number] = (offset + size, free - size)
                     return Lease(self, offset, size)
-        raise ArenaFullError
+        raise ArenaFullError(size, self.size)
 
     def _gather(self) -> None:
         """Put what was given back among what is free."""
@@ -157,8 +168,8 @@ class Arena:
 
     def _take_back(self, offset: int, size: int) -> None:
         """Called by the collector, at any moment and in any thread: so without the lock."""
-        _LIBC.mmap(self._base + offset, size, _NO_ACCESS, _ANONYMOUS | _FIXED, -1, 0)
         self.checked[offset // PAGE : (offset + size) // PAGE] = 0
+        _LIBC.mmap(self._base + offset, size, _NO_ACCESS, _ANONYMOUS | _FIXED, -1, 0)
         self._returned.append((offset, size))
 
 

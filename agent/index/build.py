@@ -1,4 +1,4 @@
-"""From index rows with plain numbers to what goes into segments: one for each UTC day, pseudonymous and sorted. Pure."""
+"""From rows with plain numbers to what goes into segments: one for each UTC day, pseudonymous and sorted. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from agent.index import pages
-from agent.index.keys import I64, U64, Keys
+from agent.index.keys import I64, U64, DayCiphers
 from agent.index.layout import DAY_MS
 from agent.index.rows import Route, Rows
 from agent.index.segment_format import Content, Dictionary
@@ -15,8 +15,12 @@ from agent.index.segment_format import Content, Dictionary
 _CALL_REF_MASK = np.uint64((1 << pages.CALL_REF_BITS) - 1)
 
 
-def contents(rows: Rows, routes: list[Route], source: str, keys: Keys) -> Iterator[Content]:
-    """The segments that `rows` of a source make, by day; `routes` are what their ingress and egress count in."""
+def contents(rows: Rows, routes: list[Route], source: str, keys: DayCiphers) -> Iterator[Content]:
+    """The segments that `rows` of a source make, by day; `routes` are what their ingress and egress count in.
+
+    Raises:
+        DaySecretError: a day has no secret yet.
+    """
     days = rows.earliest // DAY_MS
     first, last = int(days.min()), int(days.max())
     if first == last:
@@ -30,7 +34,7 @@ def contents(rows: Rows, routes: list[Route], source: str, keys: Keys) -> Iterat
             yield _content(rows.take(chosen), day, routes, source, keys)
 
 
-def _content(rows: Rows, day: int, routes: list[Route], source: str, keys: Keys) -> Content:
+def _content(rows: Rows, day: int, routes: list[Route], source: str, keys: DayCiphers) -> Content:
     cipher = keys.day(day)
     called = cipher.called_column(rows.called)
     key = pages.key_of(called, (rows.earliest - day * DAY_MS).astype(np.uint64))
@@ -43,6 +47,7 @@ def _content(rows: Rows, day: int, routes: list[Route], source: str, keys: Keys)
     return Content(
         source=source,
         day=day,
+        secret=cipher.check,
         rows=pages.Packed(
             key=key[order],
             tail=pages.tail_of(called),
@@ -71,9 +76,10 @@ def _coded(rows: Rows, span: I64, routes: list[Route]) -> tuple[Dictionary, U64]
     """The rows' codes, and what they mean."""
     ingress, ingress_code = _distinct(rows.ingress.astype(np.uint64))
     egress, egress_code = _distinct(rows.egress.astype(np.uint64))
-    profiles, profile_code = _distinct(
-        (egress_code << np.uint64(40)) | (rows.flags.astype(np.uint64) << np.uint64(32)) | span.astype(np.uint64)
-    )
+    profile: U64 = egress_code << np.uint64(40)
+    profile |= rows.flags.astype(np.uint64) << np.uint64(32)
+    profile |= span.astype(np.uint64)
+    profiles, profile_code = _distinct(profile)
     dictionary = Dictionary(
         ingress=[routes[code] for code in ingress.tolist()],
         egress=[routes[code] for code in egress.tolist()],

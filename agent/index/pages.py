@@ -2,7 +2,7 @@
 
 A page has 4096 bytes and holds some 190 rows as columns, so that all that a search wants of a row lies on one page:
 
-    keys    u64 each, ascending: pseudonym of the called number (its upper 37 bits), millisecond of the UTC day (27 bits)
+    keys    u64 each, ascending: upper 37 bits of the called number's pseudonym, millisecond of the UTC day (27 bits)
     words   u64 each: 16 more bits of the pseudonym, 32 bits of codes, the lower half of the calling number's pseudonym
     rests   5 to 8 bytes each: the upper half of that (u16), the call's reference (24 bits), more bits of codes
     CRC-32  u32, of the segment's salt, the page's number and all before it
@@ -32,6 +32,7 @@ CODE_BITS: Final = 32
 CALL_REF_BITS: Final = 24
 LEAST_REST: Final = 5
 MOST_REST: Final = 8
+MOST_CODE_BITS: Final = CODE_BITS + 8 * (MOST_REST - LEAST_REST)
 CRC: Final = 4
 NO_KEY: Final = 2**64 - 1
 

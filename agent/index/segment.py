@@ -21,18 +21,25 @@ import numpy as np
 from agent.index import pages
 from agent.index.arena import Arena, Lease
 from agent.index.errors import IndexCorruptError
-from agent.index.keys import I64, Keys, SealBrokenError
+from agent.index.keys import I64, U8, DayCiphers, SealBrokenError
 from agent.index.layout import PAGE, TIME_BITS
 from agent.index.manifest import SegmentEntry
 from agent.index.rows import DISPOSITION_SHIFT, DISPOSITIONS, FORM_IN, TRANSLATED, Route
-from agent.index.segment_format import Dictionary, Footer, decode_footer, pages_digest, translated_on
+from agent.index.segment_format import (
+    TRANSLATED_PER_PAGE,
+    Dictionary,
+    Footer,
+    decode_footer,
+    pages_digest,
+    translated_on,
+)
 from protos.e164 import E164, InvalidNumberError, from_int
 
 if sys.byteorder != "little":  # pragma: no cover
     raise ImportError("segments are little-endian and mapped as they are; this machine is not little-endian")
 
-Hit = tuple[int, int, int]
-"""A row that was found: the place of its key (in words of the arena), its millisecond of the day, its word."""
+Hit = tuple["Segment", int, int, int]
+"""A row that was found: where, the place of its key (in words of the arena), its millisecond of the day, its word."""
 
 _SERIAL = count(1)
 _WORDS = PAGE // 8
@@ -63,7 +70,7 @@ class Record:
 class Segment:
     """An open segment. Safe to share between threads: all that changes is which pages are known to be good."""
 
-    def __init__(self, path: Path, entry: SegmentEntry, keys: Keys, arena: Arena) -> None:
+    def __init__(self, path: Path, entry: SegmentEntry, keys: DayCiphers, arena: Arena) -> None:
         """Map the file and check all of it that is held in memory.
 
         Raises:
@@ -78,6 +85,7 @@ class Segment:
         header = footer.header
         self.header = header
         self.form = pages.shape(header.rest)
+        self._per_page = self.form.rows
         self._firsts, self._sealed = footer.firsts, footer.sealed
         self._directory = arena.allocate(4 * ((1 << header.bucket_bits) + 1))
         self.starts_at = self._directory.offset // 4
@@ -86,9 +94,7 @@ class Segment:
         self.first_page = self._lease.offset // PAGE + 1
         self.first_word = self.first_page * _WORDS
         self._octets = arena.octets
-        self._words = memoryview(arena.words)
-        self._halves = memoryview(arena.halves)
-        self._checked = memoryview(arena.checked)
+        self._words, self._halves, self._checked = arena.word_view, arena.half_view, arena.checked_view
         self._dictionary: Dictionary | None = None
         self.serial = next(_SERIAL)
 
@@ -99,7 +105,7 @@ class Segment:
             if size == 0:
                 raise IndexCorruptError(self.path, "torn: empty")
             lease = arena.map_file(self.path, descriptor, size)
-            view = memoryview(arena.octets[lease.offset : lease.offset + size])
+            view = arena.octets[lease.offset : lease.offset + size].data
             return decode_footer(view, self.entry, self.path), lease
         finally:
             os.close(descriptor)
@@ -107,7 +113,7 @@ class Segment:
     def _check(self, page: int) -> None:
         """Check a page by its number in the segment; remember that it is whole."""
         at = self.first_page + page
-        octets = memoryview(self._octets[at * PAGE : (at + 1) * PAGE])
+        octets = self._octets[at * PAGE : (at + 1) * PAGE].data
         if not pages.is_whole(octets, page, self.header.salt):
             raise IndexCorruptError(self.path, f"altered: page {page} does not fit its checksum")
         self._checked[at] = 1
@@ -116,20 +122,19 @@ class Segment:
         """Check the page that lies on page `at` of the arena."""
         self._check(at - self.first_page)
 
-    def search(self, pseudonym: int, low_ms: int, high_ms: int) -> list[Hit]:
-        """Rows of a pseudonym whose earliest seizure time lies in [`low_ms`, `high_ms`] of the segment's day, by time.
+    def search(self, pseudonym: int, low_ms: int, high_ms: int, found: list[Hit]) -> None:
+        """Add to `found`, by time, the rows of a pseudonym whose earliest seizure time lies in [`low_ms`, `high_ms`] of
+        the segment's day.
 
         Raises:
             IndexCorruptError: a page that has to be read is not whole.
         """
-        halves, words, per_page = self._halves, self._words, self.form.rows
         bucket = self.starts_at + (pseudonym >> self.shift)
-        first, end = halves[bucket], halves[bucket + 1]
-        found: list[Hit] = []
+        first, end = self._halves[bucket], self._halves[bucket + 1]
         if first == end:
-            return found
-        key = pseudonym & _KEY_MASK
-        low, high, tail = key | low_ms, key | high_ms, (pseudonym >> _TAIL_SHIFT) & 0xFFFF
+            return
+        words, per_page = self._words, self._per_page
+        low = pseudonym & _KEY_MASK | low_ms
         page = first // per_page
         last = (end - 1) // per_page
         if page != last:
@@ -137,20 +142,19 @@ class Segment:
         while page <= last:
             if not self._checked[self.first_page + page]:
                 self._check(page)
-            begin = self.first_word + page * _WORDS
-            before = page * per_page
-            stop = begin + min(end - before, per_page)
-            place = bisect_left(words, low, begin + max(first - before, 0), stop)
-            while place < stop:
-                at = words[place]
-                if at > high:
-                    return found
+            zero = self.first_word + page * (_WORDS - per_page)  # the place of row 0, were all pages like this one
+            limit = end if page == last else (page + 1) * per_page
+            place = bisect_left(words, low, zero + max(first, page * per_page), zero + limit)
+            limit += zero
+            while place < limit:
+                key = words[place]
+                if key - low > high_ms - low_ms:
+                    return
                 word = words[place + per_page]
-                if word >> 48 == tail:
-                    found.append((place, at & _TIME_MASK, word))
+                if word >> 48 == pseudonym >> _TAIL_SHIFT & 0xFFFF:
+                    found.append((self, place, key & _TIME_MASK, word))
                 place += 1
             page += 1
-        return found
 
     def _page_of(self, key: int, first: int, last: int) -> int:
         """The first page of [`first`, `last`] that may hold `key` or a greater one: by the last keys of pages."""
@@ -172,7 +176,9 @@ class Segment:
         """
         if self._dictionary is None:
             try:
-                self._dictionary = Dictionary.decode(self._keys.day(self.header.day).unseal_text(self._sealed))
+                self._dictionary = Dictionary.decode(
+                    self._keys.day(self.header.day, self.header.secret).unseal_text(self._sealed)
+                )
             except (SealBrokenError, ValueError, TypeError, KeyError) as error:
                 raise IndexCorruptError(self.path, f"its dictionary can't be read ({error})") from None
         return self._dictionary
@@ -227,14 +233,12 @@ class Segment:
             index = int(np.searchsorted(positions[: self._on_page(number)], position))
             if index < self._on_page(number) and positions[index] == position:
                 try:
-                    return from_int(self._keys.day(self.header.day).unseal(sealed[index].tobytes()))
+                    return from_int(self._keys.day(self.header.day, self.header.secret).unseal(sealed[index].tobytes()))
                 except (SealBrokenError, InvalidNumberError) as error:
                     raise IndexCorruptError(self.path, f"a translated number can't be read ({error})") from None
         raise IndexCorruptError(self.path, f"the translated number of row {position} is missing")
 
     def _on_page(self, number: int) -> int:
-        from agent.index.segment_format import TRANSLATED_PER_PAGE
-
         return min(self.header.translated - number * TRANSLATED_PER_PAGE, TRANSLATED_PER_PAGE)
 
     def rows(self) -> pages.Packed:
@@ -248,7 +252,7 @@ class Segment:
         octets = self._octets[begin : begin + self.header.pages * PAGE].reshape(-1, PAGE)
         return pages.decode(octets, self.header.rows, self.header.rest)
 
-    def translated(self) -> tuple[I64, pages.U8]:
+    def translated(self) -> tuple[I64, U8]:
         """All positions that have a translated number, and those numbers, encrypted; pages unchecked."""
         positions, sealed = [np.empty(0, np.int64)], [np.empty((0, 16), np.uint8)]
         for number in range(self.header.translated_pages):

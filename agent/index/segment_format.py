@@ -2,7 +2,7 @@
 
     page 0        what this file is, as text
     rows          pages as `agent.index.pages` says
-    translated    pages of 204 positions (u32, ascending) and 204 numbers (16 bytes each, encrypted under the day's key),
+    translated    pages of 204 positions (u32, ascending) and 204 numbers (16 bytes each, under the key of the day),
                   filled up with zeros, and the page's CRC-32 as that of pages of rows
     footer        histogram    u8 each: how many rows have keys that begin with 0, 1, 2, ...; 255: the header says
                   firsts       u32 each: the first position on every page of translated numbers
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ TRAILER: Final = struct.Struct("<32sIQI8s")
 TRANSLATED_PER_PAGE: Final = 204
 MOST_ROWS: Final = 2**31
 
-_PREAMBLE = b"hopback segment, version 2\nformat: docs/adr/0007-index-at-the-limit.md\n"
+_FIRST_PAGE = b"hopback segment, version 2\nformat: docs/adr/0007-index-at-the-limit.md\n".ljust(PAGE, b"\0")
 _ROWS_PER_BUCKET = 6
 _MOST_BUCKET_BITS = 24
 _FULL = 255
@@ -96,7 +97,8 @@ class Content:
     """All that goes into a segment.
 
     Attributes:
-        source: its name in the configuration. day: days since 1970-01-01. rows: in order.
+        source: its name in the configuration. day: days since 1970-01-01. secret: `DayKeys.check` of its keys.
+        rows: in order.
         dictionary: what the codes mean; sealed: the same, sealed under the day's key.
         translated_at, translated: positions of rows that have a translated number, ascending, and those numbers,
             encrypted, of shape (n, 16).
@@ -105,6 +107,7 @@ class Content:
 
     source: str
     day: int
+    secret: str
     rows: Packed
     dictionary: Dictionary
     sealed: bytes
@@ -128,6 +131,7 @@ class Header:
 
     source: str
     day: int
+    secret: str
     rows: int
     pages: int
     rest: int
@@ -176,7 +180,7 @@ class Footer:
 
 def bucket_bits(rows: int) -> int:
     """How many bits of a key choose a bucket, so that there are some six rows in each."""
-    return min(max(1, round(np.log2(rows / _ROWS_PER_BUCKET))), _MOST_BUCKET_BITS)
+    return min(max(1, round(math.log2(rows / _ROWS_PER_BUCKET))), _MOST_BUCKET_BITS)
 
 
 def encode(name: str, content: Content, salt: int) -> tuple[SegmentEntry, list[Any]]:
@@ -192,6 +196,7 @@ def encode(name: str, content: Content, salt: int) -> tuple[SegmentEntry, list[A
     header = Header(
         source=content.source,
         day=content.day,
+        secret=content.secret,
         rows=count,
         pages=len(body),
         rest=rest,
@@ -217,9 +222,9 @@ def encode(name: str, content: Content, salt: int) -> tuple[SegmentEntry, list[A
     )
     digest = hashlib.sha256(footer)
     trailer = TRAILER.pack(digest.digest(), len(text), len(footer), VERSION, MAGIC)
-    pieces = [_PREAMBLE.ljust(PAGE, b"\0"), memoryview(body).cast("B")]
+    pieces = [_FIRST_PAGE, body.data.cast("B")]
     if len(translated):
-        pieces.append(memoryview(translated).cast("B"))
+        pieces.append(translated.data.cast("B"))
     pieces += [footer, trailer]
     entry = SegmentEntry(
         name=name,
@@ -280,6 +285,8 @@ def decode_footer(data: memoryview, entry: SegmentEntry, path: Path) -> Footer:
     end = len(data) - TRAILER.size
     if not 0 < text_length <= length <= end - PAGE:
         raise IndexCorruptError(path, "altered: its trailer contradicts itself")
+    if bytes(data[:PAGE]) != _FIRST_PAGE:
+        raise IndexCorruptError(path, "altered: its first page is not what every segment begins with")
     footer = data[end - length : end]
     if hashlib.sha256(footer).digest() != digest:
         raise IndexCorruptError(path, "altered: the checksum of its footer does not fit")
@@ -289,19 +296,24 @@ def decode_footer(data: memoryview, entry: SegmentEntry, path: Path) -> Footer:
         header = _header(json.loads(bytes(footer[length - text_length :])))
         buckets = 1 << header.bucket_bits
         sizes = (buckets, 4 * header.translated_pages, header.dictionary, text_length)
-        if sum(sizes) != length or header.footer_at != end - length or not _consistent(header, entry):
-            raise ValueError("its sizes do not add up")
+        adds_up = sum(sizes) == length and header.footer_at == end - length
+        _require(adds_up and _consistent(header, entry), "its sizes do not add up")
         firsts_at, sealed_at = buckets, buckets + sizes[1]
         histogram = np.frombuffer(footer[:buckets], np.uint8)
         firsts = np.frombuffer(bytes(footer[firsts_at:sealed_at]), "<u4")
         found = Footer(header, histogram, firsts, bytes(footer[sealed_at : sealed_at + header.dictionary]))
         full = np.flatnonzero(histogram == _FULL)
         total = int(histogram.sum(dtype=np.uint64)) - _FULL * len(full) + sum(header.crowded.values())
-        if set(full.tolist()) != set(header.crowded) or total != header.rows:
-            raise ValueError("its histogram does not add up")
+        adds_up = set(full.tolist()) == set(header.crowded) and total == header.rows
+        _require(adds_up and min(header.crowded.values(), default=_FULL) >= _FULL, "its histogram does not add up")
     except (ValueError, TypeError, KeyError) as error:
         raise IndexCorruptError(path, f"its footer is not what version {VERSION} says ({error!r})") from None
     return found
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)
 
 
 def _header(said: dict[str, Any]) -> Header:
@@ -323,13 +335,22 @@ def _header(said: dict[str, Any]) -> Header:
         ]
     }
     crowded = {int(bucket): int(count) for bucket, count in said["crowded"].items()}
-    return Header(source=str(said["source"]), crowded=crowded, pages_sha256=str(said["pages_sha256"]), **numbers)
+    return Header(
+        source=str(said["source"]),
+        secret=str(said["secret"]),
+        crowded=crowded,
+        pages_sha256=str(said["pages_sha256"]),
+        **numbers,
+    )
 
 
 def _consistent(header: Header, entry: SegmentEntry) -> bool:
     return (
         0 < header.rows < MOST_ROWS
         and header.pages == -(-header.rows // pages.shape(header.rest).rows)
+        and 0 <= header.translated <= header.rows
+        and 1 <= header.ingress_bits <= pages.MOST_CODE_BITS
+        and 0 <= header.salt < 2**32
         and 1 <= header.bucket_bits <= _MOST_BUCKET_BITS
         and (header.source, header.day, header.rows) == (entry.source, entry.day, entry.rows)
         and (header.earliest_ms, header.latest_ms, header.longest_ms)
