@@ -124,6 +124,15 @@ class Index:
         """
         return self._searched(lambda state: self._hits_many(state, called, low_ms, high_ms, reach=False))
 
+    def ms_of(self, hits: Hits) -> I64:
+        """The earliest seizure times of rows that were found, ms since 1970."""
+        keys = self._follower.arena.words.take(hits.place, mode="clip")
+        days = np.array([segment.header.day for segment in hits.segments], np.int64)
+        ms: I64 = (keys & np.uint64(TIME_MASK)).astype(np.int64)
+        if len(days):
+            ms += (days * DAY_MS).take(hits.slot)
+        return ms
+
     def _searched(self, search: Callable[[State], T]) -> T:
         """The result of a search in the present state."""
         self._follower.refresh()
