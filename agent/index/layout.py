@@ -6,6 +6,7 @@
     segments/*.seg      immutable segments, named by day and the generation that brought them
     days/*.key          the secret of each day, wrapped under the root key; without it the day's rows tell nothing
     rejects/*.jsonl     rows that could not be read, raw, one file per source file
+    quarantine/*.seg    segments that were found broken; nothing is read from them
     .new-*              being written; nobody reads it, the next writer removes it
 
 A segment holds rows of one source and one UTC day; `pages` says what a row is.
@@ -23,6 +24,7 @@ LOCK: Final = "LOCK"
 SEGMENTS: Final = "segments"
 DAYS: Final = "days"
 REJECTS: Final = "rejects"
+QUARANTINE: Final = "quarantine"
 HIDDEN: Final = ".new-"
 
 DAY_MS: Final = 86_400_000
@@ -70,9 +72,17 @@ def day_key_name(day: int) -> str:
     return f"{_EPOCH + timedelta(days=day):%Y%m%d}.key"
 
 
-def rejects_name(generation: int) -> str:
-    """The file name for the rejected rows of what `generation` brought."""
-    return f"g{generation:08d}.jsonl"
+def day_of_key_name(name: str) -> int | None:
+    """The day whose secret has that file name; None when it is no such name."""
+    try:
+        return (datetime.strptime(name, "%Y%m%d.key").replace(tzinfo=UTC) - _EPOCH).days
+    except ValueError:
+        return None
+
+
+def rejects_name(generation: int, file: int) -> str:
+    """The file name for the rejected rows of a source file, by its number, that `generation` brought."""
+    return f"g{generation:08d}-f{file:08d}.jsonl"
 
 
 def hidden(path: Path) -> Path:

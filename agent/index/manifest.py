@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -69,11 +69,10 @@ class FileEntry:
     Attributes:
         number: given once, in the order of indexing.
         source: name of the source in the configuration; file: name of the file when it was last met.
-        size: bytes of it, unpacked; content: keyed name of them.
+        size: bytes of it, unpacked; content: keyed name of them; head: of the first 4096.
         mapping: digest of the mapping by which it was read.
         indexed_ms: when.
         records: call legs in it; earliest_ms, latest_ms: first and last possible seizure time, None without records.
-        lines: how many line ends are in it; None where nobody counted them.
         stamps: of the file as it was met (device, inode, time of its last change in ns, bytes on disk), under one name
             or several, so that a file at rest is not read again.
         superseded: names of the contents that it had before it grew to this one.
@@ -91,7 +90,7 @@ class FileEntry:
     records: int
     earliest_ms: int | None
     latest_ms: int | None
-    lines: int | None = None
+    head: str = ""
     stamps: tuple[Stamp, ...] = ()
     superseded: tuple[str, ...] = ()
     skipped: int = 0
@@ -394,10 +393,9 @@ def _said(line: bytes) -> dict[str, Any] | None:
 
 def _commit(said: dict[str, Any], path: Path) -> Commit:
     try:
-        return Commit(
-            **{name: tuple(said.get(name, ())) for name in _REMOVED},
-            **{name: tuple(make(entry) for entry in said.get(name, ())) for name, make in _ADDED.items()},
-        )
+        parts: dict[str, Any] = {name: tuple(said.get(name, ())) for name in _REMOVED}
+        parts |= {name: tuple(make(entry) for entry in said.get(name, ())) for name, make in _ADDED.items()}
+        return Commit(**parts)
     except (ValueError, TypeError, KeyError) as error:
         raise IndexCorruptError(path, f"a commit is not what version {VERSION} says ({error})", REMEDY) from None
 
@@ -422,4 +420,9 @@ def _file(said: dict[str, Any]) -> FileEntry:
 
 
 _REMOVED: Final = tuple(part.name for part in fields(Commit) if part.name.startswith("remove"))
-_ADDED: Final = {"add_files": _file, "add_segments": _segment, "add_losses": _loss, "add_stated": _stated}
+_ADDED: Final[Mapping[str, Callable[[dict[str, Any]], Any]]] = {
+    "add_files": _file,
+    "add_segments": _segment,
+    "add_losses": _loss,
+    "add_stated": _stated,
+}
