@@ -17,6 +17,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -208,8 +209,8 @@ class IndexWriter:
         """Whether what is on the disk is known; when it is not, nothing that a commit named may be removed."""
         return not self._broken
 
-    def write_hidden(self, content: Content) -> SegmentEntry:
-        """Write a segment under a hidden name, from which `show` frees it.
+    def write_hidden(self, content: Content, files: Iterable[int] = ()) -> SegmentEntry:
+        """Write a segment with rows of these source files under a hidden name, from which `show` frees it.
 
         Raises:
             OSError: the disk refuses.
@@ -222,7 +223,7 @@ class IndexWriter:
                 self.files.write(descriptor, piece)
         finally:
             self.files.close(descriptor)
-        return entry
+        return replace(entry, files=tuple(sorted(files)))
 
     def show(self, entries: Iterable[SegmentEntry]) -> None:
         """Give hidden segments their names; they and their names are durable when this returns.
