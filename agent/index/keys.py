@@ -41,6 +41,7 @@ _SALT = b"hopback index v1"
 _CALLED, _CALLING, _TRANSLATED = 1, 2, 3
 _CALLED_TAG, _CALLING_TAG = (tag.to_bytes(8, "little") for tag in (_CALLED, _CALLING))
 _NONCE = 12
+_BLOCK = 16
 
 
 class SealBrokenError(ValueError):
@@ -52,9 +53,21 @@ class DayKeys:
 
     Attributes:
         check: tells the day's secret from others, in hex, and says nothing else about it; kept in each segment.
+        encrypt: encrypts what `number_blocks` made into memory of 15 bytes more: pseudonyms are every other u64 of it.
     """
 
-    __slots__ = ("_encrypt", "_seal", "_text", "_unseal", "check")
+    __slots__ = (
+        "_block",
+        "_encrypt",
+        "_into",
+        "_number",
+        "_pseudonym",
+        "_seal",
+        "_text",
+        "_unseal",
+        "check",
+        "encrypt",
+    )
 
     def __init__(self, number_key: bytes, translated_key: bytes, text_key: bytes, check: str) -> None:
         self.check = check
@@ -62,18 +75,22 @@ class DayKeys:
         self._encrypt = Cipher(algorithms.AES(number_key), modes.ECB()).encryptor()  # noqa: S305 (one block: no mode)
         translated = Cipher(algorithms.AES(translated_key), modes.ECB())  # noqa: S305 (one block: no mode)
         self._seal, self._unseal = translated.encryptor(), translated.decryptor()
+        # for one number at a time: its block and its pseudonym, in memory that is written over each time
+        block, into = memoryview(bytearray(_BLOCK)), memoryview(bytearray(2 * _BLOCK))
+        block[8:] = _CALLED_TAG
+        self._block, self._into = block, into[: 2 * _BLOCK - 1]
+        self._number, self._pseudonym = block.cast("Q"), into.cast("Q")
+        self.encrypt = self._encrypt.update_into
 
     def called(self, number: int) -> int:
         """The 64-bit pseudonym of a called number, given as the digits of its E.164 form."""
-        return int.from_bytes(self._encrypt.update(number.to_bytes(8, "little") + _CALLED_TAG)[:8], "little")
+        self._number[0] = number
+        self.encrypt(self._block, self._into)
+        return self._pseudonym[0]
 
     def calling(self, number: int) -> int:
         """The 32-bit pseudonym of a calling number; never 0, which stands for none."""
         return int.from_bytes(self._encrypt.update(number.to_bytes(8, "little") + _CALLING_TAG)[:4], "little") or 1
-
-    def called_blocks(self, blocks: memoryview, out: memoryview) -> None:
-        """Encrypt what `number_blocks` made into `out`, which has 15 bytes more: pseudonyms are every other u64."""
-        self._encrypt.update_into(blocks, out)
 
     def called_column(self, numbers: U64) -> U64:
         """Pseudonyms of many called numbers, in one call of the cipher."""
@@ -144,7 +161,7 @@ class DayCiphers(Protocol):
         ...
 
 
-def number_blocks(called: U64) -> bytes:
+def number_blocks(called: U64) -> memoryview:
     """What is encrypted of called numbers, 16 bytes each."""
     return _blocks(called, _CALLED)
 
@@ -153,11 +170,11 @@ def _day_name(day: int) -> bytes:
     return b"day %d" % day
 
 
-def _blocks(numbers: U64, tag: int) -> bytes:
+def _blocks(numbers: U64, tag: int) -> memoryview:
     blocks = np.empty((len(numbers), 2), dtype="<u8")
     blocks[:, 0] = numbers
     blocks[:, 1] = tag
-    return blocks.tobytes()
+    return blocks.reshape(-1).view(np.uint8).data
 
 
 class Keys:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from time import monotonic_ns
 from typing import Final, TypeVar
 
 import numpy as np
@@ -43,11 +44,14 @@ class Query:
     latest: datetime
 
 
-class _Days(threading.local):
-    """One thread's ciphers of the days of a state, with their segments."""
+Day = tuple[DayKeys, tuple[Segment, ...]]
+"""One thread's ciphers of a day, and the segments with rows of it."""
 
-    state: State | None = None
-    known: dict[int, tuple[DayKeys, tuple[Segment, ...]] | None]
+
+class _Days(threading.local):
+    """One thread's ciphers of the days of a state, as far as they were needed."""
+
+    held: tuple[State, dict[int, Day | None]] = State(), {}
 
 
 class Index:
@@ -110,9 +114,11 @@ class Index:
         Raises:
             IndexUnusableError: the index can't be read.
         """
-        self._follower.refresh()
+        follower = self._follower
+        if follower.word[0] != follower.seen or monotonic_ns() >= follower.look_again:
+            follower.refresh()
         try:
-            return self._hits(self._follower.state, called, low_ms, high_ms)
+            return self._hits(follower.state, called, low_ms, high_ms)
         except DaySecretError:
             return self._searched(lambda state: self._hits(state, called, low_ms, high_ms))
 
@@ -146,39 +152,40 @@ class Index:
                 raise
             return search(self._follower.state)
 
-    def _day(self, state: State, day: int) -> tuple[DayKeys, tuple[Segment, ...]] | None:
+    def _known(self, state: State) -> dict[int, Day | None]:
+        """This thread's days of a state, as far as they were needed."""
+        held = self._days.held
+        if held[0] is not state:
+            held = self._days.held = state, {}
+        return held[1]
+
+    def _day(self, state: State, day: int) -> Day | None:
         """This thread's ciphers of a day, and the segments with rows of it; None when there are none.
 
         Raises:
             DaySecretError: the day's rows can't be read.
         """
-        mine = self._days
-        if mine.state is not state:
-            mine.state, mine.known = state, {}
-        known = mine.known
+        known = self._known(state)
         if day not in known:
             segments = state.by_day.get(day, ())
-            # every one of them must be of the same secret, and the last answer is checked to be of each
+            # each is asked for by its own secret, so that none is searched under another one
             ciphers = [self._follower.days.day(day, segment.header.secret) for segment in segments]
             known[day] = (ciphers[0], segments) if segments else None
         return known[day]
 
     def _hits(self, state: State, called: int, low_ms: int, high_ms: int) -> list[Hit]:
         found: list[Hit] = []
+        known = self._known(state)
         day = low_ms // DAY_MS
         midnight = day * DAY_MS
         low_ms -= midnight
         high_ms -= midnight
-        while high_ms >= low_ms:
-            mine = self._days
-            here = mine.known.get(day) if mine.state is state else None
-            if here is None:
-                here = self._day(state, day)
+        while low_ms <= high_ms:
+            here = known.get(day) or self._day(state, day)
             if here is not None:
                 pseudonym = here[0].called(called)
-                until = high_ms if high_ms < DAY_MS else DAY_MS - 1
                 for segment in here[1]:
-                    segment.search(pseudonym, low_ms, until, found)
+                    segment.search(pseudonym, low_ms, high_ms if high_ms < DAY_MS else DAY_MS - 1, found)
             day, low_ms, high_ms = day + 1, 0, high_ms - DAY_MS
         return found
 
@@ -256,14 +263,11 @@ class Index:
             return Hits.none()
         low = np.maximum(low_ms - state.longest_ms if reach else low_ms, state.first_ms)
         high = np.minimum(high_ms, state.last_ms)
-        first, last = low // DAY_MS, high // DAY_MS
-        if (first == last).all():
-            which = _by_day(first)
-            days = first.take(which)
-        else:
-            which, days = _days(first, last)
+        which, days = _days(low // DAY_MS, high // DAY_MS)
         midnight = days * DAY_MS
-        low, high = low.take(which) - midnight, high.take(which) - midnight
+        low, high = low.take(which), high.take(which)
+        low -= midnight
+        high -= midnight
         np.maximum(low, 0, out=low)
         np.minimum(high, DAY_MS - 1, out=high)
         some = low <= high
@@ -274,18 +278,20 @@ class Index:
 
     def _pseudonyms(self, state: State, days: I64, called: U64) -> U64:
         """Pseudonyms of called numbers on their days, which are in ascending order; 0 on days without segments."""
-        blocks = number_blocks(called)
-        out = bytearray(16 * len(days) + 15)
-        source, target = memoryview(blocks), memoryview(out)
+        known = self._known(state)
+        source = number_blocks(called)
+        pseudonyms = np.zeros(2 * len(days) + 2, np.uint64)
+        target = pseudonyms.view(np.uint8).data
+        changes = np.flatnonzero(days[1:] != days[:-1]) + 1
         begin = 0
-        for end in [*(16 * (np.flatnonzero(days[1:] != days[:-1]) + 1)).tolist(), 16 * len(days)]:
-            if begin == end:
-                continue
-            here = self._day(state, int(days[begin >> 4]))
+        for day, end in zip(
+            [*days[:1].tolist(), *days.take(changes).tolist()], [*(16 * changes).tolist(), 16 * len(days)], strict=False
+        ):
+            here = known.get(day) or self._day(state, day)
             if here is not None:
-                here[0].called_blocks(source[begin:end], target[begin : end + 15])
+                here[0].encrypt(source[begin:end], target[begin : end + 15])
             begin = end
-        return np.frombuffer(out, "<u8", 2 * len(days))[::2].copy()
+        return pseudonyms[:-2:2].copy()
 
     def coverage(self) -> Coverage:
         """What the index can answer for, per source.
@@ -313,15 +319,20 @@ class Index:
 
 def _days(first: I64, last: I64) -> tuple[I64, I64]:
     """Every day of every query's range of days: which query, and the day; ordered by day."""
-    counts = np.maximum(last - first + 1, 0)
-    which = np.repeat(np.arange(len(first)), counts)
-    days = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts) + first[which]
-    order = np.argsort(days, kind="stable")
-    return which[order], days[order]
+    days, which = first, None
+    longer = np.flatnonzero(last > first)
+    if len(longer):
+        more = last.take(longer) - first.take(longer)
+        again = np.repeat(longer, more)
+        steps = np.arange(1, len(again) + 1) - np.repeat(np.cumsum(more) - more, more)
+        days = np.concatenate([first, first.take(again) + steps])
+        which = np.concatenate([np.arange(len(first)), again])
+    order = _order(days)
+    return order if which is None else which.take(order), days.take(order)
 
 
-def _by_day(days: I64) -> I64:
-    """The order of the days, found by their distance from the first: a radix sort where that is small."""
+def _order(days: I64) -> I64:
+    """The order of days, by their distance from the first: a radix sort where that is small."""
     first = int(days.min(initial=0))
     if int(days.max(initial=0)) - first < 2**15:
         return np.argsort((days - first).astype(np.int16), kind="stable")

@@ -33,6 +33,7 @@ from agent.index.segment import Segment
 _NOTHING: Final = Coverage(())
 _LOOK_EVERY_NS: Final = 1_000_000_000
 _NEVER: Final = -1
+_NO_WORD: Final = memoryview(bytes(8)).cast("Q")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +62,8 @@ class Follower:
 
     Attributes:
         state: the last one that was taken up. arena: where its segments are mapped. days: the directory's day secrets.
+        word, seen, look_again: there is no news as long as `word[0]` is `seen` and the monotonic clock (ns) is before
+            `look_again`; so a search need not call `refresh`.
     """
 
     def __init__(self, directory: Path, keys: Keys) -> None:
@@ -73,14 +76,15 @@ class Follower:
         self._manifest: Manifest | None = None
         self._lock = threading.Lock()
         self._log: _Log | None = None
-        self._word: memoryview | None = None
-        self._seen = _NEVER
-        self._look_again = 0
+        self.word = _NO_WORD
+        self.seen = _NEVER
+        self.look_again = 0
 
     def close(self) -> None:
         """Let go of the files. A later `refresh` opens them again."""
         with self._lock:
-            self.state, self._manifest, self._log, self._word, self._look_again = State(), None, None, None, 0
+            self.state, self._manifest, self._log = State(), None, None
+            self.word, self.look_again = _NO_WORD, 0
 
     def refresh(self) -> bool:
         """Take up what was committed since. Returns whether anything changed.
@@ -88,8 +92,7 @@ class Follower:
         Raises:
             IndexUnusableError: the new state can't be read; the old one is not served in its place.
         """
-        word = self._word
-        if word is not None and word[0] == self._seen and monotonic_ns() < self._look_again:
+        if self.word[0] == self.seen and monotonic_ns() < self.look_again:
             return False
         with self._lock:
             return self._look()
@@ -101,8 +104,7 @@ class Follower:
 
     def _look(self) -> bool:
         """Whether the log is another one or has grown, and if so, take it up."""
-        word = self._word
-        seen = _NEVER if word is None else word[0]
+        seen = _NEVER if self.word is _NO_WORD else self.word[0]
         generation = self.state.generation
         try:
             status = self._path.stat()
@@ -113,10 +115,10 @@ class Follower:
             self._load()
         elif status.st_size > self._log.length:
             self._take_up(self._log)
-        if word is None:
-            self._word = _mapped_word(self._directory / GENERATION)
-        self._seen = seen
-        self._look_again = monotonic_ns() + _LOOK_EVERY_NS
+        if self.word is _NO_WORD:
+            self.word = _mapped_word(self._directory / GENERATION)
+        self.seen = seen
+        self.look_again = monotonic_ns() + _LOOK_EVERY_NS
         return self.state.generation != generation
 
     def _require_new(self) -> None:
@@ -222,10 +224,10 @@ class _Log:
         return status.st_ino == self.inode and b"\n" not in more
 
 
-def _mapped_word(path: Path) -> memoryview | None:
-    """The file's first eight bytes as they are at any moment; None when it is not there."""
+def _mapped_word(path: Path) -> memoryview:
+    """The file's first eight bytes as they are at any moment; when it is not there, a word that nobody has seen."""
     try:
         with path.open("rb") as file:
             return memoryview(mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)).cast("Q")
     except (OSError, ValueError):
-        return None
+        return _NO_WORD
