@@ -237,6 +237,10 @@ class Intake:
             if not self._packer.together:
                 self._packer.drop_file()
             return FileReport(path, FileStatus.FAILED, problem=_problem(path, error))
+        except BaseException:
+            with suppress(OSError):
+                rejects.abandon()
+            raise
         self._packer.end_file()
         continued = base if part is not None and part.begin else None
         entry = self._entry(found, rows, rejects, names, skipped, decision, continued, file_number)

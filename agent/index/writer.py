@@ -16,7 +16,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -217,10 +217,15 @@ class IndexWriter:
         """
         name = self.new_name(content.day)
         entry, pieces = segment_format.encode(name, content, salt=secrets.randbits(32))
-        descriptor = self.files.create(hidden(self.directory / SEGMENTS / name))
+        path = hidden(self.directory / SEGMENTS / name)
+        descriptor = self.files.create(path)
         try:
             for piece in pieces:
                 self.files.write(descriptor, piece)
+        except OSError:
+            with suppress(OSError):
+                self.files.unlink(path)
+            raise
         finally:
             self.files.close(descriptor)
         return replace(entry, files=tuple(sorted(files)))

@@ -77,6 +77,7 @@ def mapping(name: str = "acc", **changes: object) -> SourceMapping:
             "name": name,
             "path": "*.txt",
             "format": "delimited",
+            "options": {"header": False},
             "columns": {"called_in": "c", "seizure": {"column": "t", "format": "epoch_ms"}},
             **changes,
         }
