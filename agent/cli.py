@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from agent.commands.frame import AS_JSON, CONFIG, EXIT_CONFIG, EXIT_DATA, chosen_sources, console, failures
 from agent.params import Duration, Moment, Number, Provider
 from protos.program import Program
 
@@ -27,21 +28,10 @@ if TYPE_CHECKING:
 
     from agent.config import AgentConfig
     from agent.service import Desk
-    from cdr_adapters.mapping import SourceMapping
     from protos.e164 import E164
     from protos.identity import ProviderId
 
-EXIT_DATA: Final = 65
-EXIT_UNAVAILABLE: Final = 69
-EXIT_DEFECT: Final = 70
-EXIT_CONFIG: Final = 78
-ENV_TRACEBACK: Final = "HOPBACK_TRACEBACK"
 _FOR_ONE_QUESTION: Final = timedelta(minutes=1)
-_PIPED_WIDTH: Final = 160
-
-
-CONFIG = click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 
 
 @click.group(cls=Program, extra="agent", context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,7 +89,7 @@ def check_config(config: Path, as_json: bool) -> None:
     \b
     hopback-agent check-config /etc/hopback/agent.toml
     """
-    with _failures():
+    with failures():
         from agent import display
         from agent.config import load
         from agent.inspection import inspect
@@ -112,7 +102,7 @@ def check_config(config: Path, as_json: bool) -> None:
             sys.exit(EXIT_CONFIG if found.mistakes else 0)
         if found.mistakes:
             raise ConfigError(str(config), found.mistakes)
-        _console().print(display.inspection(loaded, found))
+        console().print(display.inspection(loaded, found))
 
 
 @main.command()
@@ -146,16 +136,16 @@ def index(
     hopback-agent index /etc/hopback/agent.toml
     hopback-agent index /etc/hopback/agent.toml switch-1 --complete-until 2026-11-22T06:00:00Z
     """
-    with _failures():
+    with failures():
         from agent import display
         from agent.config import load, source_files
         from agent.ingest import ingest
         from agent.inspection import read_keys
 
         loaded = load(config)
-        chosen = _chosen(loaded, sources)
+        chosen = chosen_sources(loaded, sources)
         keys = read_keys(loaded)
-        errors = _console(stderr=True)
+        errors = console(stderr=True)
         reports = []
         empty = False
         with _progress(errors, quiet=as_json) as told:
@@ -180,7 +170,7 @@ def index(
         if as_json:
             click.echo(json.dumps(display.ingest_json(reports), indent=2))
         else:
-            _console().print(display.ingest_table(reports))
+            console().print(display.ingest_table(reports))
         failed = [file for report in reports for file in report.failed]
         if as_json:
             for file in failed:
@@ -214,7 +204,7 @@ def lookup(
     hopback-agent lookup agent.toml --called +12025550143 --at 2026-11-20T15:00:00Z
     hopback-agent lookup agent.toml --called +12025550143 --at 2026-11-20T10:00:00-05:00 --named-by cedar
     """
-    with _failures():
+    with failures():
         from uuid import uuid4
 
         from agent import display
@@ -240,7 +230,7 @@ def lookup(
         if as_json:
             click.echo(json.dumps(explanation(found, now), indent=2))
         else:
-            _console().print(display.consultation(found))
+            console().print(display.consultation(found))
 
 
 @main.command()
@@ -256,7 +246,7 @@ def run(config: Path, ready_file: Path | None) -> None:
     \b
     hopback-agent run /etc/hopback/agent.toml
     """
-    with _failures():
+    with failures():
         import asyncio
 
         from agent.config import load
@@ -291,66 +281,6 @@ def _desk(config: AgentConfig) -> Desk:
         sources=frozenset(source.name for source in config.sources),
     )
     return Desk(terms, Index.open(config.index.directory, read_keys(config)), lambda: datetime.now(UTC))
-
-
-def _chosen(config: AgentConfig, names: tuple[str, ...]) -> list[SourceMapping]:
-    from agent.mistakes import ConfigError, Mistake
-
-    known = {source.name: source for source in config.sources}
-    if unknown := [name for name in names if name not in known]:
-        raise click.UsageError(
-            f"no source {', '.join(unknown)} in the configuration; there are: {', '.join(known) or 'none'}."
-        )
-    if not known:
-        raise ConfigError("configuration", [Mistake("sources", "there are none: add one for what the switch writes")])
-    return [known[name] for name in dict.fromkeys(names)] or list(known.values())
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Turn the failures that a person can do something about into messages and exit codes."""
-    from agent.defects import place_of
-    from agent.index.errors import IndexUnusableError
-    from agent.mistakes import ConfigError
-
-    try:
-        yield
-    except ConfigError as error:
-        from agent.display import mistakes
-
-        console = _console(stderr=True)
-        count = len(error.mistakes)
-        console.print(f"{error.source}: {count} mistake{'s' if count > 1 else ''}", markup=False)
-        console.print(mistakes(error.mistakes))
-        sys.exit(EXIT_CONFIG)
-    except IndexUnusableError as error:
-        _fail(str(error))
-    except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except (click.ClickException, click.exceptions.Exit, click.Abort):
-        raise
-    except Exception as error:
-        if os.environ.get(ENV_TRACEBACK):
-            raise
-        _fail(
-            f"a defect of hopback-agent: {type(error).__name__} at {place_of(error)}. Please report it. "
-            f"With {ENV_TRACEBACK}=1 the whole trace is shown; it may hold parts of call records.",
-            EXIT_DEFECT,
-        )
-
-
-def _fail(message: str, code: int = EXIT_UNAVAILABLE) -> None:
-    _console(stderr=True).print(message, style="red", markup=False)
-    sys.exit(code)
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    screen = Console(stderr=stderr, highlight=False, soft_wrap=stderr)
-    if not screen.is_terminal and "COLUMNS" not in os.environ:
-        screen.width = _PIPED_WIDTH  # a file or a pipe has no width; tables folded at 80 would be unreadable there
-    return screen
 
 
 @contextmanager
