@@ -11,12 +11,18 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ber, chain
+from benchmarks import ber, chain, index
 from benchmarks.measure import Figure
 
 BENCHMARKS: dict[str, Callable[[Console], Figure]] = {
     "ber_records_per_s": ber.ber_records_per_s,
     "chain10_vs_empty_call": chain.chain10_vs_empty_call,
+    "batch_1000_vs_postgresql": index.batch_1000_vs_postgresql,
+    "batch_100000_vs_postgresql": index.batch_100000_vs_postgresql,
+    "single_vs_postgresql": index.single_vs_postgresql,
+    "single_vs_sqlite": index.single_vs_sqlite,
+    "single_vs_lmdb": index.single_vs_lmdb,
+    "bytes_per_call": index.bytes_per_call,
 }
 
 
