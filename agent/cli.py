@@ -2,7 +2,7 @@
 
 Every command ends with 0, or with 2 (the command line is wrong), 78 (the configuration is), 65 (the records are), 69
 (the index can't be read or written, or the address can't be listened on) or 70 (a defect of the program), after saying
-what is wrong and what to do.
+what is wrong and what to do; `verify` with 1 when it finds the index broken.
 Results go to standard output, everything else to standard error. What a command needs is imported when it runs.
 """
 
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from agent.commands.frame import AS_JSON, CONFIG, EXIT_CONFIG, EXIT_DATA, chosen_sources, console, failures
+from agent.commands.verify import verify
 from agent.params import Duration, Moment, Number, Provider
 from protos.program import Program
 
@@ -292,6 +293,10 @@ def _progress(console: Console, *, quiet: bool) -> Iterator[Any]:
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("reading")
         yield lambda path, calls: progress.update(task, description=f"{path.name}: {calls:,} calls")
+
+
+for command in (verify,):
+    main.add_command(command)
 
 
 if __name__ == "__main__":
