@@ -129,40 +129,26 @@ class InMariaDb:
         return table.settings(engine="mysql", table=f"cdr.{table.name}", **where | more)
 
 
+def _clickhouse_value(value: Any) -> Any:
+    """A wall clock's time is text there."""
+    return shown(value) if isinstance(value, datetime) and value.tzinfo is None else value
+
+
 def _clickhouse_literal(value: Any) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, int):
         return str(value)
-    return "'" + shown(value).rstrip("Z").replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return f"fromUnixTimestamp64Milli(toInt64({round(value.timestamp() * 1000)}))"
+    return "'" + shown(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def clickhouse_statements(table: Table, types: Mapping[str, str], *, index: bool) -> list[str]:
-    """Statements that make and fill a table."""
+def clickhouse_table(table: Table, types: Mapping[str, str]) -> str:
+    """The statement that makes a table."""
     columns = ", ".join(f"`{name}` {types[kind]}" for name, kind in table.columns.items())
     # keys of ClickHouse can't be null
-    columns += ", hopback_key String, hopback_time DateTime"
-    called, time = table.keys[0]
-    rows = []
-    for row in table.rows:
-        values = dict(zip(table.columns, row, strict=True))
-        parts = []
-        for name, kind in table.columns.items():
-            value = values[name]
-            if kind == "instant" and value is not None:
-                ms = round(value.timestamp() * 1000)
-                parts.append(
-                    f"fromUnixTimestamp64Milli(toInt64({ms}))" if "64" in types[kind] else f"toDateTime({ms // 1000})"
-                )
-            else:
-                parts.append(_clickhouse_literal(value))
-        rows.append(f"({', '.join(parts)}, '', toDateTime(0))")
-    order = "hopback_key" if not index else "hopback_key, hopback_time"
-    del called, time
-    return [
-        f"create table `{table.name}` ({columns}) engine = MergeTree order by ({order})",
-        f"insert into `{table.name}` values {', '.join(rows)}",
-    ]
+    return f"create table `{table.name}` ({columns}, k String) engine = MergeTree order by (k)"
 
 
 class InClickHouse:
@@ -176,8 +162,9 @@ class InClickHouse:
 
     def fill(self, table: Table, *, index: bool = True) -> StoreTable:
         table = adapted(table, "clickhouse")
-        for text in clickhouse_statements(table, TYPES["clickhouse"], index=index):
-            self.admin.execute(text)
+        self.admin.execute(clickhouse_table(table, TYPES["clickhouse"]))
+        names = ", ".join(f"`{name}`" for name in table.columns)
+        self.admin.execute(f"insert into `{table.name}` ({names}) values", [list(map(_clickhouse_value, row)) for row in table.rows])
         return self.settings(table)
 
     def settings(self, table: Table, **more: Any) -> StoreTable:
@@ -224,8 +211,9 @@ class InChdb:
 
     def fill(self, table: Table, *, index: bool = True) -> StoreTable:
         table = adapted(table, "chdb")
-        for text in clickhouse_statements(table, TYPES["chdb"], index=index):
-            self.run(text)
+        self.run(clickhouse_table(table, TYPES["chdb"]))
+        rows = [f"({', '.join(map(_clickhouse_literal, row))}, '')" for row in table.rows]
+        self.run(f"insert into `{table.name}` values {', '.join(rows)}")
         return adapted(table, "chdb").settings(engine="clickhouse", table=f"cdr.{table.name}")
 
 

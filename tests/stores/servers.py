@@ -98,6 +98,11 @@ def quietly(work: Any) -> bool:
     return True
 
 
+def _reach(family: socket.AddressFamily, address: Any) -> None:
+    with socket.socket(family) as probe:
+        probe.connect(address)
+
+
 @contextmanager
 def postgresql(directory: Path) -> Iterator[Server]:
     """A cluster with the superuser `postgres`, on a socket in `directory` and on a port of the loopback."""
@@ -131,8 +136,6 @@ def postgresql(directory: Path) -> Iterator[Server]:
 @contextmanager
 def mariadb(directory: Path) -> Iterator[Server]:
     """A server with the superuser `root` without password, on the socket `directory/sock`."""
-    import pymysql
-
     server = binary("mariadb-server", "/usr/sbin/mariadbd", "/usr/sbin/mysqld")
     installer = binary("mariadb-server", "/usr/bin/mariadb-install-db")
     own(directory, "mysql")
@@ -167,7 +170,7 @@ def mariadb(directory: Path) -> Iterator[Server]:
         command,
         "mysql",
         directory.with_suffix(".log"),
-        lambda: quietly(lambda: pymysql.connect(unix_socket=str(sock), user="root").close()),
+        lambda: quietly(lambda: _reach(socket.AF_UNIX, str(sock))),
     ) as pid:
         yield Server(str(sock), port, pid)
 
@@ -184,16 +187,15 @@ _USERS = """<yandex>
 <reading><readonly>2</readonly></reading><strict><readonly>1</readonly></strict></profiles>
 <users>
 <default><password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default>
-<reader><password>read it</password><networks><ip>127.0.0.1</ip></networks><profile>reading</profile><quota>default</quota></reader>
-<strict><password>read it</password><networks><ip>127.0.0.1</ip></networks><profile>strict</profile><quota>default</quota></strict>
+<reader><password></password><networks><ip>127.0.0.1</ip></networks><profile>reading</profile><quota>default</quota></reader>
+<strict><password></password><networks><ip>127.0.0.1</ip></networks><profile>strict</profile><quota>default</quota></strict>
+<guarded><password>read it</password><networks><ip>127.0.0.1</ip></networks><profile>reading</profile><quota>default</quota></guarded>
 </users><quotas><default></default></quotas></yandex>"""
 
 
 @contextmanager
 def clickhouse(directory: Path) -> Iterator[Server]:
     """A server with `default` (may write), `reader` (readonly 2) and `strict` (readonly 1), on a port; not in UTC."""
-    from clickhouse_driver import Client
-
     server = binary("clickhouse-server", "/usr/sbin/clickhouse-server", "/usr/bin/clickhouse-server")
     own(directory, "clickhouse")
     port, http = free_port(), free_port()
@@ -203,7 +205,7 @@ def clickhouse(directory: Path) -> Iterator[Server]:
         [server, f"--config-file={directory}/config.xml"],
         "clickhouse",
         directory.with_suffix(".log"),
-        lambda: quietly(lambda: Client("127.0.0.1", port=port, connect_timeout=1).execute("select 1")),
+        lambda: quietly(lambda: _reach(socket.AF_INET, ("127.0.0.1", port))),
     ) as pid:
         yield Server("", port, pid)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,6 +32,14 @@ class Case:
 
 
 _CASES: dict[tuple[str, str], Case] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    for case in _CASES.values():
+        case.store.close()
+    _CASES.clear()
 
 
 @pytest.fixture(params=[(place, kind) for place in PLACES for kind in KINDS], ids=lambda pair: "-".join(pair))
@@ -117,7 +123,3 @@ def test_the_same_rows_have_the_same_names_in_every_answer(case: Case) -> None:
     first, second = (case.store.find(NUMBERS[0], None, CHANGE - DAY, CHANGE + DAY) for _ in range(2))
     assert [leg.row for leg in first] == [leg.row for leg in second]
     assert len({leg.row for leg in first}) > 1
-
-
-def refused(value: Any, path: Path) -> None:
-    del value, path
