@@ -19,8 +19,8 @@ from typing import Protocol
 from agent.answer import answer, interval_to_cover
 from agent.index.coverage import Coverage, CoverageState, SourceCoverage
 from agent.index.reader import Query
-from agent.legs import Leg
-from agent.match import Decision, MatchSettings, match
+from agent.legs import Leg, TooMany
+from agent.match import Decision, MatchSettings, Verdict, match
 from agent.trunks import TrunkMap
 from protos.e164 import E164
 from protos.identity import ProviderId
@@ -36,7 +36,7 @@ class Records(Protocol):
     """Where call legs are found; `agent.index.reader.Index` is one.
 
     Every method raises `agent.index.errors.IndexUnusableError` when the records can't be read: an empty list means
-    that none is there.
+    that none is there. `TooMany` in place of legs means that there are more than may be read.
     """
 
     def find(self, called: E164, calling: E164 | None, earliest: datetime, latest: datetime) -> Sequence[Leg]:
@@ -121,7 +121,7 @@ class Desk:
         self._records = records
         self.clock = clock
         self._neighbours = terms.trunks.neighbours()
-        self._indexed, self._expected = Coverage(()), expected_coverage(Coverage(()), terms.sources)
+        self._seen = Coverage(()), expected_coverage(Coverage(()), terms.sources)
 
     def consult(self, question: Question) -> Consultation:
         """Answer one question."""
@@ -145,9 +145,11 @@ class Desk:
 
     def _coverage(self) -> Coverage:
         indexed = self._records.coverage()
-        if indexed is not self._indexed:
-            self._indexed, self._expected = indexed, expected_coverage(indexed, self.terms.sources)
-        return self._expected
+        seen, expected = self._seen  # both at once: other threads may ask, too
+        if indexed is not seen:
+            expected = expected_coverage(indexed, self.terms.sources)
+            self._seen = indexed, expected
+        return expected
 
     def _search(self, questions: Sequence[Question]) -> Sequence[Sequence[Leg]]:
         if len(questions) == 1:
@@ -164,7 +166,22 @@ class Desk:
 
     def _decide(self, question: Question, legs: Sequence[Leg], coverage: Coverage, now: datetime) -> Consultation:
         terms = self.terms
-        decision = match(question, legs, terms.trunks, lambda called: self._find(question, called), terms.matching)
+        try:
+            decision = match(
+                question, _few(legs), terms.trunks, lambda called: _few(self._find(question, called)), terms.matching
+            )
+        except _TooManyError:
+            decision = Decision(Verdict.AMBIGUOUS)
         covered = interval_to_cover(question, decision, terms.matching)
         state = coverage.state(*covered, now, terms.retention)
         return Consultation(question, answer(question, decision, state, terms.me), decision, covered, state)
+
+
+class _TooManyError(Exception):
+    """There are more legs than may be read."""
+
+
+def _few(legs: Sequence[Leg]) -> Sequence[Leg]:
+    if isinstance(legs, TooMany):
+        raise _TooManyError
+    return legs
