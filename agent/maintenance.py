@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Final
+from zlib import crc32
 
 from agent.index.arena import Arena
 from agent.index.compaction import MOST_ROWS, merged, worth_merging
@@ -57,6 +58,7 @@ def maintain(
     retention: timedelta | None,
     *,
     suspects: Iterable[str] = (),
+    scrub: tuple[int, int] | None = None,
     files: Files | None = None,
     patience_s: float = 0.0,
     turn_s: float = TURN_S,
@@ -68,6 +70,7 @@ def maintain(
     Args:
         now: aware. retention: records that are older are destroyed; None keeps all.
         suspects: names of segments to be read for broken pages.
+        scrub: a share of all segments to be read too, such as the third of 24, always the same ones.
         stop: asked between turns whether to leave the rest for another time.
         files, patience_s: see `IndexWriter`. turn_s: how long the lock is held. most_rows: see `worth_merging`.
 
@@ -78,6 +81,7 @@ def maintain(
     if not (directory / MANIFEST).exists():
         return Maintained()
     done = _Done()
+    suspects = {*suspects, *_share(directory, scrub)}
     try:
         more = True
         while more and not stop():
@@ -85,10 +89,17 @@ def maintain(
             with writer.writing(), writer:
                 _expire(writer, now, retention, done)
                 _put_aside(writer, frozenset(suspects), done)
+                suspects = ()
                 more = _merge(writer, floor_ms(now) // DAY_MS, turn_s, most_rows, done)
     except IndexBusyError:
         done.busy = True
     return Maintained(done.expired_days, done.expired_files, done.merged, done.into, tuple(done.lost), done.busy)
+
+
+def _share(directory: Path, scrub: tuple[int, int] | None) -> set[str]:
+    names = (path.name for path in (directory / SEGMENTS).glob("*.seg")) if scrub is not None else ()
+    part, parts = scrub or (1, 1)
+    return {name for name in names if crc32(name.encode()) % parts == part - 1}
 
 
 class _Done:

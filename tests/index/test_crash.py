@@ -228,7 +228,7 @@ LABS: tuple[Callable[[Path], Lab], ...] = (
     Snapshot,
     First,
 )
-FEWEST_POINTS = 100000
+FEWEST_POINTS = 1500
 _points: dict[str, int] = {}
 
 
