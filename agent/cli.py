@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from agent.commands.frame import AS_JSON, CONFIG, EXIT_CONFIG, EXIT_DATA, chosen_sources, console, failures
+from agent.commands.insight import coverage, segments, stats, trunks
+from agent.commands.maintain import maintain as maintain_command
 from agent.commands.verify import verify
 from agent.params import Duration, Moment, Number, Provider
 from protos.program import Program
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from protos.e164 import E164
     from protos.identity import ProviderId
 
+_WAIT_FOR_WRITER_S: Final = 60.0
 _FOR_ONE_QUESTION: Final = timedelta(minutes=1)
 
 
@@ -120,6 +123,13 @@ def check_config(config: Path, as_json: bool) -> None:
     help="The sources have all records from then on; by default from their first call.",
 )
 @click.option("--again", is_flag=True, help="Read files anew that are indexed already.")
+@click.option(
+    "--old-rows",
+    type=click.Choice(["refuse", "keep", "forget"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of rows that should be read anew when some of their files are gone.",
+)
 @AS_JSON
 def index(
     config: Path,
@@ -127,11 +137,14 @@ def index(
     complete_until: datetime | None,
     complete_from: datetime | None,
     again: bool,
+    old_rows: str,
     as_json: bool,
 ) -> None:
     """Index the files of all sources in CONFIG, or of each SOURCE named; a running agent serves them at once.
 
-    Files that are indexed already are left alone. Rows that can't be read are counted by reason and kept aside.
+    Files that are indexed already are left alone; of one that has grown only new lines are read where lines are
+    records. Rows that can't be read are counted by reason and kept aside. What is older than the retention is
+    destroyed.
 
     \b
     hopback-agent index /etc/hopback/agent.toml
@@ -140,8 +153,9 @@ def index(
     with failures():
         from agent import display
         from agent.config import load, source_files
-        from agent.ingest import ingest
+        from agent.ingest import OldRows, ingest
         from agent.inspection import read_keys
+        from agent.maintenance import maintain
 
         loaded = load(config)
         chosen = chosen_sources(loaded, sources)
@@ -165,9 +179,13 @@ def index(
                     complete_from=complete_from,
                     complete_until=complete_until,
                     again=again,
+                    old_rows=OldRows(old_rows),
+                    retention=loaded.index.retention,
                     progress=told,
+                    patience_s=_WAIT_FOR_WRITER_S,
                 )
                 reports.append(report)
+            maintain(loaded.index.directory, keys, datetime.now(UTC), loaded.index.retention)
         if as_json:
             click.echo(json.dumps(display.ingest_json(reports), indent=2))
         else:
@@ -255,6 +273,7 @@ def run(config: Path, ready_file: Path | None) -> None:
         from agent.journal import Journal
         from agent.run import configure_log, serve
         from agent.server import Listening
+        from agent.upkeep import Upkeep
 
         loaded = load(config)
         configure_log(loaded.log.format, loaded.log.level)
@@ -265,23 +284,33 @@ def run(config: Path, ready_file: Path | None) -> None:
             loaded.listen.reflection,
         )
         journal = Journal(loaded.explain.directory) if loaded.explain.keep else None
-        asyncio.run(serve(_desk(loaded), listening, journal, ready_file))
+        desk = _desk(loaded)
+
+        async def serving() -> None:
+            command = [sys.executable, "-P", "-m", "agent.cli", "maintain", str(config.resolve())]
+            upkeep = Upkeep(command, loaded.index.upkeep.total_seconds())
+            await serve(desk, listening, journal, ready_file, upkeep)
+
+        asyncio.run(serving())
 
 
 def _desk(config: AgentConfig) -> Desk:
-    from agent.index.reader import Index
-    from agent.inspection import read_keys
     from agent.service import Desk, Terms
+    from agent.stores.opened import open_records
+
+    def now() -> datetime:
+        return datetime.now(UTC)
 
     terms = Terms(
         me=config.me,
         trunks=config.trunk_map(),
         matching=config.match_settings(),
         window_cap=config.match.window_cap,
-        retention=config.index.retention,
-        sources=frozenset(source.name for source in config.sources),
+        retention=config.retention(),
+        sources=frozenset(source.name for source in config.all_sources()),
     )
-    return Desk(terms, Index.open(config.index.directory, read_keys(config)), lambda: datetime.now(UTC))
+    opened = open_records(config, os.environ, now)
+    return Desk(terms, opened.records, now, opened.threads)
 
 
 @contextmanager
@@ -295,7 +324,7 @@ def _progress(console: Console, *, quiet: bool) -> Iterator[Any]:
         yield lambda path, calls: progress.update(task, description=f"{path.name}: {calls:,} calls")
 
 
-for command in (verify,):
+for command in (maintain_command, verify, stats, segments, trunks, coverage):
     main.add_command(command)
 
 
