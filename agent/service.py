@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agent.answer import answer, interval_to_cover
 from agent.index.coverage import Coverage, CoverageState, SourceCoverage
@@ -25,6 +25,9 @@ from agent.trunks import TrunkMap
 from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.types import Answer, Outcome, Question, RefusalReason
+
+if TYPE_CHECKING:
+    from agent.stores.threads import LookupThreads
 
 CLOCKS_DIFFER = timedelta(seconds=5)
 """How far the asking side's clock may be ahead of ours before its present is our future."""
@@ -116,7 +119,9 @@ class Desk:
     Every method raises `IndexUnusableError` when the records can't be read.
     """
 
-    def __init__(self, terms: Terms, records: Records, clock: Clock) -> None:
+    def __init__(self, terms: Terms, records: Records, clock: Clock, threads: LookupThreads | None = None) -> None:
+        """`threads` are those that questions must be answered in, None where records never wait for a database."""
+        self.threads = threads
         self.terms = terms
         self._records = records
         self.clock = clock
@@ -125,11 +130,18 @@ class Desk:
 
     def consult(self, question: Question) -> Consultation:
         """Answer one question."""
-        (consultation,) = self.consult_many((question,))
-        return consultation
+        now = self.clock()
+        reason = refusal(question, self.terms, self._neighbours, now)
+        if reason is not None:
+            return self._refused(question, reason)
+        # Coverage first: what is indexed between the two reads must not make an absence look covered.
+        coverage = self._coverage()
+        return self._decide(question, self._find(question, question.called), coverage, now)
 
     def consult_many(self, questions: Sequence[Question]) -> list[Consultation]:
         """Answer questions, in order; records are searched for all of them at once."""
+        if len(questions) == 1:
+            return [self.consult(questions[0])]
         now = self.clock()
         reasons = [refusal(question, self.terms, self._neighbours, now) for question in questions]
         admitted = [question for question, reason in zip(questions, reasons, strict=True) if reason is None]
@@ -137,11 +149,12 @@ class Desk:
         coverage = self._coverage() if admitted else Coverage(())
         found = iter(self._search(admitted))
         return [
-            self._decide(question, next(found), coverage, now)
-            if reason is None
-            else Consultation(question, Answer(self.terms.me, Outcome.REFUSED, refusal=reason))
+            self._decide(question, next(found), coverage, now) if reason is None else self._refused(question, reason)
             for question, reason in zip(questions, reasons, strict=True)
         ]
+
+    def _refused(self, question: Question, reason: RefusalReason) -> Consultation:
+        return Consultation(question, Answer(self.terms.me, Outcome.REFUSED, refusal=reason))
 
     def _coverage(self) -> Coverage:
         indexed = self._records.coverage()
@@ -152,8 +165,6 @@ class Desk:
         return expected
 
     def _search(self, questions: Sequence[Question]) -> Sequence[Sequence[Leg]]:
-        if len(questions) == 1:
-            return [self._find(questions[0], questions[0].called)]
         return self._records.find_many([Query(q.called, q.calling, *self._interval(q)) for q in questions])
 
     def _find(self, question: Question, called: E164) -> Sequence[Leg]:

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ber, chain, index
+from benchmarks import ber, chain, index, serving
 from benchmarks.measure import Figure
 
 BENCHMARKS: dict[str, Callable[[Console], Figure]] = {
@@ -23,6 +23,9 @@ BENCHMARKS: dict[str, Callable[[Console], Figure]] = {
     "single_vs_sqlite": index.single_vs_sqlite,
     "single_vs_lmdb": index.single_vs_lmdb,
     "bytes_per_call": index.bytes_per_call,
+    "grpc_lookup_vs_echo": serving.grpc_lookup_vs_echo,
+    "grpc_batch_vs_in_process": serving.grpc_batch_vs_in_process,
+    "agent_rss_mb": serving.agent_rss_mb,
 }
 
 

@@ -95,7 +95,7 @@ class Arena:
 
     Attributes:
         words: all of it as little-endian u64. halves: as u32. octets: as bytes. Only leased parts may be touched.
-        word_view, half_view: `words` and `halves` for reading single values.
+        word_view, half_view, octet_view: the same for reading single values.
         checked: one byte for every page, for who reads it to remember that it is whole; 0 again when it is given back.
         checked_view: the same for single values.
     """
@@ -111,7 +111,7 @@ class Arena:
         self.halves = self._view("<u4", 4)
         self.words = self._view("<u8", 8)
         self.word_view, self.half_view = self.words.data, self.halves.data
-        self.checked_view = self.checked.data
+        self.octet_view, self.checked_view = self.octets.data, self.checked.data
 
     def _view(self, kind: str, width: int) -> npt.NDArray[Any]:
         return np.asarray(_Exposed(self._range, kind, self.size // width))

@@ -94,7 +94,13 @@ class Index:
             IndexUnusableError: the index can't be read; never an empty list then.
             ValueError: a naive time, or `latest` before `earliest`.
         """
-        return self._searched(lambda state: self._find(state, called, calling, earliest, latest))
+        follower = self._follower
+        if follower.word[0] != follower.seen or monotonic_ns() >= follower.look_again:
+            follower.refresh()
+        try:
+            return self._find(follower.state, called, calling, earliest, latest)
+        except DaySecretError:
+            return self._searched(lambda state: self._find(state, called, calling, earliest, latest))
 
     def find_many(self, queries: Sequence[Query]) -> list[list[Leg]]:
         """What `find` gives for each query, in their order, at a fraction of the cost, all from one state.
@@ -208,29 +214,28 @@ class Index:
     def _leg(self, state: State, hit: Hit, hint: int, from_ms: int) -> Leg | None:
         """The leg in a row; None when its seizure interval ends before `from_ms`."""
         segment, place, ms, word = hit
-        record = segment.record(place, word)
+        ingress, egress, span, disposition, translated, form_in, called_from, call_ref = segment.record(place, word)
         day = segment.header.day
         earliest_ms = day * DAY_MS + ms
-        if earliest_ms + record.span < from_ms:
+        if earliest_ms + span < from_ms:
             return None
         matches = None
-        if hint and record.calling is not None:
+        if hint and called_from is not None:
             here = self._day(state, day)
-            matches = here is not None and here[0].calling(hint) == record.calling
+            matches = here is not None and here[0].calling(hint) == called_from
+        earliest = time_of(earliest_ms)
         return Leg(
-            called_in=segment.came_in(place) if record.translated else None,
-            sent_as_asked=not record.form_in,
-            calling_matches=matches,
-            earliest=time_of(earliest_ms),
-            latest=time_of(earliest_ms + record.span),
-            ingress_trunk=record.ingress[0],
-            ingress_address=record.ingress[1],
-            egress_trunk=record.egress[0],
-            egress_address=record.egress[1],
-            call_ref=record.call_ref,
-            disposition=record.disposition,
-            source=segment.header.source,
-            row=segment.serial << 32 | segment.position(place),
+            segment.came_in(place) if translated else None,
+            not form_in,
+            matches,
+            earliest,
+            time_of(earliest_ms + span) if span else earliest,
+            *ingress,
+            *egress,
+            call_ref,
+            disposition,
+            segment.header.source,
+            segment.serial << 32 | segment.position(place),
         )
 
     def _find_many(self, state: State, queries: Sequence[Query]) -> list[list[Leg]]:

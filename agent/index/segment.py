@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import sys
 from bisect import bisect_left
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,8 +48,7 @@ _TIME_MASK = (1 << TIME_BITS) - 1
 _TAIL_SHIFT = TIME_BITS - pages.TAIL_BITS
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What a row says, decoded.
 
     Attributes:
@@ -93,7 +92,7 @@ class Segment:
         self.shift = 64 - header.bucket_bits
         self.first_page = self._lease.offset // PAGE + 1
         self.first_word = self.first_page * _WORDS
-        self._octets = arena.octets
+        self._octets, self._octet_view = arena.octets, arena.octet_view
         self._words, self._halves, self._checked = arena.word_view, arena.half_view, arena.checked_view
         self._dictionary: Dictionary | None = None
         self.serial = next(_SERIAL)
@@ -193,7 +192,7 @@ class Segment:
         page, slot = divmod(place, _WORDS)
         rest = self.form.rest
         at = page * PAGE + self.form.rests_at + slot * rest
-        rests = int.from_bytes(self._octets[at : at + rest].tobytes(), "little")
+        rests = int.from_bytes(self._octet_view[at : at + rest], "little")
         codes = (word >> 16) & 0xFFFFFFFF | (rests >> (16 + pages.CALL_REF_BITS)) << pages.CODE_BITS
         bits = self.header.ingress_bits
         try:
