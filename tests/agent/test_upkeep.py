@@ -1,4 +1,4 @@
-"""Upkeep beside the server: a process of its own now and then, at once for a suspect, and never in the way of the end."""
+"""Upkeep beside the server: a process of its own now and then, at once for a suspect, never in the way of the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is too old is destroyed: nothing on the disk tells of it, not even with the root key; the rest stays as it is."""
+"""What is too old is destroyed: nothing on the disk tells of it, not even with the root key; the rest stays."""
 
 from __future__ import annotations
 
