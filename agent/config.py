@@ -390,11 +390,13 @@ def _keys_at(location: Sequence[str | int]) -> list[str]:
 def _twice(*lists: object) -> list[Mistake]:
     """Sources and stores of one name: what is covered and where a record lies is told by name."""
     mistakes = []
-    seen: set[object] = set()
+    seen: set[str] = set()
     for key, found in zip(("sources", "stores"), lists, strict=True):
         tables = [table for table in found if isinstance(table, dict)] if isinstance(found, list) else []
         for number, name in enumerate(table.get("name") for table in tables):
-            if name is not None and name in seen:
+            if not isinstance(name, str):
+                continue
+            if name in seen:
                 where = where_is((key, number), {key: tables})
                 mistakes.append(Mistake(where, f"there is another source {name!r}: rename one"))
             seen.add(name)

@@ -53,12 +53,15 @@ def inspection(config: AgentConfig, found: Inspection) -> RenderableType:
     sources = new_table("Sources", "name", "format", "files", "path")
     for facts in found.sources:
         row(sources, facts.name, facts.format, len(facts.files), facts.path)
+    stores = new_table("Stores", "name", "engine", "table or path", "facts")
+    for store, told in zip(config.stores, found.stores, strict=True):
+        row(stores, store.name, store.engine, store.table or store.path, "; ".join(told.facts))
     trunks = new_table("Trunks", "name or addresses", "direction", "party", "called format", "from", "to")
     for trunk in config.trunks:
         label = trunk.name or ", ".join(trunk.addresses)
         validity = time_text(trunk.valid_from), time_text(trunk.valid_to)
         row(trunks, label, trunk.direction.value, trunk.party, trunk.called_format, *validity)
-    parts += [sources, trunks]
+    parts += [sources, *([stores] if config.stores else []), trunks]
     if found.coverage is not None:
         parts.append(coverage_table(found.coverage))
     if found.warnings:
@@ -121,6 +124,10 @@ def inspection_json(config: AgentConfig, found: Inspection) -> dict[str, Any]:
         "sources": [
             {"name": facts.name, "format": facts.format, "files": [str(file) for file in facts.files]}
             for facts in found.sources
+        ],
+        "stores": [
+            {"name": told.name, "problem": told.problem, "warnings": told.warnings, "facts": told.facts}
+            for told in found.stores
         ],
         "trunks": len(config.trunks),
         "coverage": found.coverage

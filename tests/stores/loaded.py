@@ -164,7 +164,9 @@ class InClickHouse:
         table = adapted(table, "clickhouse")
         self.admin.execute(clickhouse_table(table, TYPES["clickhouse"]))
         names = ", ".join(f"`{name}`" for name in table.columns)
-        self.admin.execute(f"insert into `{table.name}` ({names}) values", [list(map(_clickhouse_value, row)) for row in table.rows])
+        self.admin.execute(
+            f"insert into `{table.name}` ({names}) values", [list(map(_clickhouse_value, row)) for row in table.rows]
+        )
         return self.settings(table)
 
     def settings(self, table: Table, **more: Any) -> StoreTable:
@@ -204,7 +206,7 @@ class InChdb:
     def __init__(self, directory: Path) -> None:
         from chdb.session import Session
 
-        ChdbTransport.session = Session(str(directory))
+        ChdbTransport.session = Session(str(directory))  # type: ignore[no-untyped-call]
         self.run = ChdbTransport.session.query
         self.run("create database if not exists cdr engine = Atomic")
         self.run("use cdr")

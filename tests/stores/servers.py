@@ -112,7 +112,18 @@ def postgresql(directory: Path) -> Iterator[Server]:
     own(directory, "postgres")
     data = directory / "data"
     subprocess.run(
-        [str(Path(server).parent / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"],
+        [
+            str(Path(server).parent / "initdb"),
+            "-D",
+            str(data),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+        ],
         check=True,
         capture_output=True,
         cwd="/",
@@ -182,25 +193,31 @@ _CLICKHOUSE = """<yandex>
 <default_profile>default</default_profile><default_database>default</default_database><timezone>America/New_York</timezone>
 <mark_cache_size>5368709120</mark_cache_size>
 </yandex>"""
+_USER = (
+    "<{name}><password>{password}</password><networks><ip>127.0.0.1</ip></networks>"
+    "<profile>{profile}</profile><quota>default</quota></{name}>"
+)
 _USERS = """<yandex>
 <profiles><default><max_memory_usage>1000000000</max_memory_usage></default>
 <reading><readonly>2</readonly></reading><strict><readonly>1</readonly></strict></profiles>
-<users>
-<default><password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default>
-<reader><password></password><networks><ip>127.0.0.1</ip></networks><profile>reading</profile><quota>default</quota></reader>
-<strict><password></password><networks><ip>127.0.0.1</ip></networks><profile>strict</profile><quota>default</quota></strict>
-<guarded><password>read it</password><networks><ip>127.0.0.1</ip></networks><profile>reading</profile><quota>default</quota></guarded>
-</users><quotas><default></default></quotas></yandex>"""
+<users>{users}</users><quotas><default></default></quotas></yandex>"""
+_ACCOUNTS = (
+    ("default", "", "default"),
+    ("reader", "", "reading"),
+    ("strict", "", "strict"),
+    ("guarded", "read it", "reading"),
+)
 
 
 @contextmanager
 def clickhouse(directory: Path) -> Iterator[Server]:
-    """A server with `default` (may write), `reader` (readonly 2) and `strict` (readonly 1), on a port; not in UTC."""
+    """A server with `default` (may write), `reader` and `guarded` (readonly 2), `strict` (readonly 1); not in UTC."""
     server = binary("clickhouse-server", "/usr/sbin/clickhouse-server", "/usr/bin/clickhouse-server")
     own(directory, "clickhouse")
     port, http = free_port(), free_port()
     (directory / "config.xml").write_text(_CLICKHOUSE.format(directory=directory, port=port, http=http))
-    (directory / "users.xml").write_text(_USERS)
+    users = (_USER.format(name=name, password=password, profile=profile) for name, password, profile in _ACCOUNTS)
+    (directory / "users.xml").write_text(_USERS.format(users="".join(users)))
     with running(
         [server, f"--config-file={directory}/config.xml"],
         "clickhouse",

@@ -261,7 +261,9 @@ def texts(count: int = 400) -> Table:
         written = _called(rng, called, rng.choice(["10d", "11d", "plus"]))
         if rng.random() < 0.5:
             written = f"sip:{written}@203.0.113.5"
-        first, second = (written, rng.choice([None, "2025550199"])) if rng.random() < 0.6 else (rng.choice([None, ""]), written)
+        first, second = (
+            (written, rng.choice([None, "2025550199"])) if rng.random() < 0.6 else (rng.choice([None, ""]), written)
+        )
         rows.append((first, second, text, rng.choice(["192.0.2.9", "bad", None])))
     columns = {"dialled": "text", "requested": "text", "start": "text", "peer": "text"}
     mapping = {

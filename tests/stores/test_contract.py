@@ -1,4 +1,4 @@
-"""Whatever holds the records, a search gives what a linear scan over them gives: the same legs, none less, none more."""
+"""Whatever holds the records, a search gives what a linear scan over them gives: the same legs, no more, no less."""
 
 from __future__ import annotations
 
@@ -108,7 +108,9 @@ def test_every_record_is_found_by_what_it_says(case: Case) -> None:
 
 def test_coverage_is_from_the_oldest_call_to_the_newest(case: Case) -> None:
     (covered,) = case.store.coverage().sources
-    everything = [leg for number in NUMBERS for leg in case.scan(Query(number, None, CHANGE - 9 * DAY, CHANGE + 9 * DAY))]
+    everything = [
+        leg for number in NUMBERS for leg in case.scan(Query(number, None, CHANGE - 9 * DAY, CHANGE + 9 * DAY))
+    ]
     assert covered.source == case.table.name
     assert covered.earliest is not None
     assert covered.watermark is not None
