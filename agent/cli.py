@@ -23,6 +23,7 @@ from agent.commands.frame import AS_JSON, CONFIG, EXIT_CONFIG, EXIT_DATA, chosen
 from agent.commands.insight import coverage, segments, stats, trunks
 from agent.commands.maintain import maintain as maintain_command
 from agent.commands.verify import verify
+from agent.commands.watch import watch
 from agent.params import Duration, Moment, Number, Provider
 from protos.program import Program
 
@@ -288,7 +289,9 @@ def run(config: Path, ready_file: Path | None) -> None:
 
         async def serving() -> None:
             command = [sys.executable, "-P", "-m", "agent.cli", "maintain", str(config.resolve())]
-            upkeep = Upkeep(command, loaded.index.upkeep.total_seconds())
+            # an agent of stores alone keeps nothing on its disk
+            kept = loaded.sources or not loaded.stores
+            upkeep = Upkeep(command, loaded.index.upkeep.total_seconds()) if kept else None
             await serve(desk, listening, journal, ready_file, upkeep)
 
         asyncio.run(serving())
@@ -324,7 +327,7 @@ def _progress(console: Console, *, quiet: bool) -> Iterator[Any]:
         yield lambda path, calls: progress.update(task, description=f"{path.name}: {calls:,} calls")
 
 
-for command in (maintain_command, verify, stats, segments, trunks, coverage):
+for command in (maintain_command, verify, stats, segments, trunks, coverage, watch):
     main.add_command(command)
 
 
