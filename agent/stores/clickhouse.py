@@ -38,7 +38,12 @@ _EXPLAINS: Final = 21
 
 
 class Transport(Protocol):
-    """What carries statements to a server: one connection, used by one thread at a time."""
+    """What carries statements to a server: one connection, used by one thread at a time.
+
+    `may_write` tells whether the account could write if the connection didn't forbid it.
+    """
+
+    may_write: bool
 
     def execute(self, statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """The columns of the answer.
@@ -187,8 +192,7 @@ class ClickHouse:
         return bool(re.search(rf"\b{re.escape(one.called.name)}\b", text.partition("Indexes:")[2])) or "Skip" in text
 
     def _rights(self) -> Iterator[str]:
-        found = self._run("select value from system.settings where name = 'readonly'")
-        if not found or str(found[0][0]) == "0":
+        if self._pool.run(lambda connection: connection.may_write):
             yield (
                 "the account may write: give it a profile with readonly = 2: CREATE USER hopback ... SETTINGS "
                 f"readonly = 2 (or <readonly>2</readonly> in users.xml), and GRANT SELECT ON {self._table} TO hopback"
@@ -225,9 +229,10 @@ class NativeTransport:
         self._limits: dict[str, Any] = {}
         try:
             found = self._send("select value from system.settings where name = 'readonly'", {})
+            self.may_write = not found or str(found[0][0]) == "0"
             if not found or str(found[0][0]) != "1":  # an account that is read-only to the utmost may set nothing
                 self._limits = {"max_execution_time": math.ceil(timeout)}
-                if not found or str(found[0][0]) == "0":
+                if self.may_write:
                     self._limits["readonly"] = 2
         except BaseException:
             self._client.disconnect()

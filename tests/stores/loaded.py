@@ -178,6 +178,7 @@ class ChdbTransport:
     """The present ClickHouse's engine, in this process, behind the port of the driver."""
 
     session: Any = None
+    may_write = False
 
     def __init__(self, settings: StoreTable, password: Any) -> None:
         del settings, password
