@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ber, chain, index, serving
+from benchmarks import ber, chain, cold, index, ingest, serving
 from benchmarks.measure import Figure
 
 BENCHMARKS: dict[str, Callable[[Console], Figure]] = {
@@ -22,7 +22,10 @@ BENCHMARKS: dict[str, Callable[[Console], Figure]] = {
     "single_vs_postgresql": index.single_vs_postgresql,
     "single_vs_sqlite": index.single_vs_sqlite,
     "single_vs_lmdb": index.single_vs_lmdb,
+    "ingest_vs_duckdb": ingest.ingest_vs_duckdb,
+    "lookup_p99_while_ingesting": ingest.lookup_p99_while_ingesting,
     "bytes_per_call": index.bytes_per_call,
+    "cold_faults_per_lookup": cold.cold_faults_per_lookup,
     "grpc_lookup_vs_echo": serving.grpc_lookup_vs_echo,
     "grpc_batch_vs_in_process": serving.grpc_batch_vs_in_process,
     "agent_rss_mb": serving.agent_rss_mb,
