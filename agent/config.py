@@ -78,6 +78,12 @@ def _network(text: str) -> str:
     return text
 
 
+def _a_second_or_more(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=1):
+        raise ValueError("must be 1s or more")
+    return value
+
+
 def _aware(value: object) -> object:
     if not isinstance(value, datetime):
         raise ValueError("not a time: write it without quotes and with its zone, such as 2026-01-01T00:00:00Z")  # noqa: TRY004
@@ -87,6 +93,7 @@ def _aware(value: object) -> object:
 
 
 Window = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_at_most_cap)]
+LivePeriod = Annotated[PositiveDuration, AfterValidator(_a_second_or_more)]
 AwareTime = Annotated[datetime, BeforeValidator(_aware)]
 
 
@@ -148,6 +155,15 @@ class LogTable(_Table):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class WatchTable(_Table):
+    """`[watch]`: how closely `watch` follows the sources; see `agent.following`, and for `lag`, `agent.watch`."""
+
+    every: LivePeriod = timedelta(seconds=10)
+    rest: PositiveDuration = timedelta(seconds=10)
+    remote_every: LivePeriod = timedelta(seconds=60)
+    lag: dict[str, PositiveDuration] = Field(default_factory=dict, examples=[{"switch-1": "5m"}])
+
+
 class TrunkTable(_Table):
     """One of `[[trunks]]`: which party stands behind a trunk group or a peer address, and when."""
 
@@ -189,6 +205,7 @@ class AgentConfig(BaseSettings):
     match: MatchTable = MatchTable()
     explain: ExplainTable = ExplainTable()
     log: LogTable = LogTable()
+    watch: WatchTable = WatchTable()
     sources: tuple[SourceMapping, ...] = ()
     stores: tuple[StoreTable, ...] = ()
     trunks: tuple[TrunkTable, ...] = ()
@@ -287,6 +304,7 @@ def load(path: Path) -> AgentConfig:
         mistakes.append(Mistake("environment", f"{error}: lists and tables are written as JSON"))
     mistakes += _twice(document.get("sources"), document.get("stores"))
     mistakes += _trunk_mistakes(document.get("trunks"))
+    mistakes += [] if config is None else _lag_mistakes(config)
     if mistakes or config is None:
         raise ConfigError(str(path), mistakes)
     return _resolved(config, path.resolve().parent)
@@ -321,7 +339,9 @@ def _resolved(config: AgentConfig, base: Path) -> AgentConfig:
                 }
             ),
             "explain": explain.model_copy(update={"directory": base / explain.directory}),
-            "sources": tuple(s.model_copy(update={"path": str(base / s.path)}) for s in config.sources),
+            "sources": tuple(
+                s if "://" in s.path else s.model_copy(update={"path": str(base / s.path)}) for s in config.sources
+            ),
             "stores": tuple(_store_resolved(store, base) for store in config.stores),
         }
     )
@@ -401,6 +421,16 @@ def _twice(*lists: object) -> list[Mistake]:
                 mistakes.append(Mistake(where, f"there is another source {name!r}: rename one"))
             seen.add(name)
     return mistakes
+
+
+def _lag_mistakes(config: AgentConfig) -> list[Mistake]:
+    """Lags of sources that there are not: one that was renamed would silently have none."""
+    names = [source.name for source in config.sources]
+    return [
+        Mistake(f"watch.lag.{name}", f"there is no source {name!r}{meant(name, names)}")
+        for name in config.watch.lag
+        if name not in names
+    ]
 
 
 def _trunk_mistakes(tables: object) -> list[Mistake]:
