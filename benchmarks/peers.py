@@ -74,13 +74,23 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def forget(path: Path) -> None:
-    """Drop a file, or all below a directory, from the page cache."""
-    for file in path.rglob("*") if path.is_dir() else [path]:
-        if file.is_file():
-            descriptor = os.open(file, os.O_RDONLY)
-            os.fsync(descriptor)
+class PageCache:
+    """The files at a path, or below it, as they are now: to be dropped from the page cache again and again."""
+
+    def __init__(self, path: Path) -> None:
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        self._descriptors = [os.open(file, os.O_RDONLY) for file in files]
+        for descriptor in self._descriptors:
+            os.fsync(descriptor)  # what is not on disk yet can't be dropped
+
+    def drop(self) -> None:
+        """Forget them, but for pages that a process has mapped."""
+        for descriptor in self._descriptors:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def close(self) -> None:
+        """Close the files."""
+        for descriptor in self._descriptors:
             os.close(descriptor)
 
 
@@ -134,7 +144,7 @@ class PostgreSql:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-            self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
+            self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "stop")
 
     def close(self) -> None:
         """Stop, and remove all of it."""
@@ -206,17 +216,16 @@ class Sqlite:
         self.path = directory / "calls.sqlite"
         self._open()
 
-    def _open(self) -> None:
+    def _open(self, mapped: int = 1 << 40) -> None:
         self._connection = sqlite3.connect(self.path)
-        self._connection.execute("pragma mmap_size = 30000000000")
+        self._connection.execute(f"pragma mmap_size = {mapped}")
         self._connection.execute("pragma cache_size = -100000")
         self._execute = self._connection.execute
 
-    def reopen(self) -> None:
-        """Let go of the file, drop it from the page cache, and open it again."""
+    def reopen(self, mapped: bool = True) -> None:
+        """Let go of the file and of all that was kept of it, and open it again."""
         self._connection.close()
-        forget(self.path)
-        self._open()
+        self._open(1 << 40 if mapped else 0)
 
     def close(self) -> None:
         """Let go of the file."""
