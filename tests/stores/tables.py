@@ -18,7 +18,6 @@ from zoneinfo import ZoneInfo
 from agent.index.keys import Keys
 from agent.index.reader import Query
 from agent.legs import Leg
-from agent.stores.found import in_order, legs_of
 from agent.stores.settings import StoreTable
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.read import read_source
@@ -92,8 +91,38 @@ def shown(value: Any) -> str:
 def scanned(table: Table, directory: Path, formats: TrunkFormats = FORMATS) -> Callable[[Query], list[Leg]]:
     """What a search must give: every leg in the file is looked at."""
     (batch,) = read_source(table.file(directory), table.source(), formats)
-    rows = [("x",)] * (len(table.rows) + 2)
-    return lambda query: in_order(legs_of(table.name, batch, rows, [query], KEYS)[0])
+    calls = batch.calls.to_pylist()
+
+    def scan(query: Query) -> list[Leg]:
+        found = []
+        for call in calls:
+            received, sent = call["called_in"], call["called_out"] or call["called_in"]
+            changed = received is not None and received != sent
+            if query.called != sent and not (changed and query.called == received):
+                continue
+            if call["seizure_earliest"] > query.latest or call["seizure_latest"] < query.earliest:
+                continue
+            known = query.calling is not None and call["calling"] is not None
+            found.append(
+                Leg(
+                    called_in=received if changed and query.called == sent else None,
+                    sent_as_asked=query.called == sent,
+                    calling_matches=query.calling == call["calling"] if known else None,
+                    earliest=call["seizure_earliest"],
+                    latest=call["seizure_latest"],
+                    ingress_trunk=call["ingress_trunk"],
+                    ingress_address=call["ingress_address"],
+                    egress_trunk=call["egress_trunk"],
+                    egress_address=call["egress_address"],
+                    call_ref=int(KEYS.call_refs([call["call_id"]])[0]) & 0xFFFFFF if call["call_id"] else None,
+                    disposition=call["disposition"],
+                    source=table.name,
+                    row=0,
+                )
+            )
+        return list(dict.fromkeys(found))
+
+    return scan
 
 
 def plain(legs: Sequence[Leg]) -> list[tuple[Any, ...]]:
@@ -282,6 +311,23 @@ def texts(count: int = 400) -> Table:
         (("dialled", "start"), ("requested", "start")),
         {"called_in": ["{}", "sip:{}@203.0.113.5"]},
     )
+
+
+def moments(table: Table) -> list[datetime]:
+    """The times of the table's records, as they stand there, read as UTC: where a search's borders matter."""
+    column = list(table.columns).index(table.keys[0][1])
+    found = []
+    for row in table.rows:
+        value = row[column]
+        if isinstance(value, int) and value:
+            value = _EPOCH + timedelta(seconds=value)
+        elif isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            if value.tzinfo is None:
+                value = value.replace(tzinfo=NEW_YORK)
+            found.append(value.astimezone(UTC))
+    return found
 
 
 def tables(*, fractions: bool = True) -> tuple[Table, ...]:

@@ -6,17 +6,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.index.reader import Query
+from agent.index.reader import Index, Query
+from agent.ingest import ingest
 from agent.legs import Leg
 from agent.stores.store import Store
 from protos.e164 import E164
-from tests.stores.loaded import adapted, store
-from tests.stores.tables import CALLERS, CHANGE, NUMBERS, Table, plain, scanned, tables
+from tests.stores.loaded import NOW, adapted, store
+from tests.stores.tables import CALLERS, CHANGE, FORMATS, KEYS, NUMBERS, Table, plain, scanned, tables
+from tests.stores.tables import moments as times
 
 PLACES = ("in_postgresql", "in_mariadb", "in_clickhouse", "in_chdb", "in_parquet", "in_s3")
 KINDS = ("instants", "walls", "epochs", "texts")
@@ -31,6 +34,10 @@ class Case:
     scan: Callable[[Query], list[Leg]]
 
 
+RECORDED = {
+    (table.name, fractions): times(table) for fractions in (True, False) for table in tables(fractions=fractions)
+}
+"""When the records of each kind of table were made."""
 _CASES: dict[tuple[str, str], Case] = {}
 
 
@@ -71,18 +78,27 @@ moments = st.one_of(
     st.integers(-130_000, 130_000).map(lambda seconds: CHANGE + timedelta(seconds=seconds)),
     st.integers(-7_000_000, 7_000_000).map(lambda ms: CHANGE + timedelta(milliseconds=ms)),
 )
+near = st.builds(
+    lambda kind, fractions, which, ms: RECORDED[kind, fractions][which] + timedelta(milliseconds=ms),
+    st.sampled_from(KINDS),
+    st.booleans(),
+    st.integers(0, 150),
+    st.one_of(st.integers(-3, 3), st.integers(-2500, 2500), st.sampled_from([-1000, 999, 1000, 1001, -7000, 7000])),
+)
+moments = st.one_of(near, near, moments)
 queries = st.builds(
     lambda called, calling, begin, length: Query(called, calling, begin, begin + length),
     st.sampled_from((*NUMBERS, E164("+12025550188"))),
     st.sampled_from(CALLERS).map(lambda text: None if text is None else E164(text)),
     moments,
     st.one_of(
+        st.integers(0, 3).map(lambda ms: timedelta(milliseconds=ms)),
         st.integers(0, 600).map(lambda seconds: timedelta(seconds=seconds)),
         st.integers(0, 200_000).map(lambda seconds: timedelta(seconds=seconds)),
     ),
 )
 thorough = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
@@ -125,3 +141,17 @@ def test_the_same_rows_have_the_same_names_in_every_answer(case: Case) -> None:
     first, second = (case.store.find(NUMBERS[0], None, CHANGE - DAY, CHANGE + DAY) for _ in range(2))
     assert [leg.row for leg in first] == [leg.row for leg in second]
     assert len({leg.row for leg in first}) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_embedded_index_gives_the_same(kind: str, tmp_path: Path) -> None:
+    table = _table(kind, True)
+    ingest([table.file(tmp_path)], table.source(), FORMATS, tmp_path / "index", KEYS, NOW)
+    index, scan = Index.open(tmp_path / "index", KEYS), scanned(table, tmp_path)
+
+    @settings(max_examples=100, deadline=None)
+    @given(query=queries)
+    def same(query: Query) -> None:
+        assert plain(index.find(query.called, query.calling, query.earliest, query.latest)) == plain(scan(query))
+
+    same()
