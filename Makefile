@@ -8,7 +8,7 @@ STAMP := $(VENV)/.stamp
 BUF_VERSION := 1.75.0
 LAB ?= ../shared/siplab
 
-.PHONY: help setup tshark demo test check lint typecheck protolint quick bench accuracy nightly clean
+.PHONY: help setup tshark databases demo test check lint typecheck protolint quick bench accuracy nightly clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,10 +28,13 @@ setup: $(STAMP)  ## create .venv with everything for development
 tshark:
 	@command -v tshark >/dev/null || deploy/apt-install tshark
 
+databases:
+	@deploy/have-databases || deploy/apt-install postgresql mariadb-server clickhouse-server
+
 demo: $(STAMP)  ## trace robocalls through a lab of agents, from files to origin; KEEP=dir leaves the lab there
 	@$(BIN)/python -m deploy.lab demo $(if $(KEEP),--keep $(KEEP))
 
-test: $(STAMP) tshark  ## run the tests
+test: $(STAMP) tshark databases  ## run the tests
 	@$(BIN)/python -m pytest -q
 
 lint: $(STAMP)
@@ -49,13 +52,13 @@ protolint: .tools/buf
 
 check: lint typecheck protolint test  ## lint, strict types, protos, tests: what CI runs
 
-bench: $(STAMP)  ## ratios against named peers in the same run; OUT=file.json ONLY=name,name
+bench: $(STAMP) databases  ## ratios against named peers in the same run; OUT=file.json ONLY=name,name
 	@$(BIN)/python -m benchmarks $(if $(OUT),--out $(OUT)) $(if $(ONLY),--only $(ONLY))
 
 accuracy: $(STAMP) tshark  ## trace every call of a lab with known truth; LAB=dir CONFIG=dir OUT=file.json
 	@$(BIN)/python -m deploy.lab.accuracy --lab $(LAB) $(if $(CONFIG),--config $(CONFIG)) $(if $(OUT),--out $(OUT)) $(if $(JSON),--json)
 
-nightly: $(STAMP) tshark  ## the long sweeps
+nightly: $(STAMP) tshark databases  ## the long sweeps
 	@$(BIN)/python -m pytest -q -m nightly
 
 clean:

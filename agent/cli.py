@@ -2,7 +2,7 @@
 
 Every command ends with 0, or with 2 (the command line is wrong), 78 (the configuration is), 65 (the records are), 69
 (the index can't be read or written, or the address can't be listened on) or 70 (a defect of the program), after saying
-what is wrong and what to do.
+what is wrong and what to do; `verify` with 1 when it finds the index broken.
 Results go to standard output, everything else to standard error. What a command needs is imported when it runs.
 """
 
@@ -19,6 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from agent.commands.frame import AS_JSON, CONFIG, EXIT_CONFIG, EXIT_DATA, chosen_sources, console, failures
+from agent.commands.insight import coverage, segments, stats, trunks
+from agent.commands.maintain import maintain as maintain_command
+from agent.commands.verify import verify
+from agent.commands.watch import watch
 from agent.params import Duration, Moment, Number, Provider
 from protos.program import Program
 
@@ -27,21 +32,11 @@ if TYPE_CHECKING:
 
     from agent.config import AgentConfig
     from agent.service import Desk
-    from cdr_adapters.mapping import SourceMapping
     from protos.e164 import E164
     from protos.identity import ProviderId
 
-EXIT_DATA: Final = 65
-EXIT_UNAVAILABLE: Final = 69
-EXIT_DEFECT: Final = 70
-EXIT_CONFIG: Final = 78
-ENV_TRACEBACK: Final = "HOPBACK_TRACEBACK"
+_WAIT_FOR_WRITER_S: Final = 60.0
 _FOR_ONE_QUESTION: Final = timedelta(minutes=1)
-_PIPED_WIDTH: Final = 160
-
-
-CONFIG = click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 
 
 @click.group(cls=Program, extra="agent", context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,7 +68,7 @@ def init(directory: Path, provider: ProviderId) -> None:
     """
     from importlib.resources import files
 
-    from agent.index.keys import create_root_key_file
+    from agent.index.root_key import create_root_key_file
 
     config, key = directory / "agent.toml", directory / "root.key"
     if there := [str(path) for path in (config, key) if path.exists()]:
@@ -99,7 +94,7 @@ def check_config(config: Path, as_json: bool) -> None:
     \b
     hopback-agent check-config /etc/hopback/agent.toml
     """
-    with _failures():
+    with failures():
         from agent import display
         from agent.config import load
         from agent.inspection import inspect
@@ -112,7 +107,7 @@ def check_config(config: Path, as_json: bool) -> None:
             sys.exit(EXIT_CONFIG if found.mistakes else 0)
         if found.mistakes:
             raise ConfigError(str(config), found.mistakes)
-        _console().print(display.inspection(loaded, found))
+        console().print(display.inspection(loaded, found))
 
 
 @main.command()
@@ -129,6 +124,13 @@ def check_config(config: Path, as_json: bool) -> None:
     help="The sources have all records from then on; by default from their first call.",
 )
 @click.option("--again", is_flag=True, help="Read files anew that are indexed already.")
+@click.option(
+    "--old-rows",
+    type=click.Choice(["refuse", "keep", "forget"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of rows that should be read anew when some of their files are gone.",
+)
 @AS_JSON
 def index(
     config: Path,
@@ -136,26 +138,30 @@ def index(
     complete_until: datetime | None,
     complete_from: datetime | None,
     again: bool,
+    old_rows: str,
     as_json: bool,
 ) -> None:
     """Index the files of all sources in CONFIG, or of each SOURCE named; a running agent serves them at once.
 
-    Files that are indexed already are left alone. Rows that can't be read are counted by reason and kept aside.
+    Files that are indexed already are left alone; of one that has grown only new lines are read where lines are
+    records. Rows that can't be read are counted by reason and kept aside. What is older than the retention is
+    destroyed.
 
     \b
     hopback-agent index /etc/hopback/agent.toml
     hopback-agent index /etc/hopback/agent.toml switch-1 --complete-until 2026-11-22T06:00:00Z
     """
-    with _failures():
+    with failures():
         from agent import display
         from agent.config import load, source_files
-        from agent.ingest import ingest
+        from agent.ingest import OldRows, ingest
         from agent.inspection import read_keys
+        from agent.maintenance import maintain
 
         loaded = load(config)
-        chosen = _chosen(loaded, sources)
+        chosen = chosen_sources(loaded, sources)
         keys = read_keys(loaded)
-        errors = _console(stderr=True)
+        errors = console(stderr=True)
         reports = []
         empty = False
         with _progress(errors, quiet=as_json) as told:
@@ -174,13 +180,17 @@ def index(
                     complete_from=complete_from,
                     complete_until=complete_until,
                     again=again,
+                    old_rows=OldRows(old_rows),
+                    retention=loaded.index.retention,
                     progress=told,
+                    patience_s=_WAIT_FOR_WRITER_S,
                 )
                 reports.append(report)
+            maintain(loaded.index.directory, keys, datetime.now(UTC), loaded.index.retention)
         if as_json:
             click.echo(json.dumps(display.ingest_json(reports), indent=2))
         else:
-            _console().print(display.ingest_table(reports))
+            console().print(display.ingest_table(reports))
         failed = [file for report in reports for file in report.failed]
         if as_json:
             for file in failed:
@@ -214,7 +224,7 @@ def lookup(
     hopback-agent lookup agent.toml --called +12025550143 --at 2026-11-20T15:00:00Z
     hopback-agent lookup agent.toml --called +12025550143 --at 2026-11-20T10:00:00-05:00 --named-by cedar
     """
-    with _failures():
+    with failures():
         from uuid import uuid4
 
         from agent import display
@@ -240,7 +250,7 @@ def lookup(
         if as_json:
             click.echo(json.dumps(explanation(found, now), indent=2))
         else:
-            _console().print(display.consultation(found))
+            console().print(display.consultation(found))
 
 
 @main.command()
@@ -256,7 +266,7 @@ def run(config: Path, ready_file: Path | None) -> None:
     \b
     hopback-agent run /etc/hopback/agent.toml
     """
-    with _failures():
+    with failures():
         import asyncio
 
         from agent.config import load
@@ -264,6 +274,7 @@ def run(config: Path, ready_file: Path | None) -> None:
         from agent.journal import Journal
         from agent.run import configure_log, serve
         from agent.server import Listening
+        from agent.upkeep import Upkeep
 
         loaded = load(config)
         configure_log(loaded.log.format, loaded.log.level)
@@ -274,83 +285,35 @@ def run(config: Path, ready_file: Path | None) -> None:
             loaded.listen.reflection,
         )
         journal = Journal(loaded.explain.directory) if loaded.explain.keep else None
-        asyncio.run(serve(_desk(loaded), listening, journal, ready_file))
+        desk = _desk(loaded)
+
+        async def serving() -> None:
+            command = [sys.executable, "-P", "-m", "agent.cli", "maintain", str(config.resolve())]
+            # an agent of stores alone keeps nothing on its disk
+            kept = loaded.sources or not loaded.stores
+            upkeep = Upkeep(command, loaded.index.upkeep.total_seconds()) if kept else None
+            await serve(desk, listening, journal, ready_file, upkeep)
+
+        asyncio.run(serving())
 
 
 def _desk(config: AgentConfig) -> Desk:
-    from agent.index.reader import Index
-    from agent.inspection import read_keys
     from agent.service import Desk, Terms
+    from agent.stores.opened import open_records
+
+    def now() -> datetime:
+        return datetime.now(UTC)
 
     terms = Terms(
         me=config.me,
         trunks=config.trunk_map(),
         matching=config.match_settings(),
         window_cap=config.match.window_cap,
-        retention=config.index.retention,
-        sources=frozenset(source.name for source in config.sources),
+        retention=config.retention(),
+        sources=frozenset(source.name for source in config.all_sources()),
     )
-    return Desk(terms, Index.open(config.index.directory, read_keys(config)), lambda: datetime.now(UTC))
-
-
-def _chosen(config: AgentConfig, names: tuple[str, ...]) -> list[SourceMapping]:
-    from agent.mistakes import ConfigError, Mistake
-
-    known = {source.name: source for source in config.sources}
-    if unknown := [name for name in names if name not in known]:
-        raise click.UsageError(
-            f"no source {', '.join(unknown)} in the configuration; there are: {', '.join(known) or 'none'}."
-        )
-    if not known:
-        raise ConfigError("configuration", [Mistake("sources", "there are none: add one for what the switch writes")])
-    return [known[name] for name in dict.fromkeys(names)] or list(known.values())
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Turn the failures that a person can do something about into messages and exit codes."""
-    from agent.defects import place_of
-    from agent.index.errors import IndexUnusableError
-    from agent.mistakes import ConfigError
-
-    try:
-        yield
-    except ConfigError as error:
-        from agent.display import mistakes
-
-        console = _console(stderr=True)
-        count = len(error.mistakes)
-        console.print(f"{error.source}: {count} mistake{'s' if count > 1 else ''}", markup=False)
-        console.print(mistakes(error.mistakes))
-        sys.exit(EXIT_CONFIG)
-    except IndexUnusableError as error:
-        _fail(str(error))
-    except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except (click.ClickException, click.exceptions.Exit, click.Abort):
-        raise
-    except Exception as error:
-        if os.environ.get(ENV_TRACEBACK):
-            raise
-        _fail(
-            f"a defect of hopback-agent: {type(error).__name__} at {place_of(error)}. Please report it. "
-            f"With {ENV_TRACEBACK}=1 the whole trace is shown; it may hold parts of call records.",
-            EXIT_DEFECT,
-        )
-
-
-def _fail(message: str, code: int = EXIT_UNAVAILABLE) -> None:
-    _console(stderr=True).print(message, style="red", markup=False)
-    sys.exit(code)
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    screen = Console(stderr=stderr, highlight=False, soft_wrap=stderr)
-    if not screen.is_terminal and "COLUMNS" not in os.environ:
-        screen.width = _PIPED_WIDTH  # a file or a pipe has no width; tables folded at 80 would be unreadable there
-    return screen
+    opened = open_records(config, os.environ, now)
+    return Desk(terms, opened.records, now, opened.threads)
 
 
 @contextmanager
@@ -362,6 +325,10 @@ def _progress(console: Console, *, quiet: bool) -> Iterator[Any]:
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("reading")
         yield lambda path, calls: progress.update(task, description=f"{path.name}: {calls:,} calls")
+
+
+for command in (maintain_command, verify, stats, segments, trunks, coverage, watch):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

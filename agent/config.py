@@ -25,8 +25,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from agent.index.root_key import COMMAND_TIMEOUT_S
 from agent.match import MatchSettings
 from agent.mistakes import ConfigError, Mistake, meant, where_is
+from agent.stores.settings import StoreTable
 from agent.trunks import Direction, InvalidTrunkError, TrunkEntry, TrunkMap, parse_party
 from cdr_adapters.column_specs import CalledFormat
 from cdr_adapters.durations import PositiveDuration, parse_duration
@@ -76,6 +78,12 @@ def _network(text: str) -> str:
     return text
 
 
+def _a_second_or_more(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=1):
+        raise ValueError("must be 1s or more")
+    return value
+
+
 def _aware(value: object) -> object:
     if not isinstance(value, datetime):
         raise ValueError("not a time: write it without quotes and with its zone, such as 2026-01-01T00:00:00Z")  # noqa: TRY004
@@ -85,6 +93,7 @@ def _aware(value: object) -> object:
 
 
 Window = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_at_most_cap)]
+LivePeriod = Annotated[PositiveDuration, AfterValidator(_a_second_or_more)]
 AwareTime = Annotated[datetime, BeforeValidator(_aware)]
 
 
@@ -116,7 +125,12 @@ class IndexTable(_Table):
 
     directory: Path = Field(examples=["index"])
     root_key_file: Path | None = Field(default=None, examples=["root.key"])
+    root_key_command: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(), examples=[["/usr/local/bin/hopback-root-key"]]
+    )
+    root_key_timeout: PositiveDuration = timedelta(seconds=COMMAND_TIMEOUT_S)
     retention: PositiveDuration = timedelta(days=548)
+    upkeep: PositiveDuration = timedelta(minutes=5)
 
 
 class MatchTable(_Table):
@@ -139,6 +153,15 @@ class LogTable(_Table):
 
     format: Literal["console", "json"] = "console"
     level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class WatchTable(_Table):
+    """`[watch]`: how closely `watch` follows the sources; see `agent.following`, and for `lag`, `agent.watch`."""
+
+    every: LivePeriod = timedelta(seconds=10)
+    rest: PositiveDuration = timedelta(seconds=10)
+    remote_every: LivePeriod = timedelta(seconds=60)
+    lag: dict[str, PositiveDuration] = Field(default_factory=dict, examples=[{"switch-1": "5m"}])
 
 
 class TrunkTable(_Table):
@@ -182,7 +205,9 @@ class AgentConfig(BaseSettings):
     match: MatchTable = MatchTable()
     explain: ExplainTable = ExplainTable()
     log: LogTable = LogTable()
+    watch: WatchTable = WatchTable()
     sources: tuple[SourceMapping, ...] = ()
+    stores: tuple[StoreTable, ...] = ()
     trunks: tuple[TrunkTable, ...] = ()
 
     @classmethod
@@ -214,12 +239,22 @@ class AgentConfig(BaseSettings):
             ingress=trunks.called_formats(Direction.INGRESS), egress=trunks.called_formats(Direction.EGRESS)
         )
 
+    def all_sources(self) -> tuple[SourceMapping, ...]:
+        """What the records of every source mean: those that are indexed, and those that stay in their stores."""
+        return (*self.sources, *(store.mapping() for store in self.stores))
+
+    def retention(self) -> timedelta:
+        """How long calls can be answered for: as long as the records that are kept longest."""
+        kept = [store.retention or self.index.retention for store in self.stores]
+        return max([self.index.retention, *kept] if self.sources or not kept else kept)
+
     def match_settings(self) -> MatchSettings:
         """What the matcher needs."""
-        mapped = {source.name: _mapped(source) for source in self.sources}
+        sources = self.all_sources()
+        mapped = {source.name: _mapped(source) for source in sources}
         shows_egress = (name for name, specs in mapped.items() if specs & {"egress_trunk", "egress_address"})
         # A row that knows only when a call ended lies as far from the call's other rows as a call is long.
-        reach = (s.max_call if mapped[s.name] & _TIMES == {"release"} else s.max_setup for s in self.sources)
+        reach = (s.max_call if mapped[s.name] & _TIMES == {"release"} else s.max_setup for s in sources)
         return MatchSettings(
             rival_margin=self.match.rival_margin,
             trusted_distance=self.match.trusted_distance,
@@ -267,8 +302,9 @@ def load(path: Path) -> AgentConfig:
         mistakes += [_mistake(dict(detail), document) for detail in error.errors(include_url=False)]
     except SettingsError as error:
         mistakes.append(Mistake("environment", f"{error}: lists and tables are written as JSON"))
-    mistakes += _twice(document.get("sources"))
+    mistakes += _twice(document.get("sources"), document.get("stores"))
     mistakes += _trunk_mistakes(document.get("trunks"))
+    mistakes += [] if config is None else _lag_mistakes(config)
     if mistakes or config is None:
         raise ConfigError(str(path), mistakes)
     return _resolved(config, path.resolve().parent)
@@ -303,9 +339,20 @@ def _resolved(config: AgentConfig, base: Path) -> AgentConfig:
                 }
             ),
             "explain": explain.model_copy(update={"directory": base / explain.directory}),
-            "sources": tuple(s.model_copy(update={"path": str(base / s.path)}) for s in config.sources),
+            "sources": tuple(
+                s if "://" in s.path else s.model_copy(update={"path": str(base / s.path)}) for s in config.sources
+            ),
+            "stores": tuple(_store_resolved(store, base) for store in config.stores),
         }
     )
+
+
+def _store_resolved(store: StoreTable, base: Path) -> StoreTable:
+    files = {name: getattr(store, name) for name in ("password_file", "tls_roots")}
+    changed: dict[str, Any] = {name: base / path for name, path in files.items() if path is not None}
+    if store.path is not None and "://" not in store.path:
+        changed["path"] = str(base / store.path)
+    return store.model_copy(update=changed)
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[Mistake]:
@@ -360,14 +407,29 @@ def _keys_at(location: Sequence[str | int]) -> list[str]:
     return sorted(model.model_fields) if model else []
 
 
-def _twice(sources: object) -> list[Mistake]:
-    """Sources of one name: what is covered and where a record lies is told by name."""
-    tables = [table for table in sources if isinstance(table, dict)] if isinstance(sources, list) else []
-    names = [table.get("name") for table in tables]
+def _twice(*lists: object) -> list[Mistake]:
+    """Sources and stores of one name: what is covered and where a record lies is told by name."""
+    mistakes = []
+    seen: set[str] = set()
+    for key, found in zip(("sources", "stores"), lists, strict=True):
+        tables = [table for table in found if isinstance(table, dict)] if isinstance(found, list) else []
+        for number, name in enumerate(table.get("name") for table in tables):
+            if not isinstance(name, str):
+                continue
+            if name in seen:
+                where = where_is((key, number), {key: tables})
+                mistakes.append(Mistake(where, f"there is another source {name!r}: rename one"))
+            seen.add(name)
+    return mistakes
+
+
+def _lag_mistakes(config: AgentConfig) -> list[Mistake]:
+    """Lags of sources that there are not: one that was renamed would silently have none."""
+    names = [source.name for source in config.sources]
     return [
-        Mistake(where_is(("sources", number), {"sources": tables}), f"there is another source {name!r}: rename one")
-        for number, name in enumerate(names)
-        if name is not None and name in names[:number]
+        Mistake(f"watch.lag.{name}", f"there is no source {name!r}{meant(name, names)}")
+        for name in config.watch.lag
+        if name not in names
     ]
 
 

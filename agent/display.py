@@ -19,7 +19,7 @@ from agent.explain import disclosed, explanation, in_words
 from agent.inspection import Inspection
 from agent.mistakes import Mistake
 from agent.service import Consultation
-from protos.printable import printable
+from agent.tables import iso, new_table, row, spaced, time_text
 from protos.types import Outcome
 
 if TYPE_CHECKING:
@@ -34,29 +34,12 @@ def mistakes(found: Iterable[Mistake], style: str = "red") -> RenderableType:
     return Group(*(Text.assemble((mistake.where, style), ": ", mistake.what) for mistake in found))
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", pad_edge=False, box=None)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _row(table: Table, *cells: object) -> None:
-    """Values out of files come this way: what could steer a terminal is taken out, line by line."""
-    lines = ("-" if cell is None else "\n".join(map(printable, str(cell).split("\n"))) for cell in cells)
-    table.add_row(*map(Text, lines))
-
-
-def _time(time: datetime | None) -> str | None:
-    return None if time is None else f"{time:%Y-%m-%d %H:%M:%SZ}"
-
-
 def coverage_table(coverage: Coverage) -> Table:
     """What each source covers."""
-    table = _table("Coverage", "source", "records", "files", "from", "complete until")
+    table = new_table("Coverage", "source", "records", "files", "from", "complete until")
     for source in coverage.sources:
-        covered = _time(source.covered_from), _time(source.watermark)
-        _row(table, source.source, f"{source.records:,}", source.files, *covered)
+        covered = time_text(source.covered_from), time_text(source.watermark)
+        row(table, source.source, f"{source.records:,}", source.files, *covered)
     return table
 
 
@@ -64,41 +47,44 @@ def inspection(config: AgentConfig, found: Inspection) -> RenderableType:
     """The summary of a configuration."""
     parts: list[RenderableType] = []
     if found.tls is not None:
-        who = _table("Identity", "provider", "certificate", "valid until", "listens on")
-        _row(who, config.me, ", ".join(found.tls.uris), _time(found.tls.valid_to), config.listen.address)
+        who = new_table("Identity", "provider", "certificate", "valid until", "listens on")
+        row(who, config.me, ", ".join(found.tls.uris), time_text(found.tls.valid_to), config.listen.address)
         parts.append(who)
-    sources = _table("Sources", "name", "format", "files", "path")
+    sources = new_table("Sources", "name", "format", "files", "path")
     for facts in found.sources:
-        _row(sources, facts.name, facts.format, len(facts.files), facts.path)
-    trunks = _table("Trunks", "name or addresses", "direction", "party", "called format", "from", "to")
+        row(sources, facts.name, facts.format, len(facts.files), facts.path)
+    stores = new_table("Stores", "name", "engine", "table or path", "facts")
+    for store, told in zip(config.stores, found.stores, strict=True):
+        row(stores, store.name, store.engine, store.table or store.path, "; ".join(told.facts))
+    trunks = new_table("Trunks", "name or addresses", "direction", "party", "called format", "from", "to")
     for trunk in config.trunks:
         label = trunk.name or ", ".join(trunk.addresses)
-        validity = _time(trunk.valid_from), _time(trunk.valid_to)
-        _row(trunks, label, trunk.direction.value, trunk.party, trunk.called_format, *validity)
-    parts += [sources, trunks]
+        validity = time_text(trunk.valid_from), time_text(trunk.valid_to)
+        row(trunks, label, trunk.direction.value, trunk.party, trunk.called_format, *validity)
+    parts += [sources, *([stores] if config.stores else []), trunks]
     if found.coverage is not None:
         parts.append(coverage_table(found.coverage))
     if found.warnings:
         parts.append(mistakes(found.warnings, "yellow"))
-    return Group(*_spaced(parts))
+    return Group(*spaced(parts))
 
 
 def ingest_table(reports: Sequence[IngestReport]) -> RenderableType:
     """What became of each file, and where its rejected rows are kept."""
-    table = _table("Indexed", "source", "file", "status", "calls", "rejected", "skipped", "from", "to")
+    table = new_table("Indexed", "source", "file", "status", "calls", "rejected", "skipped", "from", "to")
     notes: list[RenderableType] = []
     for report in reports:
         for file in report.files:
             rejected = sum(file.rejected.values())
-            span = _time(file.earliest), _time(file.latest)
+            span = time_text(file.earliest), time_text(file.latest)
             counts = f"{file.calls:,}", f"{rejected:,}", f"{file.skipped:,}"
-            _row(table, report.source, file.path.name, file.status.value, *counts, *span)
+            row(table, report.source, file.path.name, file.status.value, *counts, *span)
             if file.problem:
                 notes.append(Text(file.problem, style="red"))
             if rejected:
                 reasons = ", ".join(f"{count:,} {reason.value}" for reason, count in file.rejected.items())
                 notes.append(Text(f"{file.path.name}: rejected {reasons}; kept in {file.rejects}", style="yellow"))
-    return Group(*_spaced([table, *([Group(*notes)] if notes else [])]))
+    return Group(*spaced([table, *([Group(*notes)] if notes else [])]))
 
 
 def ingest_json(reports: Sequence[IngestReport]) -> list[dict[str, Any]]:
@@ -117,8 +103,8 @@ def ingest_json(reports: Sequence[IngestReport]) -> list[dict[str, Any]]:
                     "skipped": file.skipped,
                     "rejected": {reason.value: count for reason, count in file.rejected.items()},
                     "rejects": _path(file.rejects),
-                    "earliest": _iso(file.earliest),
-                    "latest": _iso(file.latest),
+                    "earliest": iso(file.earliest),
+                    "latest": iso(file.latest),
                     "problem": file.problem,
                 }
                 for file in report.files
@@ -134,10 +120,14 @@ def inspection_json(config: AgentConfig, found: Inspection) -> dict[str, Any]:
         "provider": config.me,
         "mistakes": [str(mistake) for mistake in found.mistakes],
         "warnings": [str(warning) for warning in found.warnings],
-        "certificate": found.tls and {"uris": found.tls.uris, "valid_to": _iso(found.tls.valid_to)},
+        "certificate": found.tls and {"uris": found.tls.uris, "valid_to": iso(found.tls.valid_to)},
         "sources": [
             {"name": facts.name, "format": facts.format, "files": [str(file) for file in facts.files]}
             for facts in found.sources
+        ],
+        "stores": [
+            {"name": told.name, "problem": told.problem, "warnings": told.warnings, "facts": told.facts}
+            for told in found.stores
         ],
         "trunks": len(config.trunks),
         "coverage": found.coverage
@@ -145,8 +135,8 @@ def inspection_json(config: AgentConfig, found: Inspection) -> dict[str, Any]:
             {
                 "source": source.source,
                 "records": source.records,
-                "covered_from": _iso(source.covered_from),
-                "watermark": _iso(source.watermark),
+                "covered_from": iso(source.covered_from),
+                "watermark": iso(source.watermark),
             }
             for source in found.coverage.sources
         ],
@@ -159,17 +149,17 @@ def consultation(found: Consultation) -> RenderableType:
     style = "bold green" if found.answer.outcome in _GOOD else "bold yellow"
     parts: list[RenderableType] = [Text(in_words(found.answer), style=style)]
     if "verdict" in told:
-        covered = " to ".join(str(_time(time)) for time in found.covered or ())
+        covered = " to ".join(str(time_text(time)) for time in found.covered or ())
         parts.append(Text(f"The records say: {told['verdict']}. Coverage of {covered}: {told['coverage']}."))
-        calls = _table("Calls considered", "", "records", "seizure", "off by", "came from", "went", "calling", "why")
+        calls = new_table("Calls considered", "", "records", "seizure", "off by", "came from", "went", "calling", "why")
         calls.columns[2].no_wrap = True
         for call in told["calls"]:
-            _row(calls, *_call(call))
+            row(calls, *_call(call))
         parts.append(calls if told["calls"] else Text("No record of that number lies in the window."))
         parts += [Text(f"Followed inside this network over {_records(rows)}.") for rows in told["followed_inside"]]
     would = ", ".join(f"{key} = {value}" for key, value in disclosed(found.answer).items())
     parts.append(Text.assemble(("Would be disclosed, and nothing else: ", "bold"), would))
-    return Group(*_spaced(parts))
+    return Group(*spaced(parts))
 
 
 def _call(call: dict[str, Any]) -> tuple[object, ...]:
@@ -201,14 +191,6 @@ def _interval(earliest: datetime, latest: datetime) -> str:
 
 def _records(rows: Sequence[dict[str, Any]]) -> str:
     return ", ".join(f"{row['source']}:{row['row']}" for row in rows)
-
-
-def _spaced(parts: Sequence[RenderableType]) -> list[RenderableType]:
-    return [item for part in parts for item in (part, Text(""))][:-1]
-
-
-def _iso(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()
 
 
 def _path(path: Path | None) -> str | None:

@@ -15,8 +15,10 @@ from typing import Any, Final
 
 from agent.config import AgentConfig, source_files
 from agent.index import Index, IndexUnusableError, Keys, RootKeyError, root_key_from
-from agent.index.coverage import Coverage
+from agent.index.coverage import Coverage, SourceCoverage
 from agent.mistakes import ConfigError, Mistake
+from agent.stores.inspection import StoreFacts, look_at
+from agent.stores.opened import open_store
 from protos.identity import provider_tls_name, provider_uri
 from protos.tls import TlsFiles, TlsFilesError, read_tls_files
 
@@ -42,6 +44,7 @@ class Inspection:
     sources: tuple[SourceFacts, ...]
     tls: TlsFiles | None
     coverage: Coverage | None
+    stores: tuple[StoreFacts, ...] = ()
 
 
 def read_keys(config: AgentConfig, environment: Mapping[str, str] = os.environ) -> Keys:
@@ -51,7 +54,9 @@ def read_keys(config: AgentConfig, environment: Mapping[str, str] = os.environ) 
         ConfigError: no root key, or one that is badly kept.
     """
     try:
-        return Keys.from_root(root_key_from(config.index.root_key_file, environment))
+        index = config.index
+        timeout_s = index.root_key_timeout.total_seconds()
+        return Keys.from_root(root_key_from(index.root_key_file, environment, index.root_key_command, timeout_s))
     except RootKeyError as error:
         raise ConfigError("configuration", [Mistake("index.root_key_file", str(error))]) from None
 
@@ -90,8 +95,8 @@ def inspect(config: AgentConfig, environment: Mapping[str, str], now: datetime) 
     except ConfigError as error:
         mistakes += error.mistakes
     try:
-        keys = read_keys(config, environment)
-        coverage = Index.open(config.index.directory, keys).coverage()
+        if config.sources or not config.stores:
+            coverage = Index.open(config.index.directory, read_keys(config, environment)).coverage()
     except ConfigError as error:
         mistakes += error.mistakes
     except IndexUnusableError as error:
@@ -104,11 +109,42 @@ def inspect(config: AgentConfig, environment: Mapping[str, str], now: datetime) 
         mistakes += _adapter_mistakes(source, where)
         if not facts.files:
             warnings.append(Mistake(f"{where}.path", f"no file matches {source.path}"))
-    if not config.sources:
+    if not config.sources and not config.stores:
         warnings.append(Mistake("sources", "there are none: nothing can be indexed"))
+    stores, covered = _stores(config, environment, now, mistakes, warnings)
+    if covered:
+        known = () if coverage is None else coverage.sources
+        coverage = Coverage(tuple(sorted((*known, *covered), key=lambda source: source.source)))
     if not config.trunks:
         warnings.append(Mistake("trunks", "there are none: every call that is found will be UNMAPPED"))
-    return Inspection(tuple(mistakes), tuple(warnings), sources, tls, coverage)
+    return Inspection(tuple(mistakes), tuple(warnings), sources, tls, coverage, stores)
+
+
+def _stores(
+    config: AgentConfig,
+    environment: Mapping[str, str],
+    now: datetime,
+    mistakes: list[Mistake],
+    warnings: list[Mistake],
+) -> tuple[tuple[StoreFacts, ...], list[SourceCoverage]]:
+    """Look at all stores; what is wrong with them goes to `mistakes` and `warnings`."""
+    facts: list[StoreFacts] = []
+    covered: list[SourceCoverage] = []
+    for number, settings in enumerate(config.stores, 1):
+        where = f"stores[{number}]({settings.name})"
+        try:
+            store = open_store(settings, config.formats(), Keys.from_root(os.urandom(32)), environment, lambda: now)
+        except ConfigError as error:
+            mistakes += [Mistake(where, mistake.what) for mistake in error.mistakes]
+            continue
+        found = look_at(store, now)
+        store.close()
+        facts.append(found)
+        if found.problem is not None:
+            mistakes.append(Mistake(where, found.problem))
+        warnings += [Mistake(where, warning) for warning in found.warnings]
+        covered += found.coverage.sources if found.coverage is not None else ()
+    return tuple(facts), covered
 
 
 def _adapter_mistakes(source: Any, where: str) -> list[Mistake]:

@@ -44,3 +44,9 @@ class Leg:
     def source_name(self) -> str:
         """The source's name in the configuration."""
         return self.source.partition(":")[0]
+
+
+class TooMany(tuple[Leg, ...]):
+    """In place of legs: there are more than may be read, so that none can be told from another."""
+
+    __slots__ = ()

@@ -23,9 +23,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from agent.legs import Leg
 from agent.trunks import Party, PartyKind, TrunkMap, Unknown
@@ -98,8 +98,7 @@ class Verdict(enum.Enum):
     AMBIGUOUS = "ambiguous"
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(NamedTuple):
     """One call, or one pass of a call, through this provider: all its rows taken together.
 
     `called_in` is the number as received when it differs from the one asked for; `earliest` and `latest` are what all
@@ -124,8 +123,7 @@ class Instance:
         return max(self.earliest - at, at - self.latest, _ZERO)
 
 
-@dataclass(frozen=True, slots=True)
-class Considered:
+class Considered(NamedTuple):
     """One instance and why it was or was not taken: for the operator's eyes only."""
 
     instance: Instance
@@ -134,8 +132,7 @@ class Considered:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What the records say.
 
     `upstream` is set when FOUND; `instances` are the calls that remained (several only if they agree on the upstream);
@@ -149,6 +146,9 @@ class Decision:
     instances: tuple[Instance, ...] = ()
     handed_over: bool | None = None
     via_internal: tuple[Instance, ...] = ()
+
+
+_NONE_FOUND: Final = Decision(Verdict.NOT_FOUND)
 
 
 def match(
@@ -203,6 +203,54 @@ def _decide(
 
     Only an instance within the window is an answer; one beyond it may still be the rival of another at its edge.
     """
+    if len(found) < 2:
+        return _decide_alone(at, window, found, settings, named_by)
+    return _decide_among(at, window, found, settings, named_by)
+
+
+def _decide_alone(
+    at: datetime,
+    window: timedelta,
+    found: Sequence[Instance],
+    settings: MatchSettings,
+    named_by: ProviderId | None,
+) -> Decision:
+    """What `_decide_among` says of one instance or none, which is what nearly every question meets."""
+    if not found:
+        return _NONE_FOUND
+    (instance,) = found
+    away = instance.distance(at)
+    if away > window:
+        return _NONE_FOUND
+    if named_by is not None and not _FITS[instance.fit]:
+        why = Considered(instance, away, False, instance.fit.value)
+        return Decision(Verdict.NOT_FOUND, (why,), handed_over=False)
+    far = away > settings.trusted_distance
+    if not instance.calling_matches and (far or instance.span > settings.trusted_span):
+        return Decision(Verdict.AMBIGUOUS, (Considered(instance, away, False, _untrusted(far)),))
+    return Decision(
+        Verdict.FOUND,
+        (Considered(instance, away, True, "fits"),),
+        upstream=instance.upstream,
+        called_in=instance.called_in,
+        instances=(instance,),
+        handed_over=True if instance.fit is Fit.DIRECT else None,
+    )
+
+
+def _untrusted(far: bool) -> str:
+    what = "far from the asked time" if far else "its time is hardly known"
+    return f"{what}, and the calling number does not speak for it"
+
+
+def _decide_among(
+    at: datetime,
+    window: timedelta,
+    found: Sequence[Instance],
+    settings: MatchSettings,
+    named_by: ProviderId | None,
+) -> Decision:
+    """Choose among any number of instances."""
     away = {id(i): i.distance(at) for i in found}
     instances = [i for i in found if away[id(i)] <= window]
     notes: dict[int, str] = {}
@@ -233,9 +281,7 @@ def _decide(
 
     if not any(map(trusted, rivals)):
         for instance in rivals:
-            far = away[id(instance)] > settings.trusted_distance
-            what = "far from the asked time" if far else "its time is hardly known"
-            notes[id(instance)] = f"{what}, and the calling number does not speak for it"
+            notes[id(instance)] = _untrusted(away[id(instance)] > settings.trusted_distance)
         return Decision(Verdict.AMBIGUOUS, considered())
 
     if len({(i.upstream, i.called_in) for i in rivals}) > 1:
@@ -317,19 +363,18 @@ def _follow_internal(
         hint_holds = _told_by_calling(decision, settings)
         legs = [leg for leg in find(called) if (leg.source, leg.row) not in seen]
         instances = [
-            replace(i, fit=Fit.INSIDE, calling_matches=i.calling_matches if hint_holds else None)
+            i._replace(fit=Fit.INSIDE, calling_matches=i.calling_matches if hint_holds else None)
             for i in _instances(legs, trunks, _leads_inside(decision.upstream), settings)
             if i.fit is Fit.DIRECT and any(leg.sent_as_asked for leg in i.rows)
         ]
         decision = _decide(at, question.window, instances, settings, question.named_by)
         if decision.verdict is Verdict.AMBIGUOUS:
-            return replace(decision, considered=exit_leg.considered + decision.considered, via_internal=tuple(trail))
+            return decision._replace(considered=exit_leg.considered + decision.considered, via_internal=tuple(trail))
         if decision.verdict is Verdict.NOT_FOUND:
             break
         seen |= {(leg.source, leg.row) for i in decision.instances for leg in i.rows}
         if not _is_internal(decision.upstream):
-            return replace(
-                decision,
+            return decision._replace(
                 considered=exit_leg.considered + decision.considered,
                 called_in=decision.called_in or translated,
                 handed_over=exit_leg.handed_over,
@@ -337,7 +382,7 @@ def _follow_internal(
             )
         trail += decision.instances
     # It came over an internal trunk from a leg that is not in the records: nobody can be named.
-    return replace(exit_leg, upstream=Unknown.UNMAPPED, via_internal=tuple(trail))
+    return exit_leg._replace(upstream=Unknown.UNMAPPED, via_internal=tuple(trail))
 
 
 def _told_by_calling(decision: Decision, settings: MatchSettings) -> bool:
@@ -367,6 +412,12 @@ def _instances(
     legs: Sequence[Leg], trunks: TrunkMap, wanted: Callable[[Party], bool], settings: MatchSettings
 ) -> list[Instance]:
     """Rows of one call taken together: same call id, called number and ingress, compatible times."""
+    if not legs:
+        return []
+    if len(legs) == 1:
+        (leg,) = legs
+        upstream = trunks.ingress_party(leg.ingress_trunk, leg.ingress_address, leg.latest)
+        return [_instance(legs, upstream, _fit(legs, trunks, leg.latest, wanted, settings))]
     by_call: dict[object, list[Leg]] = {}
     for number, leg in enumerate(legs):
         key: object = number if leg.call_ref is None else (leg.call_ref, leg.called_in)
@@ -431,6 +482,9 @@ def _one_call_each(rows: Sequence[Leg]) -> list[list[Leg]]:
 
 
 def _instance(rows: Sequence[Leg], upstream: Party | Unknown, fit: Fit) -> Instance:
+    if len(rows) == 1:
+        (leg,) = rows
+        return Instance((leg,), upstream, leg.called_in, leg.earliest, leg.latest, fit, leg.calling_matches)
     earliest, latest = max(leg.earliest for leg in rows), min(leg.latest for leg in rows)
     if earliest > latest:  # a jitter between the rows' clocks
         earliest, latest = latest, earliest

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,6 +17,7 @@ import structlog
 from agent.journal import Journal
 from agent.server import AgentServer, Listening
 from agent.service import Desk
+from agent.upkeep import Upkeep
 
 GRACE_S: Final = 3.0
 """How long calls under way may take to end, in seconds."""
@@ -36,8 +38,10 @@ def configure_log(form: Literal["console", "json"], level: str) -> None:
     )
 
 
-async def serve(desk: Desk, listening: Listening, journal: Journal | None, ready_file: Path | None) -> None:
-    """Serve until SIGTERM or SIGINT.
+async def serve(
+    desk: Desk, listening: Listening, journal: Journal | None, ready_file: Path | None, upkeep: Upkeep | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, with `upkeep` beside it.
 
     Raises:
         agent.server.CannotListenError: the address can't be listened on.
@@ -47,9 +51,10 @@ async def serve(desk: Desk, listening: Listening, journal: Journal | None, ready
     asked_to_stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, asked_to_stop.set)
-    server = AgentServer(desk, listening, journal)
+    server = AgentServer(desk, listening, journal, on_broken=None if upkeep is None else upkeep.suspect)
     address = await server.start()
     gc.collect()
+    beside = None if upkeep is None else asyncio.create_task(upkeep.run())
     gc.freeze()  # what is loaded by now stays: collections need not walk it, nor drag it through the caches
     try:
         if ready_file is not None:
@@ -59,6 +64,10 @@ async def serve(desk: Desk, listening: Listening, journal: Journal | None, ready
     finally:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
+        if beside is not None:
+            beside.cancel()
+            with suppress(asyncio.CancelledError):
+                await beside
         await server.stop(GRACE_S)
 
 

@@ -5,7 +5,7 @@ bytes and parsed here, so that whatever arrives is a question or a fault of `pro
 reported to the caller without its text, which might hold a number.
 
 A search takes microseconds, less than handing it to a thread would; a batch gives way to other calls after every
-`SLICE` questions.
+`SLICE` questions. Only where records lie in a database, lookups wait for it in threads.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
@@ -22,7 +23,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from agent.defects import place_of
 from agent.explain import unplaced
-from agent.index.errors import IndexUnusableError
+from agent.index.errors import IndexCorruptError, IndexUnusableError
 from agent.journal import Journal
 from agent.service import Consultation, Desk
 from hopback.v1 import lookup_pb2 as pb
@@ -36,6 +37,8 @@ from protos.types import Answer, ErrorReason, Outcome, Question
 SERVICE: Final = "hopback.v1.CdrLookupService"
 SLICE: Final = 256
 """Questions of a batch that are answered in one go."""
+SLICE_IN_THREADS: Final = 10_000
+"""The same where lookups have threads: a statement's way costs more than what it asks."""
 
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # a second agent on this port must fail, not take every other call
@@ -72,10 +75,18 @@ class Listening:
 class AgentServer:
     """One agent's server. `start` it inside a running event loop, then `stop` it."""
 
-    def __init__(self, desk: Desk, listening: Listening, journal: Journal | None = None) -> None:
-        self._desk = desk
+    def __init__(
+        self,
+        desk: Desk,
+        listening: Listening,
+        journal: Journal | None = None,
+        on_broken: Callable[[Path], None] | None = None,
+    ) -> None:
+        """`on_broken` is told of files of the index that could not be read."""
+        self._desk, self._threads = desk, desk.threads
         self._listening = listening
         self._journal = journal
+        self._on_broken = on_broken
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
 
@@ -125,6 +136,8 @@ class AgentServer:
                 fault = Fault.of(error)
             except IndexUnusableError as error:
                 log.error("records_unavailable", error=str(error))  # noqa: TRY400 (the text says it all)
+                if self._on_broken is not None and isinstance(error, IndexCorruptError):
+                    self._on_broken(error.path)
                 fault = Fault(ErrorReason.STORE_UNAVAILABLE, "the records can't be read now; try again later")
             except Exception as error:
                 await _abort_unforeseen(error, context)
@@ -147,7 +160,7 @@ class AgentServer:
         exact = codec.exact_question(request)
         question = codec.decode_question(exact)
         _check_target(question, self._desk.terms.me)
-        (answer,) = self._answer((question,))
+        (answer,) = await self._answer((question,))
         encoded = codec.encode_answer(answer, codec.digest(exact))
         return pb.LookupResponse(answer=encoded).SerializeToString()
 
@@ -158,14 +171,18 @@ class AgentServer:
         questions = codec_batch.decode_questions(exact)
         _check_target(questions[0], self._desk.terms.me)
         answers: list[Answer] = []
-        for start in range(0, len(questions), SLICE):
-            answers += self._answer(questions[start : start + SLICE])
+        size = SLICE if self._threads is None else SLICE_IN_THREADS
+        for start in range(0, len(questions), size):
+            answers += await self._answer(questions[start : start + size])
             await asyncio.sleep(0)
         encoded = codec_batch.encode_answers(answers, codec.digest(exact), self._desk.terms.me)
         return pb.LookupBatchResponse(batch=encoded).SerializeToString()
 
-    def _answer(self, questions: Sequence[Question]) -> list[Answer]:
-        consultations = self._desk.consult_many(questions)
+    async def _answer(self, questions: Sequence[Question]) -> list[Answer]:
+        if self._threads is None:
+            consultations = self._desk.consult_many(questions)
+        else:
+            consultations = await self._threads.run(lambda: self._desk.consult_many(questions))
         if self._journal is not None:
             self._keep(self._journal, consultations)
         for consultation in consultations:

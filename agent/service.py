@@ -14,17 +14,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agent.answer import answer, interval_to_cover
 from agent.index.coverage import Coverage, CoverageState, SourceCoverage
 from agent.index.reader import Query
-from agent.legs import Leg
-from agent.match import Decision, MatchSettings, match
+from agent.legs import Leg, TooMany
+from agent.match import Decision, MatchSettings, Verdict, match
 from agent.trunks import TrunkMap
 from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.types import Answer, Outcome, Question, RefusalReason
+
+if TYPE_CHECKING:
+    from agent.stores.threads import LookupThreads
 
 CLOCKS_DIFFER = timedelta(seconds=5)
 """How far the asking side's clock may be ahead of ours before its present is our future."""
@@ -36,7 +39,7 @@ class Records(Protocol):
     """Where call legs are found; `agent.index.reader.Index` is one.
 
     Every method raises `agent.index.errors.IndexUnusableError` when the records can't be read: an empty list means
-    that none is there.
+    that none is there. `TooMany` in place of legs means that there are more than may be read.
     """
 
     def find(self, called: E164, calling: E164 | None, earliest: datetime, latest: datetime) -> Sequence[Leg]:
@@ -116,20 +119,29 @@ class Desk:
     Every method raises `IndexUnusableError` when the records can't be read.
     """
 
-    def __init__(self, terms: Terms, records: Records, clock: Clock) -> None:
+    def __init__(self, terms: Terms, records: Records, clock: Clock, threads: LookupThreads | None = None) -> None:
+        """`threads` are those that questions must be answered in, None where records never wait for a database."""
+        self.threads = threads
         self.terms = terms
         self._records = records
         self.clock = clock
         self._neighbours = terms.trunks.neighbours()
-        self._indexed, self._expected = Coverage(()), expected_coverage(Coverage(()), terms.sources)
+        self._seen = Coverage(()), expected_coverage(Coverage(()), terms.sources)
 
     def consult(self, question: Question) -> Consultation:
         """Answer one question."""
-        (consultation,) = self.consult_many((question,))
-        return consultation
+        now = self.clock()
+        reason = refusal(question, self.terms, self._neighbours, now)
+        if reason is not None:
+            return self._refused(question, reason)
+        # Coverage first: what is indexed between the two reads must not make an absence look covered.
+        coverage = self._coverage()
+        return self._decide(question, self._find(question, question.called), coverage, now)
 
     def consult_many(self, questions: Sequence[Question]) -> list[Consultation]:
         """Answer questions, in order; records are searched for all of them at once."""
+        if len(questions) == 1:
+            return [self.consult(questions[0])]
         now = self.clock()
         reasons = [refusal(question, self.terms, self._neighbours, now) for question in questions]
         admitted = [question for question, reason in zip(questions, reasons, strict=True) if reason is None]
@@ -137,21 +149,22 @@ class Desk:
         coverage = self._coverage() if admitted else Coverage(())
         found = iter(self._search(admitted))
         return [
-            self._decide(question, next(found), coverage, now)
-            if reason is None
-            else Consultation(question, Answer(self.terms.me, Outcome.REFUSED, refusal=reason))
+            self._decide(question, next(found), coverage, now) if reason is None else self._refused(question, reason)
             for question, reason in zip(questions, reasons, strict=True)
         ]
 
+    def _refused(self, question: Question, reason: RefusalReason) -> Consultation:
+        return Consultation(question, Answer(self.terms.me, Outcome.REFUSED, refusal=reason))
+
     def _coverage(self) -> Coverage:
         indexed = self._records.coverage()
-        if indexed is not self._indexed:
-            self._indexed, self._expected = indexed, expected_coverage(indexed, self.terms.sources)
-        return self._expected
+        seen, expected = self._seen  # both at once: other threads may ask, too
+        if indexed is not seen:
+            expected = expected_coverage(indexed, self.terms.sources)
+            self._seen = indexed, expected
+        return expected
 
     def _search(self, questions: Sequence[Question]) -> Sequence[Sequence[Leg]]:
-        if len(questions) == 1:
-            return [self._find(questions[0], questions[0].called)]
         return self._records.find_many([Query(q.called, q.calling, *self._interval(q)) for q in questions])
 
     def _find(self, question: Question, called: E164) -> Sequence[Leg]:
@@ -164,7 +177,22 @@ class Desk:
 
     def _decide(self, question: Question, legs: Sequence[Leg], coverage: Coverage, now: datetime) -> Consultation:
         terms = self.terms
-        decision = match(question, legs, terms.trunks, lambda called: self._find(question, called), terms.matching)
+        try:
+            decision = match(
+                question, _few(legs), terms.trunks, lambda called: _few(self._find(question, called)), terms.matching
+            )
+        except _TooManyError:
+            decision = Decision(Verdict.AMBIGUOUS)
         covered = interval_to_cover(question, decision, terms.matching)
         state = coverage.state(*covered, now, terms.retention)
         return Consultation(question, answer(question, decision, state, terms.me), decision, covered, state)
+
+
+class _TooManyError(Exception):
+    """There are more legs than may be read."""
+
+
+def _few(legs: Sequence[Leg]) -> Sequence[Leg]:
+    if isinstance(legs, TooMany):
+        raise _TooManyError
+    return legs

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import adapters, ber, capture, chain
+from benchmarks import adapters, ber, capture, chain, cold, index, ingest, serving
 from benchmarks.measure import Figure
 
 BENCHMARKS: dict[str, Callable[[Console], Figure]] = {
@@ -22,6 +22,18 @@ BENCHMARKS: dict[str, Callable[[Console], Figure]] = {
     "chain10_vs_empty_call": chain.chain10_vs_empty_call,
     "delimited_vs_pyarrow_csv": adapters.delimited_vs_pyarrow_csv,
     "text_records_per_s": adapters.text_records_per_s,
+    "batch_1000_vs_postgresql": index.batch_1000_vs_postgresql,
+    "batch_100000_vs_postgresql": index.batch_100000_vs_postgresql,
+    "single_vs_postgresql": index.single_vs_postgresql,
+    "single_vs_sqlite": index.single_vs_sqlite,
+    "single_vs_lmdb": index.single_vs_lmdb,
+    "ingest_vs_duckdb": ingest.ingest_vs_duckdb,
+    "lookup_p99_while_ingesting": ingest.lookup_p99_while_ingesting,
+    "bytes_per_call": index.bytes_per_call,
+    "cold_faults_per_lookup": cold.cold_faults_per_lookup,
+    "grpc_lookup_vs_echo": serving.grpc_lookup_vs_echo,
+    "grpc_batch_vs_in_process": serving.grpc_batch_vs_in_process,
+    "agent_rss_mb": serving.agent_rss_mb,
 }
 
 

@@ -25,7 +25,7 @@ import tomlkit
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
 
-from agent.index.keys import create_root_key_file
+from agent.index.root_key import create_root_key_file
 from benchmarks.measure import Figure, ratio_of_medians, timed
 from coordinator.agents import GrpcAgents
 from coordinator.chain import Call, Status, Traceback

@@ -1,10 +1,14 @@
-"""The client of the agents: one gRPC channel a provider, over mutual TLS, kept open.
+"""The client of the agents: one gRPC channel an agent, over mutual TLS, kept open.
 
 Whoever answers must prove to be the provider that was asked: the channel pins the provider's name in the certificate
 (`protos.identity`), wherever the endpoint leads, and the answer must carry the digest of the question's exact bytes and
 the provider's id. What comes back is either a checked answer or one of the four errors of `coordinator.ports`; nothing
 that another company's machine sends can raise anything else. Its words are cut, stripped of control characters and of
 anything that could be a telephone number before they reach a terminal or a database.
+
+A provider may have several agents over the same records. They are asked in turn, so that each has its share; one that
+can't be reached, breaks off or can't read its records now is passed over for the next within the same attempt, and
+left alone for `REST_S`. Asking twice is harmless: a lookup changes nothing, and only one answer is taken.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from time import monotonic
 from typing import Final
 
 import grpc
@@ -32,6 +37,7 @@ from hopback.v1 import lookup_pb2 as pb
 from protos.codec import ContractError, check, decode_answer, digest, encode_answer, exact_answer, parse
 from protos.codec_batch import decode_answers, encode_questions
 from protos.errors import read_fault
+from protos.identity import ProviderId
 from protos.printable import printable
 from protos.tls import TlsFiles, channel_credentials, provider_channel_options
 from protos.types import ErrorReason, Question
@@ -62,14 +68,35 @@ _ADDRESS_REPEATED: Final = re.compile(r"^.*last error: \w+: \S+ (?:Failed to con
 _Method = Callable[..., Awaitable[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+REST_S: Final = 5.0
+"""So long one that failed is asked only if all others failed, too."""
+
+
+@dataclass(slots=True)
 class _Line:
-    """An open channel to one provider's agent."""
+    """An open channel to one of a provider's agents; `rests_until` by the clock of `time.monotonic`."""
 
     endpoint: str
     channel: grpc.aio.Channel
     lookup: _Method
     lookup_batch: _Method
+    rests_until: float = 0.0
+
+
+@dataclass(slots=True)
+class _Lines:
+    """Channels to all agents of a provider, in the registry's order; `turn` counts questions."""
+
+    endpoints: tuple[str, ...]
+    lines: list[_Line]
+    turn: int = 0
+
+    def in_turn(self, now: float) -> list[_Line]:
+        """All of them: first those in good standing, a different one first each time."""
+        start = self.turn % len(self.lines)
+        self.turn += 1
+        order = self.lines[start:] + self.lines[:start]
+        return sorted(order, key=lambda line: line.rests_until > now)
 
 
 class GrpcAgents:
@@ -77,7 +104,7 @@ class GrpcAgents:
 
     def __init__(self, files: TlsFiles) -> None:
         self._credentials = channel_credentials(files)
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, _Lines] = {}
 
     async def __aenter__(self) -> GrpcAgents:
         return self
@@ -88,8 +115,8 @@ class GrpcAgents:
     async def close(self) -> None:
         """End all channels; questions in flight fail as unreachable."""
         lines, self._lines = self._lines, {}
-        for line in lines.values():
-            await line.channel.close(None)
+        for some in lines.values():
+            await _end(some)
 
     async def ask(self, provider: Provider, question: Question, exact: bytes, timeout: timedelta) -> Reply:
         """One attempt at one question.
@@ -97,9 +124,8 @@ class GrpcAgents:
         Raises:
             AgentError: UnreachableError, AttemptTimedOutError, BadAnswerError or DeclinedError.
         """
-        line = await self._line(provider)
         request = pb.LookupRequest(question=exact)
-        received = await self._call(line.lookup, request, provider, timeout)
+        received = await self._call(lambda line: line.lookup, request, provider, timeout)
         got = received
         try:
             got = exact_answer(received)
@@ -116,11 +142,12 @@ class GrpcAgents:
         Raises:
             AgentError: as `ask`, for all of them.
         """
-        line = await self._line(provider)
         deadline = min(question.deadline for question, _ in asked)
         sent = encode_questions([replace(question, deadline=deadline) for question, _ in asked])
         sha256 = digest(sent)
-        received = await self._call(line.lookup_batch, pb.LookupBatchRequest(batch=sent), provider, timeout)
+        received = await self._call(
+            lambda line: line.lookup_batch, pb.LookupBatchRequest(batch=sent), provider, timeout
+        )
         response = pb.LookupBatchResponse()
         try:
             check(parse(response, received))
@@ -133,30 +160,51 @@ class GrpcAgents:
             for answer, (_, exact) in zip(answers, asked, strict=True)
         ]
 
-    async def _call(self, method: _Method, request: Message, provider: Provider, timeout: timedelta) -> bytes:
-        try:
-            return bytes(await method(request, timeout=timeout.total_seconds()))
-        except grpc.aio.AioRpcError as error:
-            raise failure(error, provider, timeout) from None
-        except grpc.aio.UsageError:  # the channel was closed meanwhile
-            raise UnreachableError("the connection was closed on this side") from None
+    async def _call(
+        self, method: Callable[[_Line], _Method], request: Message, provider: Provider, timeout: timedelta
+    ) -> bytes:
+        """The answer of the first agent in turn that gives one; what the last one failed with, where none does."""
+        ends = monotonic() + timeout.total_seconds()
+        lines = (await self._open(provider)).in_turn(monotonic())
+        for number, line in enumerate(lines, 1):
+            left = timedelta(seconds=max(ends - monotonic(), 0.0))
+            try:
+                return bytes(await method(line)(request, timeout=left.total_seconds()))
+            except grpc.aio.AioRpcError as error:
+                failed = failure(error, replace(provider, endpoint=line.endpoint), timeout)
+            except grpc.aio.UsageError:  # the channel was closed meanwhile
+                failed = UnreachableError("the connection was closed on this side")
+            if isinstance(failed, UnreachableError | AttemptTimedOutError):
+                line.rests_until = monotonic() + REST_S
+            if not isinstance(failed, UnreachableError) or number == len(lines) or monotonic() >= ends:
+                raise failed from None
+        raise UnreachableError(f"{provider.id} has no agent")
 
-    async def _line(self, provider: Provider) -> _Line:
-        endpoint = provider.endpoint
-        if endpoint is None:
+    async def _open(self, provider: Provider) -> _Lines:
+        endpoints = provider.endpoints
+        if not endpoints:
             raise UnreachableError(f"{provider.id} has no agent")
-        line = self._lines.get(provider.id)
-        if line is not None and line.endpoint == endpoint:
-            return line
+        known = self._lines.get(provider.id)
+        if known is not None and known.endpoints == endpoints:
+            return known
+        opened = _Lines(endpoints, [self._line(provider.id, endpoint) for endpoint in endpoints])
+        self._lines[provider.id] = opened
+        if known is not None:
+            await _end(known)
+        return opened
+
+    def _line(self, provider: ProviderId, endpoint: str) -> _Line:
         channel = grpc.aio.secure_channel(
-            endpoint, self._credentials, options=(*_CHANNEL_OPTIONS, *provider_channel_options(provider.id))
+            endpoint, self._credentials, options=(*_CHANNEL_OPTIONS, *provider_channel_options(provider))
         )
         lookup = channel.unary_unary(LOOKUP, pb.LookupRequest.SerializeToString, None)
         lookup_batch = channel.unary_unary(LOOKUP_BATCH, pb.LookupBatchRequest.SerializeToString, None)
-        self._lines[provider.id] = _Line(endpoint, channel, lookup, lookup_batch)
-        if line is not None:
-            await line.channel.close(None)
-        return self._lines[provider.id]
+        return _Line(endpoint, channel, lookup, lookup_batch)
+
+
+async def _end(some: _Lines) -> None:
+    for line in some.lines:
+        await line.channel.close(None)
 
 
 def failure(error: grpc.aio.AioRpcError, provider: Provider, timeout: timedelta) -> AgentError:

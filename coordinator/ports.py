@@ -29,13 +29,22 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider as the registry knows it; `endpoint` is `host:port` of its agent, None where it has none."""
+    """A provider as the registry knows it.
+
+    `endpoint` is `host:port` of its agent, None where it has none; several agents over the same records are told with
+    blanks between: any of them may be asked.
+    """
 
     id: ProviderId
     name: str
     endpoint: str | None = None
     country: str | None = None
     role: str | None = None
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Where any of its agents listens; empty where it has none."""
+        return tuple((self.endpoint or "").split())
 
 
 class Registry(Protocol):

@@ -1,10 +1,10 @@
 """The registry: which provider has which agent. Reading it from a file, and looking it up.
 
 A registry file is CSV with a header or a JSON array of objects, fields `id`, `name`, `endpoint` (host:port of the
-agent; empty where a person must be asked), optional `country` (ISO 3166-1 alpha-2) and `role`. Every row stands for
-itself: a bad one is rejected with its line and the reason, the good ones are taken. Refused: unknown columns (a
-misspelt "endpoint" would silently make a provider one without agent), an id twice in a file, and, unless replacing is
-asked for, an id that is known already.
+agent, of several over the same records with blanks between; empty where a person must be asked), optional `country`
+(ISO 3166-1 alpha-2) and `role`. Every row stands for itself: a bad one is rejected with its line and the reason, the
+good ones are taken. Refused: unknown columns (a misspelt "endpoint" would silently make a provider one without agent),
+an id twice in a file, and, unless replacing is asked for, an id that is known already.
 
 An entry says where to ask, not who answers: the agent must prove its id by certificate.
 """
@@ -28,6 +28,7 @@ _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 _ROLE = re.compile(r"[a-z][a-z_-]{0,31}", re.ASCII)
 _HOST = re.compile(r"\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _LONGEST_NAME = 200
+_MOST_ENDPOINTS = 8
 
 
 class RegistryFileError(Exception):
@@ -150,9 +151,16 @@ def _text(field: str, value: Any) -> str:
 
 
 def _endpoint(text: str) -> str | None:
-    if not text:
-        return None
-    host, _, port = text.rpartition(":")
-    if not _HOST.fullmatch(host) or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise _RowError(f"endpoint {text!r} is no host:port such as agent.example.net:7443 or [2001:db8::7]:7443")
-    return text
+    some = text.split()
+    if len(some) > _MOST_ENDPOINTS:
+        raise _RowError(f"{len(some)} endpoints are too many: at most {_MOST_ENDPOINTS}, or a name that stands for all")
+    if len(set(some)) < len(some):
+        raise _RowError("an endpoint is there twice")
+    for one in some:
+        host, _, port = one.rpartition(":")
+        if not _HOST.fullmatch(host) or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            raise _RowError(
+                f"endpoint {one!r} is no host:port such as agent.example.net:7443 or [2001:db8::7]:7443; "
+                "several have blanks between them"
+            )
+    return " ".join(some) or None

@@ -53,11 +53,11 @@ def test_imports_go_only_downwards(floor: str) -> None:
 EXTRAS = {
     "protos": (),
     "cdr_adapters": ("agent", "pcap", "testing"),
-    "agent": ("agent",),
+    "agent": ("agent", "postgresql", "mysql", "clickhouse"),
     "coordinator": ("coordinator",),
     "deploy": ("agent", "coordinator", "pcap", "dev"),
-    "benchmarks": ("agent", "coordinator", "pcap", "dev"),
-    "tests": ("agent", "coordinator", "pcap", "dev"),
+    "benchmarks": ("agent", "coordinator", "pcap", "postgresql", "mysql", "clickhouse", "dev"),
+    "tests": ("agent", "coordinator", "pcap", "postgresql", "mysql", "clickhouse", "dev"),
 }
 """What each folder may count on having been installed beside the base distribution."""
 
@@ -92,7 +92,7 @@ def test_whatever_is_declared_for_running_is_imported() -> None:
         for _, name in imported(path)
         for distribution in there.get(name, ())
     }
-    assert declared("agent", "coordinator", "pcap") - used == {"tzdata"}  # read by zoneinfo, imported by nobody
+    assert declared("agent", "coordinator", "pcap", "postgresql", "mysql", "clickhouse") - used == {"tzdata"}  # read by zoneinfo, imported by nobody
 
 
 def test_the_check_itself_sees_an_import_inside_a_function(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ here is pure; the clock is passed in.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 
@@ -21,7 +21,7 @@ class CoverageState(enum.Enum):
     NOT_YET = "not-yet"
     """Some of it lies beyond the watermark of some source: records of that time may still come."""
     GAP = "gap"
-    """Some of it lies before the first record of some source, or there are no sources at all."""
+    """Some of it lies before the first record of some source or was lost, or there are no sources at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class SourceCoverage:
         covered_from: `earliest`, or what the operator stated, whichever is earlier; None when neither is known.
         watermark: `latest`, or what the operator stated, whichever is later; None when neither is known.
         records: call legs in it; files: source files that it came from.
+        lost: times of which records are missing, because what held them was found broken, ends included.
     """
 
     source: str
@@ -43,13 +44,30 @@ class SourceCoverage:
     watermark: datetime | None
     records: int
     files: int
+    lost: tuple[tuple[datetime, datetime], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What all sources of an index cover, ordered by name."""
+    """What all sources of an index cover, ordered by name.
+
+    What `state` asks for is worked out once: from when all sources of which it is known are covered, until when all are
+    complete, whether it is unknown of some, and what was lost.
+    """
 
     sources: tuple[SourceCoverage, ...]
+    _from: datetime | None = field(init=False, repr=False, compare=False)
+    _until: datetime | None = field(init=False, repr=False, compare=False)
+    _open: bool = field(init=False, repr=False, compare=False)
+    _lost: tuple[tuple[datetime, datetime], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        starts = [source.covered_from for source in self.sources if source.covered_from is not None]
+        marks = [source.watermark for source in self.sources if source.watermark is not None]
+        object.__setattr__(self, "_from", max(starts, default=None))
+        object.__setattr__(self, "_until", min(marks) if marks and len(marks) == len(self.sources) else None)
+        object.__setattr__(self, "_open", len(starts) < len(self.sources))
+        object.__setattr__(self, "_lost", tuple(lost for source in self.sources for lost in source.lost))
 
     def state(self, earliest: datetime, latest: datetime, now: datetime, retention: timedelta) -> CoverageState:
         """What is known of [`earliest`, `latest`] at `now` when records are kept for `retention`. All times aware.
@@ -61,16 +79,14 @@ class Coverage:
             return CoverageState.EXPIRED
         if not self.sources:
             return CoverageState.GAP
-        if any(s.covered_from is not None and earliest < s.covered_from for s in self.sources):
+        if self._from is not None and earliest < self._from:
             return CoverageState.GAP
-        if any(s.watermark is None or latest > s.watermark for s in self.sources):
+        if self._lost and any(begin <= latest and earliest <= end for begin, end in self._lost):
+            return CoverageState.GAP
+        if self._until is None or latest > self._until:
             return CoverageState.NOT_YET
-        if any(s.covered_from is None for s in self.sources):
-            return CoverageState.GAP
-        return CoverageState.COVERED
+        return CoverageState.GAP if self._open else CoverageState.COVERED
 
     def watermark(self) -> datetime | None:
         """Until when all sources are complete; None when that is unknown for some."""
-        marks = [source.watermark for source in self.sources]
-        known = [mark for mark in marks if mark is not None]
-        return min(known) if known and len(known) == len(marks) else None
+        return self._until

@@ -44,6 +44,18 @@ class WrongKeyError(IndexUnusableError):
         self.path = path
 
 
+class DaySecretError(IndexUnusableError):
+    """The secret of a day is missing, unreadable or another one: the day's rows tell nothing any more."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(
+            f"{path}: {problem}; the rows of that day can't be read: restore the file, "
+            "or let the day expire or index its sources again"
+        )
+        self.path = path
+        self.problem = problem
+
+
 class IndexWriteError(IndexUnusableError):
     """The disk refused. What was indexed before is untouched; the file that was being indexed is not."""
 

@@ -21,8 +21,20 @@ class Files(Protocol):
         """Open a new file for writing, mode 0600, truncating what a crash left there; returns its descriptor."""
         ...
 
+    def reopen(self, path: Path) -> int:
+        """Open a file that is there, to write over it from its beginning; returns its descriptor."""
+        ...
+
+    def append_to(self, path: Path) -> int:
+        """Open a file that is there, to write at its end; returns its descriptor."""
+        ...
+
     def write(self, descriptor: int, data: bytes | memoryview) -> None:
-        """Append all of `data`."""
+        """Write all of `data`, where the last write ended."""
+        ...
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut the file off after `size` bytes."""
         ...
 
     def fsync(self, descriptor: int) -> None:
@@ -55,6 +67,15 @@ class OsFiles:
 
     def create(self, path: Path) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+    def reopen(self, path: Path) -> int:
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def append_to(self, path: Path) -> int:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        os.ftruncate(descriptor, size)
 
     def write(self, descriptor: int, data: bytes | memoryview) -> None:
         rest = memoryview(data).cast("B")

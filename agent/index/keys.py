@@ -1,27 +1,24 @@
 """The keys of an index: what turns numbers into pseudonyms, and the translated number back.
 
-From one root key of 32 bytes everything is derived by HKDF-SHA-256 (RFC 5869). Each UTC day has its own AES-256 key,
-so that one number has unlinked pseudonyms on different days; a number is one 16-byte block, and a whole column is one
-call of the cipher. A single block under a secret key is a pseudo-random permutation, which is what a pseudonym needs;
-no block here is ever longer than one, so there is no mode to choose.
+From one root key of 32 bytes everything is derived by HKDF-SHA-256 (RFC 5869). Each UTC day has AES-256 keys of its
+own, derived from the root key and a random secret of the day (`agent.index.days` keeps it): one number has unlinked
+pseudonyms on different days, and without the secret the root key does not bring a day's numbers back. A number is one
+16-byte block, and a whole column is one call of the cipher. A single block under a secret key is a pseudo-random
+permutation, which is what a pseudonym needs; no block here is ever longer than one, so there is no mode to choose.
 
 Protects the numbers on a stolen disk. Protects nothing on a host where the key is too: whoever holds both can
 enumerate all numbers. The calling number and the call id get pseudonyms in the same way, the latter not by day,
 because one call may have records on both sides of midnight.
 
-Refuses root keys of another length, and key files that others than their owner can read.
+Refuses root keys of another length.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
-import stat
-import threading
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,110 +28,69 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-ROOT_KEY_VARIABLE: Final = "HOPBACK_ROOT_KEY"
-"""The environment variable that may hold the root key as 64 hex digits."""
+from agent.index.root_key import RootKeyError
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 
+SECRET: Final = 32
+"""Bytes of a day's secret."""
+
 _SALT = b"hopback index v1"
 _CALLED, _CALLING, _TRANSLATED = 1, 2, 3
 _CALLED_TAG, _CALLING_TAG = (tag.to_bytes(8, "little") for tag in (_CALLED, _CALLING))
 _NONCE = 12
-_DAYS_HELD = 2048
-
-
-class RootKeyError(ValueError):
-    """The root key is missing, malformed or badly kept. The message never repeats it."""
+_BLOCK = 16
 
 
 class SealBrokenError(ValueError):
     """Sealed bytes were altered, or sealed under another key."""
 
 
-def _parse_root(text: str, where: str) -> bytes:
-    if re.fullmatch(r"[0-9a-fA-F]{64}", text.strip()) is None:
-        raise RootKeyError(
-            f"{where} holds no root key: 64 hex digits are wanted, such as `openssl rand -hex 32` prints"
-        )
-    return bytes.fromhex(text.strip())
-
-
-def root_key_from(file: Path | None, environment: Mapping[str, str]) -> bytes:
-    """The root key from a key file or from the environment, 32 bytes.
-
-    Args:
-        file: the configured key file, None when there is none; it must belong to this user or root, and nobody else
-            may read or write it.
-        environment: usually `os.environ`; `HOPBACK_ROOT_KEY` counts when set and not empty.
-
-    Raises:
-        RootKeyError: no key, two different ones, a malformed one, or a file that others can read.
-    """
-    variable = environment.get(ROOT_KEY_VARIABLE, "")
-    from_environment = _parse_root(variable, f"the environment variable {ROOT_KEY_VARIABLE}") if variable else None
-    if file is None:
-        if from_environment is None:
-            raise RootKeyError(f"no root key: configure root_key_file in [index], or set {ROOT_KEY_VARIABLE}")
-        return from_environment
-    root = _root_key_in(file)
-    if from_environment is not None and from_environment != root:
-        raise RootKeyError(f"{file} and {ROOT_KEY_VARIABLE} hold different root keys: remove one of them")
-    return root
-
-
-def _root_key_in(file: Path) -> bytes:
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise RootKeyError(f"{file}: the root key can't be read ({error.strerror})") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise RootKeyError(f"{file}: the root key must be in a regular file")
-        if status.st_mode & 0o077:
-            raise RootKeyError(
-                f"{file}: others than its owner can reach the root key (mode {stat.S_IMODE(status.st_mode):04o}); "
-                f"run: chmod 600 {file}"
-            )
-        if status.st_uid not in (os.geteuid(), 0):
-            raise RootKeyError(f"{file}: the root key belongs to another user (uid {status.st_uid}); run: chown it")
-        return _parse_root(os.read(descriptor, 1024).decode("ascii", "replace"), str(file))
-    finally:
-        os.close(descriptor)
-
-
-def create_root_key_file(file: Path) -> None:
-    """Write a new random root key with mode 0600.
-
-    Raises:
-        FileExistsError: never overwrites; an index without its key is lost.
-    """
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(os.urandom(32).hex() + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
 class DayKeys:
-    """The ciphers of one UTC day. Not for use by two threads at once; `Keys.day` gives each thread its own."""
+    """The ciphers of one UTC day. Not for use by two threads at once; `DayCiphers.day` gives each thread its own.
 
-    __slots__ = ("_encrypt", "_seal", "_unseal")
+    Attributes:
+        check: tells the day's secret from others, in hex, and says nothing else about it; kept in each segment.
+        encrypt: encrypts what `number_blocks` made into memory of 15 bytes more: pseudonyms are every other u64 of it.
+    """
 
-    def __init__(self, number_key: bytes, translated_key: bytes) -> None:
+    __slots__ = (
+        "_block",
+        "_encrypt",
+        "_into",
+        "_number",
+        "_pseudonym",
+        "_seal",
+        "_text",
+        "_unseal",
+        "check",
+        "encrypt",
+    )
+
+    def __init__(self, number_key: bytes, translated_key: bytes, text_key: bytes, check: str) -> None:
+        self.check = check
+        self._text = AESGCM(text_key)
         self._encrypt = Cipher(algorithms.AES(number_key), modes.ECB()).encryptor()  # noqa: S305 (one block: no mode)
         translated = Cipher(algorithms.AES(translated_key), modes.ECB())  # noqa: S305 (one block: no mode)
         self._seal, self._unseal = translated.encryptor(), translated.decryptor()
+        # for one number at a time: its block and its pseudonym, in memory that is written over each time
+        block, into = memoryview(bytearray(_BLOCK)), memoryview(bytearray(2 * _BLOCK))
+        block[8:] = _CALLED_TAG
+        self._block, self._into = block, into[: 2 * _BLOCK - 1]
+        self._number, self._pseudonym = block.cast("Q"), into.cast("Q")
+        self.encrypt = self._encrypt.update_into
 
     def called(self, number: int) -> int:
         """The 64-bit pseudonym of a called number, given as the digits of its E.164 form."""
-        return int.from_bytes(self._encrypt.update(number.to_bytes(8, "little") + _CALLED_TAG)[:8], "little")
+        self._number[0] = number
+        self.encrypt(self._block, self._into)
+        return self._pseudonym[0]
 
     def calling(self, number: int) -> int:
-        """The 64-bit pseudonym of a calling number; never 0, which stands for none."""
-        return int.from_bytes(self._encrypt.update(number.to_bytes(8, "little") + _CALLING_TAG)[:8], "little") or 1
+        """The 32-bit pseudonym of a calling number; never 0, which stands for none."""
+        return int.from_bytes(self._encrypt.update(number.to_bytes(8, "little") + _CALLING_TAG)[:4], "little") or 1
 
     def called_column(self, numbers: U64) -> U64:
         """Pseudonyms of many called numbers, in one call of the cipher."""
@@ -142,13 +98,29 @@ class DayKeys:
 
     def calling_column(self, numbers: U64) -> U64:
         """Pseudonyms of many calling numbers; number 0, which is none, stays 0."""
-        pseudonyms = self._column(numbers, _CALLING)
+        pseudonyms = self._column(numbers, _CALLING) & np.uint64(0xFFFFFFFF)
         pseudonyms[pseudonyms == 0] = 1
         pseudonyms[numbers == 0] = 0
         return pseudonyms
 
     def _column(self, numbers: U64, tag: int) -> U64:
         return np.frombuffer(self._encrypt.update(_blocks(numbers, tag)), dtype="<u8")[::2].copy()
+
+    def seal_text(self, plain: bytes) -> bytes:
+        """AES-GCM with a random nonce in front, for the dictionary of trunk names and addresses."""
+        nonce = os.urandom(_NONCE)
+        return nonce + self._text.encrypt(nonce, plain, None)
+
+    def unseal_text(self, sealed: bytes) -> bytes:
+        """The inverse of `seal_text`.
+
+        Raises:
+            SealBrokenError: altered, or sealed under another day's key.
+        """
+        try:
+            return self._text.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
+        except (InvalidTag, ValueError):
+            raise SealBrokenError("sealed text was altered or sealed under another key") from None
 
     def seal_numbers(self, numbers: U64) -> bytes:
         """Reversible encryption of numbers, 16 bytes each."""
@@ -177,24 +149,45 @@ class DayKeys:
         return blocks[:, 0].copy()
 
 
-def _blocks(numbers: U64, tag: int) -> bytes:
+class DayCiphers(Protocol):
+    """Where the ciphers of days come from; `agent.index.days.DaySecrets` is one."""
+
+    def day(self, day: int, check: str | None = None) -> DayKeys:
+        """The ciphers of the UTC day that is `day` days after 1970-01-01, for this thread alone.
+
+        Raises:
+            IndexUnusableError: the day's secret is gone, or not the one of which `check` was kept.
+        """
+        ...
+
+
+def number_blocks(called: U64) -> memoryview:
+    """What is encrypted of called numbers, 16 bytes each."""
+    return _blocks(called, _CALLED)
+
+
+def _day_name(day: int) -> bytes:
+    return b"day %d" % day
+
+
+def _blocks(numbers: U64, tag: int) -> memoryview:
     blocks = np.empty((len(numbers), 2), dtype="<u8")
     blocks[:, 0] = numbers
     blocks[:, 1] = tag
-    return blocks.tobytes()
+    return blocks.reshape(-1).view(np.uint8).data
 
 
 class Keys:
     """All keys of one index. Make one with `from_root`; safe to share between threads."""
 
-    __slots__ = ("_call_id", "_content", "_local", "_root", "_text", "check")
+    __slots__ = ("_call_id", "_content", "_root", "_secrets", "_text", "check")
 
     def __init__(self, root: bytes) -> None:
         self._root = root
         self._call_id = Cipher(algorithms.AES(self._derive("call id")), modes.ECB())  # noqa: S305 (CBC-MAC, by hand)
         self._content = self._derive("content")
         self._text = AESGCM(self._derive("text"))
-        self._local = threading.local()
+        self._secrets = AESGCM(self._derive("day secrets"))
         self.check = self._derive("key check")[:16]
         """Tells this root key from others and says nothing else about it; kept in the manifest."""
 
@@ -215,17 +208,32 @@ class Keys:
     def _derive(self, purpose: str) -> bytes:
         return HKDF(algorithm=SHA256(), length=32, salt=_SALT, info=purpose.encode()).derive(self._root)
 
-    def day(self, day: int) -> DayKeys:
-        """The ciphers of the UTC day that is `day` days after 1970-01-01, this thread's own."""
-        held: dict[int, DayKeys] | None = getattr(self._local, "days", None)
-        if held is None:
-            held = self._local.days = {}
-        keys = held.get(day)
-        if keys is None:
-            if len(held) >= _DAYS_HELD:
-                held.clear()
-            keys = held[day] = DayKeys(self._derive(f"numbers day {day}"), self._derive(f"translated day {day}"))
-        return keys
+    def wrap(self, day: int, secret: bytes) -> bytes:
+        """A day's secret, sealed for the disk; it opens as that day's alone."""
+        nonce = os.urandom(_NONCE)
+        return nonce + self._secrets.encrypt(nonce, secret, _day_name(day))
+
+    def unwrap(self, day: int, wrapped: bytes) -> bytes:
+        """The inverse of `wrap`.
+
+        Raises:
+            SealBrokenError: altered, of another day, or sealed under another root key.
+        """
+        try:
+            return self._secrets.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], _day_name(day))
+        except (InvalidTag, ValueError):
+            raise SealBrokenError(
+                "the secret was altered, is another day's or was sealed under another root key"
+            ) from None
+
+    def day_keys(self, day: int, secret: bytes) -> DayKeys:
+        """New ciphers of a day from its secret of 32 random bytes."""
+
+        def derive(purpose: str, length: int = 32) -> bytes:
+            info = f"{purpose} day {day}".encode()
+            return HKDF(algorithm=SHA256(), length=length, salt=secret, info=info).derive(self._root)
+
+        return DayKeys(derive("numbers"), derive("translated"), derive("text"), derive("check", 8).hex())
 
     def call_refs(self, call_ids: Iterable[str]) -> U64:
         """64-bit pseudonyms of call ids, never 0, which stands for none."""

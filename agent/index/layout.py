@@ -1,14 +1,15 @@
 """Where an index keeps what: names in its directory, and the arithmetic of keys and pages. Pure, no file is touched.
 
-    MANIFEST            which segments count; replaced as a whole
+    MANIFEST            which segments count: a log of commits
+    GENERATION          the number of the last commit (u64), mapped by readers: a word to look at for news
     LOCK                held by the one process that writes
-    segments/*.seg      immutable segments, named by first day and the generation that brought them
+    segments/*.seg      immutable segments, named by day and the generation that brought them
+    days/*.key          the secret of each day, wrapped under the root key; without it the day's rows tell nothing
     rejects/*.jsonl     rows that could not be read, raw, one file per source file
+    quarantine/*.seg    segments that were found broken; nothing is read from them
     .new-*              being written; nobody reads it, the next writer removes it
 
-The sort key of a row is one unsigned 64-bit integer: 5 bits day within the segment, 32 bits of the called number's
-pseudonym, 27 bits millisecond of the day of the earliest seizure time. The other 32 bits of the pseudonym lie in the
-row ("tail"), so that a match is exact in 64 bits and one range of keys is exact in time.
+A segment holds rows of one source and one UTC day; `pages` says what a row is.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ from pathlib import Path
 from typing import Final
 
 MANIFEST: Final = "MANIFEST"
+GENERATION: Final = "GENERATION"
 LOCK: Final = "LOCK"
 SEGMENTS: Final = "segments"
+DAYS: Final = "days"
 REJECTS: Final = "rejects"
+QUARANTINE: Final = "quarantine"
 HIDDEN: Final = ".new-"
 
 DAY_MS: Final = 86_400_000
-PERIOD_DAYS: Final = 32
-"""A segment holds rows of one period: 32 days counted from 1970-01-01."""
 PAGE: Final = 4096
-KEYS_PER_PAGE: Final = PAGE // 8
 
-_TIME_BITS = 27
-_DAY_SHIFT = 32 + _TIME_BITS
+TIME_BITS: Final = 27
+"""A millisecond of the day fits into so many bits."""
+TIME_MASK: Final = (1 << TIME_BITS) - 1
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
@@ -51,17 +54,7 @@ def ceil_ms(time: datetime) -> int:
 
 def time_of(ms: int) -> datetime:
     """The aware UTC time of `ms` milliseconds since 1970."""
-    return _EPOCH + timedelta(milliseconds=ms)
-
-
-def key_base(day_in_segment: int, pseudonym: int) -> int:
-    """The least sort key of a pseudonym on a day; add milliseconds of the day."""
-    return (day_in_segment << _DAY_SHIFT) | ((pseudonym >> 32) << _TIME_BITS)
-
-
-def key_time(key: int) -> int:
-    """The millisecond of the day in a key."""
-    return key & ((1 << _TIME_BITS) - 1)
+    return _EPOCH + ms * _MS
 
 
 def padded(size: int) -> int:
@@ -69,14 +62,27 @@ def padded(size: int) -> int:
     return -(-size // PAGE) * PAGE
 
 
-def segment_name(first_day: int, generation: int, number: int) -> str:
+def segment_name(day: int, generation: int, number: int) -> str:
     """The file name of a segment, sorting by time."""
-    return f"{_EPOCH + timedelta(days=first_day):%Y%m%d}-g{generation:08d}-{number:04d}.seg"
+    return f"{_EPOCH + timedelta(days=day):%Y%m%d}-g{generation:08d}-{number:04d}.seg"
 
 
-def rejects_name(generation: int) -> str:
-    """The file name for the rejected rows of what `generation` brought."""
-    return f"g{generation:08d}.jsonl"
+def day_key_name(day: int) -> str:
+    """The file name of a day's secret."""
+    return f"{_EPOCH + timedelta(days=day):%Y%m%d}.key"
+
+
+def day_of_key_name(name: str) -> int | None:
+    """The day whose secret has that file name; None when it is no such name."""
+    try:
+        return (datetime.strptime(name, "%Y%m%d.key").replace(tzinfo=UTC) - _EPOCH).days
+    except ValueError:
+        return None
+
+
+def rejects_name(generation: int, file: int) -> str:
+    """The file name for the rejected rows of a source file, by its number, that `generation` brought."""
+    return f"g{generation:08d}-f{file:08d}.jsonl"
 
 
 def hidden(path: Path) -> Path:

@@ -1,36 +1,37 @@
 """Finding the legs of a called number in an index directory.
 
 A search works on one state of the index, the one that the manifest described when the search began; indexing, in this
-or another process, changes nothing under it. Whether there is a newer state costs one `stat` a search.
+or another process, changes nothing under it.
 
 Never answers from a directory that it could not read whole: that raises, and an empty list means that nothing is there.
 """
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
+from time import monotonic_ns
+from typing import Final, TypeVar
 
 import numpy as np
 
-from agent.index import manifest as manifests
+from agent.index.batch import Hits, Searches
 from agent.index.coverage import Coverage
-from agent.index.errors import IndexCorruptError
-from agent.index.keys import I64, U64, Keys
-from agent.index.layout import DAY_MS, MANIFEST, SEGMENTS, ceil_ms, floor_ms
-from agent.index.manifest import Manifest, SegmentEntry
-from agent.index.segment import Segment
+from agent.index.errors import DaySecretError
+from agent.index.keys import I64, U64, DayKeys, Keys, number_blocks
+from agent.index.layout import DAY_MS, TIME_MASK, ceil_ms, floor_ms, time_of
+from agent.index.segment import Hit, Segment
+from agent.index.snapshot import Follower, State
 from agent.legs import Leg
 from protos.e164 import E164, to_int
 
-_NOTHING = Coverage(())
-_FEW = 48
+_FEW: Final = 48
 """Below this many queries, one after the other is faster than columns."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +44,22 @@ class Query:
     latest: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """One state of the index. `by_day` has the segments with rows of a day; `longest_ms` is the longest interval."""
+Day = tuple[DayKeys, tuple[Segment, ...]]
+"""One thread's ciphers of a day, and the segments with rows of it."""
 
-    coverage: Coverage = _NOTHING
-    generation: int = -1
-    segments: dict[str, Segment] = field(default_factory=dict)
-    by_day: dict[int, tuple[Segment, ...]] = field(default_factory=dict)
-    first_ms: int = 0
-    last_ms: int = -1
-    longest_ms: int = 0
+
+class _Days(threading.local):
+    """One thread's ciphers of the days of a state, as far as they were needed."""
+
+    held: tuple[State, dict[int, Day | None]] = State(), {}
 
 
 class Index:
     """An index directory, open for reading. Safe to share between threads."""
 
     def __init__(self, directory: Path, keys: Keys) -> None:
-        self._directory = directory
-        self._keys = keys
-        self._path = directory / MANIFEST
-        self._manifest_name = os.fspath(self._path)
-        self._state = _State()
-        self._lock = threading.Lock()
-        self._seen: tuple[int, int, int] | None = None
-        self._held = -1
+        self._follower = Follower(directory, keys)
+        self._days = _Days()
 
     @classmethod
     def open(cls, directory: Path, keys: Keys) -> Index:
@@ -84,12 +76,8 @@ class Index:
 
     def close(self) -> None:
         """Let go of the files. A later search opens them again."""
-        with self._lock:
-            self._state, self._seen = _State(), None
-            self._hold(-1)
-
-    def __del__(self) -> None:
-        self._hold(-1)
+        self._days = _Days()
+        self._follower.close()
 
     def refresh(self) -> bool:
         """Take up what was indexed since; every search does this itself. Returns whether anything changed.
@@ -97,15 +85,7 @@ class Index:
         Raises:
             IndexUnusableError: the new state can't be read; the old one is not served in its place.
         """
-        try:
-            status = os.stat(self._manifest_name)  # noqa: PTH116 (twice as fast as Path.stat, and done for every search)
-        except FileNotFoundError:
-            self._require_new()
-            return False
-        if (status.st_ino, status.st_mtime_ns, status.st_size) == self._seen:
-            return False
-        with self._lock:
-            return self._load()
+        return self._follower.refresh()
 
     def find(self, called: E164, calling: E164 | None, earliest: datetime, latest: datetime) -> list[Leg]:
         """All legs of `called` whose seizure interval touches [`earliest`, `latest`], ordered by time.
@@ -114,8 +94,13 @@ class Index:
             IndexUnusableError: the index can't be read; never an empty list then.
             ValueError: a naive time, or `latest` before `earliest`.
         """
-        self.refresh()
-        return self._find(self._state, called, calling, earliest, latest)
+        follower = self._follower
+        if follower.word[0] != follower.seen or monotonic_ns() >= follower.look_again:
+            follower.refresh()
+        try:
+            return self._find(follower.state, called, calling, earliest, latest)
+        except DaySecretError:
+            return self._searched(lambda state: self._find(state, called, calling, earliest, latest))
 
     def find_many(self, queries: Sequence[Query]) -> list[list[Leg]]:
         """What `find` gives for each query, in their order, at a fraction of the cost, all from one state.
@@ -123,73 +108,195 @@ class Index:
         Raises:
             IndexUnusableError, ValueError: as `find`, for the whole batch.
         """
-        self.refresh()
-        state = self._state
         if len(queries) < _FEW:
-            return [self._find(state, q.called, q.calling, q.earliest, q.latest) for q in queries]
-        return self._find_many(state, queries)
+            return self._searched(
+                lambda state: [self._find(state, q.called, q.calling, q.earliest, q.latest) for q in queries]
+            )
+        return self._searched(lambda state: self._find_many(state, queries))
+
+    def hits(self, called: int, low_ms: int, high_ms: int) -> list[Hit]:
+        """Rows of a called number (as digits) whose earliest seizure time lies in the interval, ms since 1970.
+
+        Raises:
+            IndexUnusableError: the index can't be read.
+        """
+        follower = self._follower
+        if follower.word[0] != follower.seen or monotonic_ns() >= follower.look_again:
+            follower.refresh()
+        try:
+            return self._hits(follower.state, called, low_ms, high_ms)
+        except DaySecretError:
+            return self._searched(lambda state: self._hits(state, called, low_ms, high_ms))
+
+    def hits_many(self, called: U64, low_ms: I64, high_ms: I64) -> Hits:
+        """What `hits` finds for columns of called numbers and intervals, in no order.
+
+        Raises:
+            IndexUnusableError: the index can't be read.
+        """
+        return self._searched(lambda state: self._hits_many(state, called, low_ms, high_ms, reach=False))
+
+    def ms_of(self, hits: Hits) -> I64:
+        """The earliest seizure times of rows that were found, ms since 1970."""
+        keys = self._follower.arena.words.take(hits.place, mode="clip")
+        days = np.array([segment.header.day for segment in hits.segments], np.int64)
+        ms: I64 = (keys & np.uint64(TIME_MASK)).astype(np.int64)
+        if len(days):
+            ms += (days * DAY_MS).take(hits.slot)
+        return ms
+
+    def _searched(self, search: Callable[[State], T]) -> T:
+        """The result of a search in the present state."""
+        self._follower.refresh()
+        state = self._follower.state
+        try:
+            return search(state)
+        except DaySecretError:
+            # a day that expired under the search: then there is a state without it
+            self._follower.look()
+            if self._follower.state is state:
+                raise
+            return search(self._follower.state)
+
+    def _known(self, state: State) -> dict[int, Day | None]:
+        """This thread's days of a state, as far as they were needed."""
+        held = self._days.held
+        if held[0] is not state:
+            held = self._days.held = state, {}
+        return held[1]
+
+    def _day(self, state: State, day: int) -> Day | None:
+        """This thread's ciphers of a day, and the segments with rows of it; None when there are none.
+
+        Raises:
+            DaySecretError: the day's rows can't be read.
+        """
+        known = self._known(state)
+        if day not in known:
+            segments = state.by_day.get(day, ())
+            # each is asked for by its own secret, so that none is searched under another one
+            ciphers = [self._follower.days.day(day, segment.header.secret) for segment in segments]
+            known[day] = (ciphers[0], segments) if segments else None
+        return known[day]
+
+    def _hits(self, state: State, called: int, low_ms: int, high_ms: int) -> list[Hit]:
+        found: list[Hit] = []
+        known = self._known(state)
+        day = low_ms // DAY_MS
+        midnight = day * DAY_MS
+        low_ms -= midnight
+        high_ms -= midnight
+        while low_ms <= high_ms:
+            here = known.get(day) or self._day(state, day)
+            if here is not None:
+                pseudonym = here[0].called(called)
+                for segment in here[1]:
+                    segment.search(pseudonym, low_ms, high_ms if high_ms < DAY_MS else DAY_MS - 1, found)
+            day, low_ms, high_ms = day + 1, 0, high_ms - DAY_MS
+        return found
 
     def _find(
-        self, state: _State, called: E164, calling: E164 | None, earliest: datetime, latest: datetime
+        self, state: State, called: E164, calling: E164 | None, earliest: datetime, latest: datetime
     ) -> list[Leg]:
         # a row has whole milliseconds: it touches the interval when it touches the whole ones within
         from_ms, to_ms = ceil_ms(earliest), floor_ms(latest)
         if latest < earliest:
             raise ValueError("the interval ends before it begins")
-        number = to_int(called)
         hint = to_int(calling) if calling is not None else 0
         low, high = max(from_ms - state.longest_ms, state.first_ms), min(to_ms, state.last_ms)
-        legs: list[Leg] = []
-        for day in range(low // DAY_MS, high // DAY_MS + 1):
-            segments = state.by_day.get(day)
-            if segments is None:
-                continue
-            cipher = self._keys.day(day)
-            pseudonym = cipher.called(number)
-            begin, end = max(low, day * DAY_MS), min(high, day * DAY_MS + DAY_MS - 1)
-            for segment in segments:
-                for position, at_ms, record in segment.search(day, pseudonym, begin, end):
-                    if at_ms + record[1] >= from_ms:
-                        legs.append(segment.leg(position, at_ms, record, cipher.calling(hint) if hint else 0))
+        legs = []
+        for hit in self._hits(state, to_int(called), low, high):
+            leg = self._leg(state, hit, hint, from_ms)
+            if leg is not None:
+                legs.append(leg)
         return _in_order(legs)
 
-    def _find_many(self, state: _State, queries: Sequence[Query]) -> list[list[Leg]]:
+    def _leg(self, state: State, hit: Hit, hint: int, from_ms: int) -> Leg | None:
+        """The leg in a row; None when its seizure interval ends before `from_ms`."""
+        segment, place, ms, word = hit
+        ingress, egress, span, disposition, translated, form_in, called_from, call_ref = segment.record(place, word)
+        day = segment.header.day
+        earliest_ms = day * DAY_MS + ms
+        if earliest_ms + span < from_ms:
+            return None
+        matches = None
+        if hint and called_from is not None:
+            here = self._day(state, day)
+            matches = here is not None and here[0].calling(hint) == called_from
+        earliest = time_of(earliest_ms)
+        return Leg(
+            segment.came_in(place) if translated else None,
+            not form_in,
+            matches,
+            earliest,
+            time_of(earliest_ms + span) if span else earliest,
+            *ingress,
+            *egress,
+            call_ref,
+            disposition,
+            segment.header.source,
+            segment.serial << 32 | segment.position(place),
+        )
+
+    def _find_many(self, state: State, queries: Sequence[Query]) -> list[list[Leg]]:
         from_ms = np.array([ceil_ms(query.earliest) for query in queries], np.int64)
         to_ms = np.array([floor_ms(query.latest) for query in queries], np.int64)
         if any(query.latest < query.earliest for query in queries):
             raise ValueError("the interval of a query ends before it begins")
         called = np.array([to_int(query.called) for query in queries], np.uint64)
-        calling = np.array([to_int(query.calling) if query.calling else 0 for query in queries], np.uint64)
-        low = np.maximum(from_ms - state.longest_ms, state.first_ms)
-        high = np.minimum(to_ms, state.last_ms)
-        # from here on a search is a query on one day
-        which, days = _days(low // DAY_MS, high // DAY_MS)
-        low, high = np.maximum(low[which], days * DAY_MS), np.minimum(high[which], days * DAY_MS + (DAY_MS - 1))
-        segments = {segment: None for day in np.unique(days).tolist() for segment in state.by_day.get(day, ())}
-        pseudonyms, hints = self._pseudonyms(days, called[which], calling[which])
+        hits = self._hits_many(state, called, from_ms, to_ms, reach=True)
         found: list[list[Leg]] = [[] for _ in queries]
-        for segment in segments:
-            first_day, last_day = segment.entry.earliest_ms // DAY_MS, segment.entry.latest_ms // DAY_MS
-            part = slice(*np.searchsorted(days, [first_day, last_day + 1]).tolist())
-            hits = segment.search_many(days[part], pseudonyms[part], low[part], high[part])
-            query, hint = which[part][hits.search], hints[part][hits.search]
-            columns = (query, from_ms[query], hint, hits.position, hits.at_ms, hits.records)
-            for number, touching, pseudonym, position, at_ms, record in zip(
-                *(c.tolist() for c in columns), strict=True
-            ):
-                if at_ms + record[1] >= touching:
-                    found[number].append(segment.leg(position, at_ms, record, pseudonym))
+        keys = self._follower.arena.words.take(hits.place)
+        for number, slot, place, key, word in zip(
+            hits.search.tolist(),
+            hits.slot.tolist(),
+            hits.place.tolist(),
+            keys.tolist(),
+            hits.word.tolist(),
+            strict=True,
+        ):
+            calling = queries[number].calling
+            hint = to_int(calling) if calling is not None else 0
+            leg = self._leg(state, (hits.segments[slot], place, key & TIME_MASK, word), hint, int(from_ms[number]))
+            if leg is not None:
+                found[number].append(leg)
         return [_in_order(legs) for legs in found]
 
-    def _pseudonyms(self, days: I64, called: U64, calling: U64) -> tuple[U64, U64]:
-        """Pseudonyms of called and calling numbers on their days, which are in ascending order."""
-        pseudonyms, hints = np.empty(len(days), np.uint64), np.empty(len(days), np.uint64)
-        some_days, begins = np.unique(days, return_index=True)
-        for day, (begin, end) in zip(some_days.tolist(), pairwise([*begins.tolist(), len(days)]), strict=True):
-            cipher = self._keys.day(day)
-            pseudonyms[begin:end] = cipher.called_column(called[begin:end])
-            hints[begin:end] = cipher.calling_column(calling[begin:end])
-        return pseudonyms, hints
+    def _hits_many(self, state: State, called: U64, low_ms: I64, high_ms: I64, reach: bool) -> Hits:
+        """Rows that begin in the intervals; with `reach`, also those before that may reach into them."""
+        if state.table is None:
+            return Hits.none()
+        low = np.maximum(low_ms - state.longest_ms if reach else low_ms, state.first_ms)
+        high = np.minimum(high_ms, state.last_ms)
+        which, days = _days(low // DAY_MS, high // DAY_MS)
+        midnight = days * DAY_MS
+        low, high = low.take(which), high.take(which)
+        low -= midnight
+        high -= midnight
+        np.maximum(low, 0, out=low)
+        np.minimum(high, DAY_MS - 1, out=high)
+        some = low <= high
+        if not some.all():
+            which, days, low, high = which[some], days[some], low[some], high[some]
+        hits = state.table.search(Searches(days, self._pseudonyms(state, days, called.take(which)), low, high))
+        return Hits(which.take(hits.search), hits.slot, hits.place, hits.word, hits.segments)
+
+    def _pseudonyms(self, state: State, days: I64, called: U64) -> U64:
+        """Pseudonyms of called numbers on their days, which are in ascending order; 0 on days without segments."""
+        known = self._known(state)
+        source = number_blocks(called)
+        pseudonyms = np.zeros(2 * len(days) + 2, np.uint64)
+        target = pseudonyms.view(np.uint8).data
+        changes = np.flatnonzero(days[1:] != days[:-1]) + 1
+        begin = 0
+        for day, end in zip(
+            [*days[:1].tolist(), *days.take(changes).tolist()], [*(16 * changes).tolist(), 16 * len(days)], strict=False
+        ):
+            here = known.get(day) or self._day(state, day)
+            if here is not None:
+                here[0].encrypt(source[begin:end], target[begin : end + 15])
+            begin = end
+        return pseudonyms[:-2:2].copy()
 
     def coverage(self) -> Coverage:
         """What the index can answer for, per source.
@@ -197,8 +304,8 @@ class Index:
         Raises:
             IndexUnusableError: the index can't be read.
         """
-        self.refresh()
-        return self._state.coverage
+        self._follower.refresh()
+        return self._follower.state.coverage
 
     def verify(self) -> None:
         """Check every byte of every segment, also those that were good before.
@@ -206,91 +313,41 @@ class Index:
         Raises:
             IndexUnusableError: naming the first file that is broken.
         """
-        self.refresh()
-        for segment in self._state.segments.values():
-            segment.verify()
-
-    def _require_new(self) -> None:
-        if self._seen is not None:
-            raise IndexCorruptError(self._path, "the manifest has vanished", "restore it, or index the sources again")
-        if any((self._directory / SEGMENTS).glob("*.seg")):
-            raise IndexCorruptError(
-                self._path,
-                "the manifest is missing, though there are segments",
-                manifests.REMEDY,
-            )
-
-    def _hold(self, descriptor: int) -> None:
-        """Keep the manifest that was read open, so that its inode is not given to another one."""
-        if self._held >= 0:
-            os.close(self._held)
-        self._held = descriptor
-
-    def _load(self) -> bool:
-        while True:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                status = os.fstat(descriptor)
-                manifest = manifests.decode(_read_all(descriptor), self._path)
-                manifest.require_key(self._keys, self._path)
-                state = self._open_segments(manifest)
-            except FileNotFoundError as error:
-                os.close(descriptor)
-                current = os.stat(self._path)  # noqa: PTH116 (as above)
-                if (current.st_ino, current.st_mtime_ns) == (status.st_ino, status.st_mtime_ns):
-                    raise IndexCorruptError(Path(error.filename), "the manifest names it, but it is missing") from None
-                continue  # replaced while it was read, and the replaced segments removed
-            except BaseException:
-                os.close(descriptor)
-                raise
-            self._hold(descriptor)
-            changed = state.generation != self._state.generation
-            self._state = state
-            self._seen = (status.st_ino, status.st_mtime_ns, status.st_size)
-            return changed
-
-    def _open_segments(self, manifest: Manifest) -> _State:
-        segments = {entry.name: self._segment(entry) for entry in manifest.segments()}
-        by_day: dict[int, list[Segment]] = {}
-        entries = [segment.entry for segment in segments.values()]
-        for segment in segments.values():
-            for day in range(segment.entry.earliest_ms // DAY_MS, segment.entry.latest_ms // DAY_MS + 1):
-                by_day.setdefault(day, []).append(segment)
-        return _State(
-            coverage=manifest.coverage(),
-            generation=manifest.generation,
-            segments=segments,
-            by_day={day: tuple(some) for day, some in by_day.items()},
-            first_ms=min((entry.earliest_ms for entry in entries), default=0),
-            last_ms=max((entry.latest_ms for entry in entries), default=-1),
-            longest_ms=max((entry.longest_ms for entry in entries), default=0),
-        )
-
-    def _segment(self, entry: SegmentEntry) -> Segment:
-        held = self._state.segments.get(entry.name)
-        if held is not None and held.entry == entry:
-            return held
-        return Segment(self._directory / SEGMENTS / entry.name, entry, self._keys)
-
-
-def _read_all(descriptor: int) -> bytes:
-    parts = []
-    while part := os.read(descriptor, 1 << 20):
-        parts.append(part)
-    return b"".join(parts)
+        self._follower.refresh()
+        state = self._follower.state
+        for day in state.by_day:
+            self._day(state, day)
+        for segment in state.segments.values():
+            segment.verify_pages()
+            segment.dictionary()
 
 
 def _days(first: I64, last: I64) -> tuple[I64, I64]:
     """Every day of every query's range of days: which query, and the day; ordered by day."""
-    counts = np.maximum(last - first + 1, 0)
-    which = np.repeat(np.arange(len(first)), counts)
-    days = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts) + first[which]
-    order = np.argsort(days, kind="stable")
-    return which[order], days[order]
+    days, which = first, None
+    longer = np.flatnonzero(last > first)
+    if len(longer):
+        more = last.take(longer) - first.take(longer)
+        again = np.repeat(longer, more)
+        steps = np.arange(1, len(again) + 1) - np.repeat(np.cumsum(more) - more, more)
+        days = np.concatenate([first, first.take(again) + steps])
+        which = np.concatenate([np.arange(len(first)), again])
+    order = _order(days)
+    return order if which is None else which.take(order), days.take(order)
+
+
+def _order(days: I64) -> I64:
+    """The order of days, by their distance from the first: a radix sort where that is small."""
+    first = int(days.min(initial=0))
+    if int(days.max(initial=0)) - first < 2**15:
+        return np.argsort((days - first).astype(np.int16), kind="stable")
+    return np.argsort(days, kind="stable")
 
 
 def _in_order(legs: list[Leg]) -> list[Leg]:
-    """By time, and each leg once: the same record of a source that was delivered again, longer, is one record."""
+    """By time, and each leg once: a record that was delivered again is one record."""
     if len(legs) < 2:
         return legs
-    return sorted(dict.fromkeys(legs), key=lambda leg: (leg.earliest, leg.latest, leg.source, leg.row))
+    return sorted(
+        {replace(leg, row=0): leg for leg in legs}.values(), key=lambda leg: (leg.earliest, leg.latest, leg.source)
+    )

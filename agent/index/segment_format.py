@@ -1,19 +1,20 @@
-"""The bytes of a segment file (ADR 0003). Pure: rows in, pieces of bytes out; bytes in, a checked footer out.
+"""The bytes of a segment file (ADR 0007). Pure: rows in, pieces of bytes out; bytes in, a checked footer out.
 
-    page 0      what this file is, as text
-    sections    each beginning on a page of 4096 bytes and filled up to one, all integers little-endian:
-      key            u64, ascending: day in segment (5 bits), pseudonym (upper 32 bits), ms of the day (27 bits)
-      first          u64: the first key of every page of `key`; held in memory by the reader
-      rest           packed records, one per key; fields and widths as the footer says
-      translated_at  u32, ascending: positions of the rows that have a translated number
-      translated     16 bytes each: those numbers, encrypted under the key of the row's day
-      dictionary     sealed JSON: {"routes": [[trunk, address], ...], "sources": [...]}
-    sums        u32 CRC-32 of every page before it
-    footer      JSON: version, counts, times, sections, SHA-256 of sums
-    trailer     SHA-256 of the footer (32 bytes), its length (u32), version (u32), magic (8 bytes)
+    page 0        what this file is, as text
+    rows          pages as `agent.index.pages` says
+    translated    pages of 204 positions (u32, ascending) and 204 numbers (16 bytes each, under the key of the day),
+                  filled up with zeros, and the page's CRC-32 as that of pages of rows
+    footer        histogram    u8 each: how many rows have keys that begin with 0, 1, 2, ...; 255: the header says
+                  firsts       u32 each: the first position on every page of translated numbers
+                  dictionary   sealed JSON: {"ingress": [[trunk, address], ...], "egress": [[trunk, address], ...],
+                               "profiles": [[position in egress, span in ms, flags], ...]}
+                  header       JSON: version, counts, times, sizes, SHA-256 of the CRCs of all pages
+    trailer       SHA-256 of the footer (32 bytes), length of the header (u32) and of the footer (u64), version (u32),
+                  magic (8 bytes)
 
-So the trailer vouches for the footer, the footer for the sums, the sums for every page: no byte is used unchecked, and
-a lookup checks only the pages that it touches. CRC-32 finds accidents, not forgery: who can write here can do anything.
+A reader holds the histogram as running sums: they say between which two rows a key must lie, so that a search touches
+one page. The trailer vouches for the footer; every page vouches for itself. CRC-32 finds accidents, not forgery: who
+can write here can do anything.
 
 Refuses other versions, torn files, and whatever does not add up.
 """
@@ -22,185 +23,251 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from agent.index import pages
 from agent.index.errors import IndexCorruptError, UnknownVersionError
-from agent.index.keys import U64, Keys
-from agent.index.layout import DAY_MS, KEYS_PER_PAGE, PAGE, PERIOD_DAYS, padded
+from agent.index.keys import U8
+from agent.index.layout import PAGE
 from agent.index.manifest import SegmentEntry
-from agent.index.rows import Route, Rows
+from agent.index.pages import U32, Packed
+from agent.index.rows import Route
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAGIC: Final = b"hopbkseg"
-TRAILER: Final = struct.Struct("<32sII8s")
-SECTIONS: Final = ("key", "first", "rest", "translated_at", "translated", "dictionary")
-REST_FIELDS: Final = ("tail", "span", "calling", "call_ref", "ingress", "egress", "row", "source", "flags")
+TRAILER: Final = struct.Struct("<32sIQI8s")
+TRANSLATED_PER_PAGE: Final = 204
+MOST_ROWS: Final = 2**31
 
-_PREAMBLE = b"hopback segment, version 1\nformat: docs/adr/0003-index-format.md\n"
-_WIDTHS = {"|u1": "B", "<u2": "H", "<u4": "I", "<u8": "Q"}
-_MOST_ROWS = 2**31
-_KEY_END = b"\xff"
+_FIRST_PAGE = b"hopback segment, version 2\nformat: docs/adr/0007-index-at-the-limit.md\n".ljust(PAGE, b"\0")
+_ROWS_PER_BUCKET = 6
+_MOST_BUCKET_BITS = 24
+_FULL = 255
+
+Profile = tuple[int, int, int]
+"""Position in the list of egress routes, span of the seizure interval in ms, flags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """What the codes of a segment's rows stand for."""
+
+    ingress: list[Route]
+    egress: list[Route]
+    profiles: list[Profile]
+
+    @property
+    def ingress_bits(self) -> int:
+        """How many of the lower bits of a code are the ingress."""
+        return max(1, (len(self.ingress) - 1).bit_length())
+
+    @property
+    def bits(self) -> int:
+        """How many bits a code has."""
+        return self.ingress_bits + max(1, (len(self.profiles) - 1).bit_length())
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Dictionary:
+        """The inverse.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is no dictionary.
+        """
+        said = json.loads(data)
+        return cls(
+            [(trunk, address) for trunk, address in said["ingress"]],
+            [(trunk, address) for trunk, address in said["egress"]],
+            [(int(egress), int(span), int(flags)) for egress, span, flags in said["profiles"]],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """All that goes into a segment.
+
+    Attributes:
+        source: its name in the configuration. day: days since 1970-01-01. secret: `DayKeys.check` of its keys.
+        rows: in order.
+        dictionary: what the codes mean; sealed: the same, sealed under the day's key.
+        translated_at, translated: positions of rows that have a translated number, ascending, and those numbers,
+            encrypted, of shape (n, 16).
+        earliest_ms, latest_ms: least and greatest earliest seizure time. longest_ms: the longest seizure interval.
+    """
+
+    source: str
+    day: int
+    secret: str
+    rows: Packed
+    dictionary: Dictionary
+    sealed: bytes
+    translated_at: U32
+    translated: U8
+    earliest_ms: int
+    latest_ms: int
+    longest_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a segment says of itself; see `Content`, and:
+
+    Attributes:
+        rows, pages: how many. rest: bytes of a row's rest. ingress_bits: of a code. salt: of the checksums.
+        bucket_bits: bits of a key that choose a bucket of the histogram. crowded: counts of 255 and more by bucket.
+        translated: how many rows have a translated number. dictionary: bytes of it.
+        pages_sha256: digest, in hex, of the CRCs of all pages, in order.
+    """
+
+    source: str
+    day: int
+    secret: str
+    rows: int
+    pages: int
+    rest: int
+    ingress_bits: int
+    salt: int
+    bucket_bits: int
+    crowded: dict[int, int]
+    translated: int
+    dictionary: int
+    earliest_ms: int
+    latest_ms: int
+    longest_ms: int
+    pages_sha256: str
+
+    @property
+    def translated_pages(self) -> int:
+        """How many pages of translated numbers there are."""
+        return -(-self.translated // TRANSLATED_PER_PAGE)
+
+    @property
+    def footer_at(self) -> int:
+        """Where the footer begins."""
+        return PAGE * (1 + self.pages + self.translated_pages)
 
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a segment says of itself.
+    """A header and what is kept in memory besides: the histogram, the first positions, the sealed dictionary."""
 
-    Attributes:
-        rows, first_day, earliest_ms, latest_ms, longest_ms: as in `SegmentEntry`; `first_day` is day 0 of the keys.
-        offsets, sizes: begin and length in bytes of every section.
-        rest: field names and numpy types of the packed records.
-        pages: pages that `sums` vouches for. sums_sha256: digest of `sums`, in hex.
-    """
+    header: Header
+    histogram: U8
+    firsts: U32
+    sealed: bytes
 
-    rows: int
-    first_day: int
-    earliest_ms: int
-    latest_ms: int
-    longest_ms: int
-    offsets: dict[str, int]
-    sizes: dict[str, int]
-    rest: tuple[tuple[str, str], ...]
-    pages: int
-    sums_sha256: str
-
-    def rest_dtype(self) -> np.dtype[Any]:
-        """The packed records as numpy sees them."""
-        return np.dtype(list(self.rest))
-
-    def rest_struct(self) -> struct.Struct:
-        """The packed records as struct sees them."""
-        return struct.Struct("<" + "".join(_WIDTHS[kind] for _, kind in self.rest))
+    def starts(self, out: npt.NDArray[np.uint32]) -> None:
+        """Running sums of the histogram into `out`, which has one place more than there are buckets."""
+        out[0] = 0
+        if not self.header.crowded:
+            np.cumsum(self.histogram, dtype=np.uint32, out=out[1:])
+            return
+        counts = self.histogram.astype(np.uint32)
+        for bucket, count in self.header.crowded.items():
+            counts[bucket] = count
+        np.cumsum(counts, dtype=np.uint32, out=out[1:])
 
 
-def _narrow(column: npt.NDArray[Any], *widths: str) -> npt.NDArray[Any]:
-    """The column in the first of these types that holds its greatest value."""
-    greatest = int(column.max()) if len(column) else 0
-    kind = next(w for w in widths if greatest <= np.iinfo(np.dtype(w)).max)
-    return column.astype(kind)
+def bucket_bits(rows: int) -> int:
+    """How many bits of a key choose a bucket, so that there are some six rows in each."""
+    return min(max(1, round(math.log2(rows / _ROWS_PER_BUCKET))), _MOST_BUCKET_BITS)
 
 
-def periods(rows: Rows) -> Iterator[tuple[int, Rows]]:
-    """The rows split by the periods that segments have, each with the period's first day."""
-    first_days = rows.earliest // DAY_MS // PERIOD_DAYS * PERIOD_DAYS
-    for first_day in np.unique(first_days).tolist():
-        chosen = np.flatnonzero(first_days == first_day)
-        yield first_day, rows if len(chosen) == len(rows) else rows.take(chosen)
-
-
-def _pseudonymise(rows: Rows, days: npt.NDArray[np.int64], keys: Keys) -> tuple[U64, U64]:
-    called, calling = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
-    for day in np.unique(days).tolist():
-        at = np.flatnonzero(days == day)
-        cipher = keys.day(day)
-        called[at] = cipher.called_column(rows.called[at])
-        calling[at] = cipher.calling_column(rows.calling[at])
-    return called, calling
-
-
-def _seal_translated(came_in: U64, days: npt.NDArray[np.int64], keys: Keys) -> bytes:
-    sealed = np.empty((len(came_in), 16), np.uint8)
-    for day in np.unique(days).tolist():
-        at = np.flatnonzero(days == day)
-        sealed[at] = np.frombuffer(keys.day(day).seal_numbers(came_in[at]), np.uint8).reshape(-1, 16)
-    return sealed.tobytes()
-
-
-def encode(
-    name: str, first_day: int, rows: Rows, routes: list[Route], source: str, keys: Keys
-) -> tuple[SegmentEntry, list[bytes]]:
-    """A segment file's bytes in pieces, and its line in the manifest; `rows` are some, and lie in one period."""
-    if not 0 < len(rows) < _MOST_ROWS:
-        raise ValueError(f"a segment holds 1 to {_MOST_ROWS - 1} rows, not {len(rows)}")
-    days = rows.earliest // DAY_MS
-    called, calling = _pseudonymise(rows, days, keys)
-    key = (
-        ((days - first_day).astype(np.uint64) << np.uint64(59))
-        | ((called >> np.uint64(32)) << np.uint64(27))
-        | (rows.earliest - days * DAY_MS).astype(np.uint64)
+def encode(name: str, content: Content, salt: int) -> tuple[SegmentEntry, list[Any]]:
+    """A segment file's bytes in pieces, and its line in the manifest."""
+    count = len(content.rows)
+    if not 0 < count < MOST_ROWS:
+        raise ValueError(f"a segment holds 1 to {MOST_ROWS - 1} rows, not {count}")
+    rest = pages.rest_for(content.dictionary.bits)
+    body = pages.encode(content.rows, rest, salt)
+    translated = _translated_pages(content, len(body), salt)
+    bits = bucket_bits(count)
+    counts = pages.histogram(content.rows.key, bits)
+    header = Header(
+        source=content.source,
+        day=content.day,
+        secret=content.secret,
+        rows=count,
+        pages=len(body),
+        rest=rest,
+        ingress_bits=content.dictionary.ingress_bits,
+        salt=salt,
+        bucket_bits=bits,
+        crowded={int(bucket): int(counts[bucket]) for bucket in np.flatnonzero(counts >= _FULL)},
+        translated=len(content.translated_at),
+        dictionary=len(content.sealed),
+        earliest_ms=content.earliest_ms,
+        latest_ms=content.latest_ms,
+        longest_ms=content.longest_ms,
+        pages_sha256=pages_digest(body, translated),
     )
-    order = np.argsort(key, kind="stable")
-    key, rows, days = key[order], rows.take(order), days[order]
-    used, codes = np.unique(np.concatenate([rows.ingress, rows.egress]), return_inverse=True)
-    columns: dict[str, npt.NDArray[Any]] = {
-        "tail": called[order].astype("<u4"),
-        "span": (rows.latest - rows.earliest).astype("<u4"),
-        "calling": calling[order].astype("<u8"),
-        "call_ref": rows.call_ref.astype("<u8"),
-        "ingress": _narrow(codes[: len(rows)], "<u2", "<u4"),
-        "egress": _narrow(codes[len(rows) :], "<u2", "<u4"),
-        "row": _narrow(rows.row, "<u4", "<u8"),
-        "source": np.zeros(len(rows), "<u2"),
-        "flags": rows.flags,
-    }
-    rest_fields = [(field, columns[field].dtype.str) for field in REST_FIELDS]
-    rest = np.empty(len(rows), np.dtype(rest_fields))
-    for field in REST_FIELDS:
-        rest[field] = columns[field]
-    translated_at = np.flatnonzero(rows.came_in)
-    sections = {
-        "key": key.astype("<u8").tobytes(),
-        "first": key[::KEYS_PER_PAGE].astype("<u8").tobytes(),
-        "rest": rest.tobytes(),
-        "translated_at": translated_at.astype("<u4").tobytes(),
-        "translated": _seal_translated(rows.came_in[translated_at], days[translated_at], keys),
-        "dictionary": keys.seal_text(
-            json.dumps({"routes": [routes[code] for code in used.tolist()], "sources": [source]}).encode()
-        ),
-    }
-    earliest_ms, latest_ms = int(rows.earliest.min()), int(rows.earliest.max())
-    longest_ms = int((rows.latest - rows.earliest).max())
-    about = {
-        "rows": len(rows),
-        "first_day": first_day,
-        "earliest_ms": earliest_ms,
-        "latest_ms": latest_ms,
-        "longest_ms": longest_ms,
-        "rest": rest_fields,
-    }
-    pieces, digest = _assemble(sections, about)
-    size = sum(map(len, pieces))
-    return SegmentEntry(name, size, digest, len(rows), earliest_ms, latest_ms, longest_ms), pieces
-
-
-def _assemble(sections: dict[str, bytes], about: dict[str, Any]) -> tuple[list[bytes], str]:
-    pieces = [_PREAMBLE.ljust(PAGE, b"\0")]
-    offset, offsets = PAGE, {}
-    for section in SECTIONS:
-        data = sections[section]
-        offsets[section] = offset
-        fill = _KEY_END if section == "key" else b"\0"
-        pieces.append(data + fill * (padded(len(data)) - len(data)))
-        offset += len(pieces[-1])
-    sums = b"".join(
-        zlib.crc32(memoryview(piece)[at : at + PAGE]).to_bytes(4, "little")
-        for piece in pieces
-        for at in range(0, len(piece), PAGE)
+    text = json.dumps({"format": "hopback segment", "version": VERSION, **asdict(header)}).encode()
+    footer = b"".join(
+        (
+            np.minimum(counts, _FULL).astype(np.uint8).tobytes(),
+            content.translated_at[::TRANSLATED_PER_PAGE].astype("<u4").tobytes(),
+            content.sealed,
+            text,
+        )
     )
-    footer = json.dumps(
-        {
-            "format": "hopback segment",
-            "version": VERSION,
-            **about,
-            "sections": {s: {"offset": offsets[s], "size": len(sections[s])} for s in SECTIONS},
-            "pages": offset // PAGE,
-            "sums_sha256": hashlib.sha256(sums).hexdigest(),
-        }
-    ).encode()
     digest = hashlib.sha256(footer)
-    return [*pieces, sums, footer, TRAILER.pack(digest.digest(), len(footer), VERSION, MAGIC)], digest.hexdigest()
+    trailer = TRAILER.pack(digest.digest(), len(text), len(footer), VERSION, MAGIC)
+    pieces = [_FIRST_PAGE, body.data.cast("B")]
+    if len(translated):
+        pieces.append(translated.data.cast("B"))
+    pieces += [footer, trailer]
+    entry = SegmentEntry(
+        name=name,
+        size=sum(map(len, pieces)),
+        sha256=digest.hexdigest(),
+        source=content.source,
+        day=content.day,
+        rows=count,
+        earliest_ms=content.earliest_ms,
+        latest_ms=content.latest_ms,
+        longest_ms=content.longest_ms,
+    )
+    return entry, pieces
 
 
-def decode_footer(data: memoryview, entry: SegmentEntry, path: Path) -> tuple[Footer, bytes]:
-    """The footer of a segment file and its sums, both checked; `path` is for messages.
+def _translated_pages(content: Content, before: int, salt: int) -> npt.NDArray[np.uint8]:
+    count = len(content.translated_at)
+    total = -(-count // TRANSLATED_PER_PAGE)
+    out = np.zeros((total, PAGE), np.uint8)
+    if not total:
+        return out
+    at = np.zeros(total * TRANSLATED_PER_PAGE, "<u4")
+    at[:count] = content.translated_at
+    sealed = np.zeros((total * TRANSLATED_PER_PAGE, 16), np.uint8)
+    sealed[:count] = content.translated
+    middle = 4 * TRANSLATED_PER_PAGE
+    out[:, :middle] = at.view(np.uint8).reshape(total, -1)
+    out[:, middle : middle + 16 * TRANSLATED_PER_PAGE] = sealed.reshape(total, -1)
+    for number in range(total):
+        pages.seal(out[number], before + number, salt)
+    return out
+
+
+def pages_digest(*parts: npt.NDArray[np.uint8]) -> str:
+    """SHA-256 of the checksums of all pages."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        hasher.update(np.ascontiguousarray(part[:, PAGE - pages.CRC :]).tobytes())
+    return hasher.hexdigest()
+
+
+def decode_footer(data: memoryview, entry: SegmentEntry, path: Path) -> Footer:
+    """The footer of a segment file, checked; `path` is for messages.
 
     Raises:
         UnknownVersionError: another format version.
@@ -208,7 +275,7 @@ def decode_footer(data: memoryview, entry: SegmentEntry, path: Path) -> tuple[Fo
     """
     if len(data) < PAGE + TRAILER.size:
         raise IndexCorruptError(path, f"torn: {len(data)} bytes of {entry.size}")
-    digest, length, version, magic = TRAILER.unpack(data[-TRAILER.size :])
+    digest, text_length, length, version, magic = TRAILER.unpack(data[-TRAILER.size :])
     if magic != MAGIC:
         raise IndexCorruptError(path, "torn or no segment: it does not end as one")
     if version != VERSION:
@@ -216,34 +283,82 @@ def decode_footer(data: memoryview, entry: SegmentEntry, path: Path) -> tuple[Fo
     if len(data) != entry.size:
         raise IndexCorruptError(path, f"torn: {len(data)} bytes, but the manifest says {entry.size}")
     end = len(data) - TRAILER.size
-    text = bytes(data[max(0, end - length) : end])
-    if hashlib.sha256(text).digest() != digest:
+    if not 0 < text_length <= length <= end - PAGE:
+        raise IndexCorruptError(path, "altered: its trailer contradicts itself")
+    if bytes(data[:PAGE]) != _FIRST_PAGE:
+        raise IndexCorruptError(path, "altered: its first page is not what every segment begins with")
+    footer = data[end - length : end]
+    if hashlib.sha256(footer).digest() != digest:
         raise IndexCorruptError(path, "altered: the checksum of its footer does not fit")
     if digest.hex() != entry.sha256:
         raise IndexCorruptError(path, "another file than the one that the manifest names")
     try:
-        footer = _footer(json.loads(text))
+        header = _header(json.loads(bytes(footer[length - text_length :])))
+        buckets = 1 << header.bucket_bits
+        sizes = (buckets, 4 * header.translated_pages, header.dictionary, text_length)
+        adds_up = sum(sizes) == length and header.footer_at == end - length
+        _require(adds_up and _consistent(header, entry), "its sizes do not add up")
+        firsts_at, sealed_at = buckets, buckets + sizes[1]
+        histogram = np.frombuffer(footer[:buckets], np.uint8)
+        firsts = np.frombuffer(bytes(footer[firsts_at:sealed_at]), "<u4")
+        found = Footer(header, histogram, firsts, bytes(footer[sealed_at : sealed_at + header.dictionary]))
+        full = np.flatnonzero(histogram == _FULL)
+        total = int(histogram.sum(dtype=np.uint64)) - _FULL * len(full) + sum(header.crowded.values())
+        adds_up = set(full.tolist()) == set(header.crowded) and total == header.rows
+        _require(adds_up and min(header.crowded.values(), default=_FULL) >= _FULL, "its histogram does not add up")
     except (ValueError, TypeError, KeyError) as error:
         raise IndexCorruptError(path, f"its footer is not what version {VERSION} says ({error!r})") from None
-    sums = bytes(data[footer.pages * PAGE : end - length])
-    if hashlib.sha256(sums).hexdigest() != footer.sums_sha256 or len(sums) != 4 * footer.pages:
-        raise IndexCorruptError(path, "altered: the digest of its page checksums does not fit")
-    return footer, sums
+    return found
 
 
-def _footer(said: dict[str, Any]) -> Footer:
-    rest = tuple((str(name), str(kind)) for name, kind in said["rest"])
-    if tuple(name for name, _ in rest) != REST_FIELDS or not {kind for _, kind in rest} <= set(_WIDTHS):
-        raise ValueError("unknown fields")
-    return Footer(
-        rows=int(said["rows"]),
-        first_day=int(said["first_day"]),
-        earliest_ms=int(said["earliest_ms"]),
-        latest_ms=int(said["latest_ms"]),
-        longest_ms=int(said["longest_ms"]),
-        offsets={section: int(said["sections"][section]["offset"]) for section in SECTIONS},
-        sizes={section: int(said["sections"][section]["size"]) for section in SECTIONS},
-        rest=rest,
-        pages=int(said["pages"]),
-        sums_sha256=str(said["sums_sha256"]),
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)
+
+
+def _header(said: dict[str, Any]) -> Header:
+    numbers = {
+        name: int(said[name])
+        for name in [
+            "day",
+            "rows",
+            "pages",
+            "rest",
+            "ingress_bits",
+            "salt",
+            "bucket_bits",
+            "translated",
+            "dictionary",
+            "earliest_ms",
+            "latest_ms",
+            "longest_ms",
+        ]
+    }
+    crowded = {int(bucket): int(count) for bucket, count in said["crowded"].items()}
+    return Header(
+        source=str(said["source"]),
+        secret=str(said["secret"]),
+        crowded=crowded,
+        pages_sha256=str(said["pages_sha256"]),
+        **numbers,
     )
+
+
+def _consistent(header: Header, entry: SegmentEntry) -> bool:
+    return (
+        0 < header.rows < MOST_ROWS
+        and header.pages == -(-header.rows // pages.shape(header.rest).rows)
+        and 0 <= header.translated <= header.rows
+        and 1 <= header.ingress_bits <= pages.MOST_CODE_BITS
+        and 0 <= header.salt < 2**32
+        and 1 <= header.bucket_bits <= _MOST_BUCKET_BITS
+        and (header.source, header.day, header.rows) == (entry.source, entry.day, entry.rows)
+        and (header.earliest_ms, header.latest_ms, header.longest_ms)
+        == (entry.earliest_ms, entry.latest_ms, entry.longest_ms)
+    )
+
+
+def translated_on(page: U8) -> tuple[U32, U8]:
+    """The positions and the encrypted numbers on a page of translated numbers that is known to be whole."""
+    middle = 4 * TRANSLATED_PER_PAGE
+    return page[:middle].view("<u4"), page[middle : middle + 16 * TRANSLATED_PER_PAGE].reshape(-1, 16)

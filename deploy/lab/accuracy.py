@@ -30,7 +30,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from agent.index.keys import Keys, create_root_key_file, root_key_from
+from agent.index.keys import Keys
+from agent.index.root_key import create_root_key_file, root_key_from
 from cdr_adapters.numbers import number_of
 from coordinator.lab_ca import LabAuthority
 from deploy.lab.fleet import Fleet, FleetError, command, run

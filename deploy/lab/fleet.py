@@ -83,6 +83,10 @@ class Fleet:
     ) -> None:
         self.stop()
 
+    def process(self, name: str) -> int:
+        """The id of a running agent's process."""
+        return self._processes[name].pid
+
     def stop(self) -> None:
         """End all agents: politely, then not."""
         for process in self._processes.values():

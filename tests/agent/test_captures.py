@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from agent.cli import main
-from agent.index.keys import create_root_key_file
+from agent.index.root_key import create_root_key_file
 from tests.adapters.sip_bytes import DOWNSTREAM, OWN, T0, UPSTREAM, invite, response, udp, write
 
 pytestmark = [

@@ -325,7 +325,7 @@ class TestLookup:
         assert told["disclosed"] == {"provider": "birch", "outcome": "UPSTREAM", "upstream": "alder"}
         (call,) = told["calls"]
         assert call["taken"]
-        assert [record["source"] for record in call["records"]] == ["acc:acc1.csv"]
+        assert [record["source"] for record in call["records"]] == ["acc"]
 
     def test_shows_the_customer_to_the_operator_but_would_not_disclose_it(self, indexed: Path) -> None:
         at = (CALL + timedelta(seconds=60)).isoformat()

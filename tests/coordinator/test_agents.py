@@ -200,8 +200,64 @@ class TestAnAgentInTrouble:
         with pytest.raises(UnreachableError):
             await agents.ask(agent.entry, QUESTION, EXACT, PATIENT)
         async with served(agent, authority):
-            await agents._lines["ginkgo"].channel.channel_ready()
+            await agents._lines["ginkgo"].lines[0].channel.channel_ready()
             assert (await agents.ask(agent.entry, QUESTION, EXACT, PATIENT)).answer.provider == "ginkgo"
+
+
+def both(*agents: FakeAgent) -> Provider:
+    return replace(agents[0].entry, endpoint=" ".join(agent.endpoint for agent in agents))
+
+
+class TestSeveralAgentsOfOneProvider:
+    """They look into the same records: any of them may answer."""
+
+    async def test_are_asked_in_turn(self, agents: GrpcAgents, authority: LabAuthority) -> None:
+        one, other = FakeAgent("ginkgo", ANSWER), FakeAgent("ginkgo", ANSWER)
+        async with served(one, authority), served(other, authority):
+            for _ in range(6):
+                await agents.ask(both(one, other), QUESTION, EXACT, PATIENT)
+        assert (one.calls, other.calls) == (3, 3)
+
+    async def test_answer_for_each_other_when_one_is_away(self, agents: GrpcAgents, authority: LabAuthority) -> None:
+        one, other = FakeAgent("ginkgo", ANSWER), FakeAgent("ginkgo", ANSWER)
+        async with served(other, authority):
+            async with served(one, authority):
+                await agents.ask(both(one, other), QUESTION, EXACT, PATIENT)
+            for _ in range(5):
+                assert (await agents.ask(both(one, other), QUESTION, EXACT, PATIENT)).answer == ANSWER
+        assert other.calls == 5
+
+    async def test_answer_for_each_other_when_one_cannot_read_its_records(
+        self, agents: GrpcAgents, authority: LabAuthority
+    ) -> None:
+        broken = FakeAgent("ginkgo", Fault(ErrorReason.STORE_UNAVAILABLE, "the records can't be read now"))
+        sound = FakeAgent("ginkgo", ANSWER)
+        async with served(broken, authority), served(sound, authority):
+            for _ in range(4):
+                assert (await agents.ask(both(broken, sound), QUESTION, EXACT, PATIENT)).answer == ANSWER
+        assert (broken.calls, sound.calls) == (1, 4)  # one that failed rests
+
+    async def test_are_unreachable_when_all_are_away(self, agents: GrpcAgents, authority: LabAuthority) -> None:
+        one, other = FakeAgent("ginkgo", ANSWER), FakeAgent("ginkgo", ANSWER)
+        async with served(one, authority), served(other, authority):
+            pass
+        with pytest.raises(UnreachableError, match=other.endpoint.rpartition(":")[2]):
+            await agents.ask(both(one, other), QUESTION, EXACT, PATIENT)
+
+    async def test_do_not_outvote_an_answer(self, agents: GrpcAgents, authority: LabAuthority) -> None:
+        """What one of them says, good or bad, is what the provider says: nobody shops for a better answer."""
+        liar, honest = FakeAgent("ginkgo", b"\xff\xff"), FakeAgent("ginkgo", ANSWER)
+        async with served(liar, authority), served(honest, authority):
+            with pytest.raises(BadAnswerError):
+                await agents.ask(both(liar, honest), QUESTION, EXACT, PATIENT)
+        assert honest.calls == 0
+
+    async def test_must_each_prove_to_be_the_provider(self, agents: GrpcAgents, authority: LabAuthority) -> None:
+        impostor, real = FakeAgent("ginkgo", ANSWER), FakeAgent("ginkgo", ANSWER)
+        async with served(impostor, authority, certificate_of="birch"), served(real, authority):
+            for _ in range(3):
+                await agents.ask(both(impostor, real), QUESTION, EXACT, PATIENT)
+        assert (impostor.calls, real.calls) == (0, 3)
 
 
 class TestACertificate:

@@ -39,6 +39,21 @@ def test_an_endpoint_is_host_and_port(endpoint: str) -> None:
     assert read_registry(f"id,name,endpoint\nbirch,B,{endpoint}\n").providers[0].endpoint == endpoint
 
 
+def test_several_agents_over_the_same_records_stand_with_blanks_between() -> None:
+    (provider,) = read_registry("id,name,endpoint\nbirch,B,a.example:7443  b.example:7443\n").providers
+    assert provider.endpoint == "a.example:7443 b.example:7443"
+    assert provider.endpoints == ("a.example:7443", "b.example:7443")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "why"),
+    [("a:1 a:1", "twice"), ("a:1 b", "blanks between"), (" ".join(f"a:{n}" for n in range(1, 10)), "at most 8")],
+)
+def test_several_agents_that_are_none_are_refused(endpoint: str, why: str) -> None:
+    (rejected,) = read_registry(f"id,name,endpoint\nbirch,B,{endpoint}\n").rejected
+    assert why in rejected.reason
+
+
 @pytest.mark.parametrize(
     ("row", "why"),
     [

@@ -7,7 +7,7 @@ times in ms. A line `bad…` is rejected, a line `skip…` is skipped. All numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -77,6 +77,7 @@ def mapping(name: str = "acc", **changes: object) -> SourceMapping:
             "name": name,
             "path": "*.txt",
             "format": "delimited",
+            "options": {"header": False},
             "columns": {"called_in": "c", "seizure": {"column": "t", "format": "epoch_ms"}},
             **changes,
         }
@@ -127,12 +128,16 @@ def reader(batch_size: int = 3) -> Callable[[Path, SourceMapping, TrunkFormats],
 
 
 def scan(
-    files: Iterable[tuple[str, list[Call]]], called: E164, calling: E164 | None, earliest: datetime, latest: datetime
+    sources: Iterable[tuple[str, list[Call]]],
+    called: E164,
+    calling: E164 | None,
+    earliest: datetime,
+    latest: datetime,
 ) -> list[Leg]:
-    """What `find` must give, by looking at every record of (label, records)."""
+    """What `find` must give but for the row, by looking at every record of (name, records): a set, ordered by time."""
     legs = []
-    for label, calls in files:
-        for row, call in enumerate(calls, 1):
+    for source, calls in sources:
+        for call in calls:
             sent = call.called_out or call.called_in
             if called not in (sent, call.called_in):
                 continue
@@ -150,10 +155,15 @@ def scan(
                     ingress_address=call.in_address,
                     egress_trunk=call.out_trunk,
                     egress_address=call.out_address,
-                    call_ref=None if call.call_id is None else int(KEYS.call_refs([call.call_id])[0]),
+                    call_ref=None if call.call_id is None else int(KEYS.call_refs([call.call_id])[0]) % 2**24 or 1,
                     disposition=call.disposition,
-                    source=label,
-                    row=row,
+                    source=source,
+                    row=0,
                 )
             )
-    return sorted(dict.fromkeys(legs), key=lambda leg: (leg.earliest, leg.latest, leg.source, leg.row))
+    return alike(legs)
+
+
+def alike(legs: Iterable[Leg]) -> list[Leg]:
+    """Legs without their rows, in an order of their own: what two searches must have in common."""
+    return sorted({replace(leg, row=0) for leg in legs}, key=lambda leg: (leg.earliest, leg.latest, repr(leg)))

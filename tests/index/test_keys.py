@@ -1,9 +1,6 @@
-"""Pseudonyms, sealed numbers and the root key that they all come from."""
+"""Pseudonyms, sealed numbers and texts, and the keys that they come from."""
 
 from __future__ import annotations
-
-import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,19 +8,14 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from agent.index.keys import (
-    ROOT_KEY_VARIABLE,
-    Keys,
-    RootKeyError,
-    SealBrokenError,
-    create_root_key_file,
-    root_key_from,
-)
+from agent.index.keys import DayKeys, Keys, SealBrokenError, number_blocks
+from agent.index.root_key import RootKeyError
 
 ROOT = bytes(range(32))
 OTHER = bytes(range(1, 33))
 NUMBER = 12025550143
 DAY = 20_779
+SECRET = bytes(range(100, 132))
 
 
 @pytest.fixture
@@ -31,27 +23,44 @@ def keys() -> Keys:
     return Keys.from_root(ROOT)
 
 
-class TestPseudonyms:
-    def test_a_number_has_one_pseudonym_a_day_alone_or_in_a_column(self, keys: Keys) -> None:
-        numbers = np.array([NUMBER, NUMBER + 1, NUMBER], dtype=np.uint64)
-        column = keys.day(DAY).called_column(numbers)
-        assert column.tolist() == [keys.day(DAY).called(n) for n in numbers.tolist()]
-        assert column[0] == column[2] != column[1]
+@pytest.fixture
+def day(keys: Keys) -> DayKeys:
+    return keys.day_keys(DAY, SECRET)
 
-    def test_days_roots_and_roles_are_unlinked(self, keys: Keys) -> None:
-        day = keys.day(DAY)
+
+class TestPseudonyms:
+    def test_a_number_has_one_pseudonym_a_day_alone_in_a_column_or_in_a_batch(self, day: DayKeys) -> None:
+        numbers = np.array([NUMBER, NUMBER + 1, NUMBER], dtype=np.uint64)
+        column = day.called_column(numbers)
+        assert column.tolist() == [day.called(n) for n in numbers.tolist()]
+        assert column[0] == column[2] != column[1]
+        into = bytearray(3 * 16 + 15)
+        day.encrypt(number_blocks(numbers), into)
+        assert np.frombuffer(into[:48], "<u8")[::2].tolist() == column.tolist()
+
+    def test_days_secrets_roots_and_roles_are_unlinked(self, keys: Keys, day: DayKeys) -> None:
         seen = {
             day.called(NUMBER),
             day.calling(NUMBER),
-            keys.day(DAY + 1).called(NUMBER),
-            Keys.from_root(OTHER).day(DAY).called(NUMBER),
+            keys.day_keys(DAY + 1, SECRET).called(NUMBER),
+            keys.day_keys(DAY, bytes(32)).called(NUMBER),
+            Keys.from_root(OTHER).day_keys(DAY, SECRET).called(NUMBER),
         }
-        assert len(seen) == 4
+        assert len(seen) == 5
 
-    def test_no_calling_number_stays_none(self, keys: Keys) -> None:
-        numbers = np.array([0, NUMBER], dtype=np.uint64)
-        column = keys.day(DAY).calling_column(numbers)
-        assert column.tolist() == [0, keys.day(DAY).calling(NUMBER)]
+    def test_a_pseudonym_is_what_the_record_of_the_format_says(self, day: DayKeys) -> None:
+        key = HKDF(SHA256(), 32, SECRET, b"numbers day %d" % DAY).derive(ROOT)
+        block = NUMBER.to_bytes(8, "little") + (1).to_bytes(8, "little")
+        sealed = Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(block)  # noqa: S305 (one block)
+        assert day.called(NUMBER) == int.from_bytes(sealed[:8], "little")
+
+    def test_the_greatest_number_has_one_too(self, day: DayKeys) -> None:
+        (greatest,) = day.called_column(np.array([10**15 - 1], np.uint64)).tolist()
+        assert greatest == day.called(10**15 - 1)
+
+    def test_no_calling_number_stays_none(self, day: DayKeys) -> None:
+        column = day.calling_column(np.array([0, NUMBER], dtype=np.uint64))
+        assert column.tolist() == [0, day.calling(NUMBER)]
 
     def test_call_ids_join_across_days_and_only_under_one_root(self, keys: Keys) -> None:
         refs = keys.call_refs(["a@192.0.2.1", "b@192.0.2.1", "a@192.0.2.1"])
@@ -72,48 +81,59 @@ class TestPseudonyms:
         mac = Cipher(algorithms.AES(key), modes.CBC(bytes(16))).encryptor().update(padded)[-16:]
         assert keys.call_refs([text.decode()]).tolist() == [int.from_bytes(mac[:8], "little")]
 
-    def test_threads_share_the_keys(self, keys: Keys) -> None:
-        expected = keys.day(DAY).called(NUMBER)
-        got: list[int] = []
-
-        def ask() -> None:
-            got.extend(keys.day(DAY).called(NUMBER) for _ in range(200))
-
-        threads = [threading.Thread(target=ask) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert got == [expected] * 800
-
 
 class TestSealedNumbers:
-    def test_come_back_on_their_own_day(self, keys: Keys) -> None:
+    def test_come_back_on_their_own_day(self, day: DayKeys) -> None:
         numbers = np.array([NUMBER, NUMBER + 7], dtype=np.uint64)
-        sealed = keys.day(DAY).seal_numbers(numbers)
+        sealed = day.seal_numbers(numbers)
         assert len(sealed) == 32
-        assert keys.day(DAY).unseal_numbers(sealed).tolist() == numbers.tolist()
+        assert day.unseal_numbers(sealed).tolist() == numbers.tolist()
+        assert day.unseal(sealed[16:]) == NUMBER + 7
 
-    @pytest.mark.parametrize("day", [DAY + 1, DAY])
-    def test_are_refused_on_another_day_or_when_altered(self, keys: Keys, day: int) -> None:
-        sealed = bytearray(keys.day(DAY).seal_numbers(np.array([NUMBER], dtype=np.uint64)))
-        if day == DAY:
-            sealed[3] ^= 1
+    def test_are_refused_on_another_day_or_when_altered(self, keys: Keys, day: DayKeys) -> None:
+        sealed = bytearray(day.seal_numbers(np.array([NUMBER], dtype=np.uint64)))
         with pytest.raises(SealBrokenError):
-            keys.day(day).unseal_numbers(bytes(sealed))
+            keys.day_keys(DAY + 1, SECRET).unseal_numbers(bytes(sealed))
+        sealed[3] ^= 1
+        with pytest.raises(SealBrokenError):
+            day.unseal_numbers(bytes(sealed))
+        with pytest.raises(SealBrokenError):
+            day.unseal(bytes(sealed))
 
 
 class TestSealedText:
-    def test_comes_back(self, keys: Keys) -> None:
-        assert keys.unseal_text(keys.seal_text(b"TGIN4400")) == b"TGIN4400"
-
-    def test_is_refused_when_altered_short_or_of_another_root(self, keys: Keys) -> None:
-        sealed = keys.seal_text(b"TGIN4400")
-        for broken in (sealed[:-1] + bytes([sealed[-1] ^ 1]), sealed[:5], b""):
-            with pytest.raises(SealBrokenError):
-                keys.unseal_text(broken)
+    def test_comes_back_under_its_key_alone(self, keys: Keys, day: DayKeys) -> None:
+        for cipher in (keys, day):
+            assert cipher.unseal_text(cipher.seal_text(b"TGIN4400")) == b"TGIN4400"
         with pytest.raises(SealBrokenError):
-            Keys.from_root(OTHER).unseal_text(sealed)
+            keys.unseal_text(day.seal_text(b"TGIN4400"))
+
+    def test_is_refused_when_altered_short_or_of_another_key(self, keys: Keys, day: DayKeys) -> None:
+        for cipher, other in (
+            (keys.unseal_text, Keys.from_root(OTHER).unseal_text),
+            (day.unseal_text, keys.day_keys(DAY + 1, SECRET).unseal_text),
+        ):
+            sealed = (keys if cipher == keys.unseal_text else day).seal_text(b"TGIN4400")
+            assert cipher(sealed) == b"TGIN4400"
+            for broken in (sealed[:-1] + bytes([sealed[-1] ^ 1]), sealed[:5], b""):
+                with pytest.raises(SealBrokenError):
+                    cipher(broken)
+            with pytest.raises(SealBrokenError):
+                other(sealed)
+
+
+class TestDaySecret:
+    def test_comes_back_for_its_day_and_root_alone(self, keys: Keys) -> None:
+        wrapped = keys.wrap(DAY, SECRET)
+        assert SECRET not in wrapped
+        assert keys.unwrap(DAY, wrapped) == SECRET
+        for other, number in ((keys, DAY + 1), (Keys.from_root(OTHER), DAY)):
+            with pytest.raises(SealBrokenError):
+                other.unwrap(number, wrapped)
+
+    def test_is_told_from_others_by_a_check_that_says_nothing_else(self, keys: Keys, day: DayKeys) -> None:
+        assert day.check == keys.day_keys(DAY, SECRET).check != keys.day_keys(DAY, bytes(32)).check
+        assert day.check not in SECRET.hex()
 
 
 class TestRootKey:
@@ -127,50 +147,3 @@ class TestRootKey:
 
     def test_check_value_tells_roots_apart(self, keys: Keys) -> None:
         assert keys.check == Keys.from_root(ROOT).check != Keys.from_root(OTHER).check
-
-    def test_comes_from_a_file_of_mode_0600(self, tmp_path: Path) -> None:
-        file = tmp_path / "root.key"
-        create_root_key_file(file)
-        assert file.stat().st_mode & 0o777 == 0o600
-        assert root_key_from(file, {}).hex() == file.read_text().strip()
-
-    def test_file_is_never_overwritten(self, tmp_path: Path) -> None:
-        create_root_key_file(tmp_path / "root.key")
-        with pytest.raises(FileExistsError):
-            create_root_key_file(tmp_path / "root.key")
-
-    @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
-    def test_file_that_others_can_reach_is_refused_with_the_command_to_run(self, tmp_path: Path, mode: int) -> None:
-        file = tmp_path / "root.key"
-        create_root_key_file(file)
-        file.chmod(mode)
-        with pytest.raises(RootKeyError, match="chmod 600"):
-            root_key_from(file, {})
-
-    def test_comes_from_the_environment_without_a_file(self) -> None:
-        assert root_key_from(None, {ROOT_KEY_VARIABLE: ROOT.hex()}) == ROOT
-
-    def test_same_key_in_both_places_is_fine_but_two_are_refused(self, tmp_path: Path) -> None:
-        file = tmp_path / "root.key"
-        file.write_text(ROOT.hex() + "\n")
-        file.chmod(0o600)
-        assert root_key_from(file, {ROOT_KEY_VARIABLE: ROOT.hex()}) == ROOT
-        with pytest.raises(RootKeyError, match="different"):
-            root_key_from(file, {ROOT_KEY_VARIABLE: OTHER.hex()})
-
-    def test_missing_key_says_where_to_put_one(self, tmp_path: Path) -> None:
-        with pytest.raises(RootKeyError, match="root_key_file"):
-            root_key_from(None, {})
-        with pytest.raises(RootKeyError, match=r"root\.key"):
-            root_key_from(tmp_path / "root.key", {})
-        with pytest.raises(RootKeyError, match="regular file"):
-            root_key_from(tmp_path, {})
-
-    @pytest.mark.parametrize("text", ["", "00", "zz" * 32, "00" * 33, "00" * 31])
-    def test_malformed_key_is_refused_and_not_repeated(self, tmp_path: Path, text: str) -> None:
-        file = tmp_path / "root.key"
-        file.write_text(text)
-        file.chmod(0o600)
-        with pytest.raises(RootKeyError, match="64 hex digits") as refused:
-            root_key_from(file, {})
-        assert not text or text not in str(refused.value)

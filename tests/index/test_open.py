@@ -2,115 +2,210 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agent.index import Index, Query
-from agent.index.manifest import Manifest
-from agent.index.reader import _State
-from agent.ingest import ingest
-from tests.index.calls import (
-    ALICE,
-    CAROL,
-    FORMATS,
-    KEYS,
-    NOON,
-    NOW,
-    TOLL_FREE,
-    UNSYNCED,
-    Call,
-    at,
-    mapping,
-    reader,
-    write,
-)
+from agent.index.layout import DAY_MS, GENERATION, MANIFEST
+from agent.index.manifest import Manifest, encode_snapshot
+from agent.index.snapshot import Follower, State
+from tests.index.built import BuiltIndex
+from tests.index.calls import ALICE, CAROL, KEYS, NOON, TOLL_FREE, Call, at
+
+MANY = 50
 
 
-def put(directory: Path, name: str, calls: list[Call | str]) -> None:
-    path = write(directory / name, calls)
-    report = ingest([path], mapping(), FORMATS, directory / "index", KEYS, NOW, read=reader(50), files=UNSYNCED)
-    assert not report.failed
+@pytest.fixture
+def built(tmp_path: Path) -> BuiltIndex:
+    return BuiltIndex(tmp_path / "index")
 
 
-def rows(index: Index) -> list[int]:
-    return [leg.row for leg in index.find(ALICE, None, at(NOON - 10**6), at(NOON + 10**6))]
+def times(index: Index) -> list[int]:
+    """When the calls of one number were that the index gives, relative to noon."""
+    legs = index.find(ALICE, None, at(NOON - 10**6), at(NOON + 10**6))
+    return [round((leg.earliest - at(NOON)).total_seconds() * 1000) for leg in legs]
 
 
 class TestServing:
-    def test_a_restart_serves_at_once_what_was_indexed(self, tmp_path: Path) -> None:
-        put(tmp_path, "a.txt", [Call(), Call(earliest=NOON + 1)])
-        (tmp_path / "a.txt").unlink()
-        first = Index.open(tmp_path / "index", KEYS)
-        assert rows(first) == rows(Index.open(tmp_path / "index", KEYS)) == [1, 2]
+    def test_a_restart_serves_at_once_what_was_indexed(self, built: BuiltIndex) -> None:
+        built.put([Call(), Call(earliest=NOON + 1)])
+        assert times(Index.open(built.directory, KEYS)) == times(Index.open(built.directory, KEYS)) == [0, 1]
 
-    def test_an_open_index_follows_without_being_told(self, tmp_path: Path) -> None:
-        index = Index.open(tmp_path / "index", KEYS)
-        assert rows(index) == []
-        put(tmp_path, "a.txt", [Call()])
-        assert rows(index) == [1]
-        put(tmp_path, "a.txt", [Call(), Call(earliest=NOON + 1)])
-        assert rows(index) == [1, 2]
+    def test_an_open_index_follows_without_being_told(self, built: BuiltIndex) -> None:
+        index = Index.open(built.directory, KEYS)
+        assert times(index) == []
+        built.put([Call()])
+        assert times(index) == [0]
+        built.put([Call(earliest=NOON + 1)])
+        assert times(index) == [0, 1]
         assert [len(legs) for legs in index.find_many(50 * [Query(ALICE, None, at(NOON), at(NOON + 1))])] == 50 * [2]
 
-    def test_refresh_says_whether_anything_changed(self, tmp_path: Path) -> None:
-        index = Index.open(tmp_path / "index", KEYS)
+    @pytest.mark.parametrize(
+        "search",
+        [
+            lambda index: len(index.find(ALICE, None, at(NOON), at(NOON))),
+            lambda index: len(index.find_many(MANY * [Query(ALICE, None, at(NOON), at(NOON))])[0]),
+            lambda index: len(index.hits(int(ALICE[1:]), NOON, NOON)),
+            lambda index: len(
+                index.hits_many(np.array([int(ALICE[1:])], np.uint64), np.array([NOON]), np.array([NOON])).search
+            ),
+            lambda index: len(index.coverage().sources) or index._follower.state.generation,
+        ],
+        ids=["find", "find_many", "hits", "hits_many", "coverage"],
+    )
+    def test_every_way_of_asking_looks_for_news(self, built: BuiltIndex, search: Callable[[Index], int]) -> None:
+        index = Index.open(built.directory, KEYS)
+        index.refresh()
+        assert search(index) == 0
+        built.put([Call()])
+        assert search(index) == 1
+
+    def test_refresh_says_whether_anything_changed(self, built: BuiltIndex) -> None:
+        index = Index.open(built.directory, KEYS)
         assert not index.refresh()
-        put(tmp_path, "a.txt", [Call()])
+        built.put([Call()])
         assert index.refresh()
         assert not index.refresh()
 
-    def test_segments_that_stay_are_not_opened_again(self, tmp_path: Path) -> None:
-        put(tmp_path, "a.txt", [Call()])
-        index = Index.open(tmp_path / "index", KEYS)
-        assert rows(index) == [1]
-        (segment,) = (tmp_path / "index" / "segments").iterdir()
-        before = segment.stat().st_atime_ns, index._state.segments[segment.name]
-        put(tmp_path, "b.txt", [Call(called_in=CAROL)])
-        assert rows(index) == [1]
-        assert index._state.segments[segment.name] is before[1]
+    def test_news_arrive_within_a_second_when_the_word_does_not_tell(self, built: BuiltIndex) -> None:
+        index = Index.open(built.directory, KEYS)
+        index.refresh()
+        built.commit(built.segments([Call()]))
+        index._follower.word = memoryview(bytes(8)).cast("Q")  # a shared disk that maps nothing anew
+        index._follower.seen = 0
+        assert times(index) == []
+        index._follower.look_again = 0
+        assert times(index) == [0]
 
-    def test_closed_it_opens_again_when_asked(self, tmp_path: Path) -> None:
-        put(tmp_path, "a.txt", [Call()])
-        index = Index.open(tmp_path / "index", KEYS)
+    def test_without_the_word_every_search_looks(self, built: BuiltIndex) -> None:
+        (built.directory / GENERATION).unlink()
+        index = Index.open(built.directory, KEYS)
+        assert times(index) == []
+        built.commit(built.segments([Call()]))
+        (built.directory / GENERATION).unlink()
+        assert times(index) == [0]
+
+    def test_only_what_was_appended_is_read(self, built: BuiltIndex) -> None:
+        built.put([Call()])
+        index = Index.open(built.directory, KEYS)
+        index.refresh()
+        log = index._follower._log
+        built.put([Call(earliest=NOON + 1)])
+        assert times(index) == [0, 1]
+        assert index._follower._log is log
+
+    def test_a_log_that_was_written_anew_is_read_anew(self, built: BuiltIndex) -> None:
+        built.put([Call()])
+        index = Index.open(built.directory, KEYS)
+        assert times(index) == [0]
+        (segment,) = index._follower.state.segments.values()
+        fresh = built.directory / ".new-MANIFEST"
+        fresh.write_bytes(encode_snapshot(built.manifest))
+        fresh.rename(built.directory / MANIFEST)
+        built.put([Call(earliest=NOON + 1)])
+        assert times(index) == [0, 1]
+        assert segment in index._follower.state.segments.values()
+
+    def test_segments_that_stay_are_not_opened_again(self, built: BuiltIndex) -> None:
+        (entry,) = built.put([Call()])
+        index = Index.open(built.directory, KEYS)
+        assert times(index) == [0]
+        before = index._follower.state.segments[entry.name]
+        built.put([Call(called_in=CAROL)])
+        assert times(index) == [0]
+        assert index._follower.state.segments[entry.name] is before
+
+    def test_closed_it_opens_again_when_asked(self, built: BuiltIndex) -> None:
+        built.put([Call()])
+        index = Index.open(built.directory, KEYS)
         index.close()
-        assert rows(index) == [1]
+        assert times(index) == [0]
 
-    def test_a_translated_number_comes_back_only_with_the_key(self, tmp_path: Path) -> None:
-        put(tmp_path, "a.txt", [Call(TOLL_FREE, CAROL, earliest=NOON + n) for n in range(700)])
-        legs = Index.open(tmp_path / "index", KEYS).find(CAROL, None, at(NOON), at(NOON + 700))
+    def test_a_translated_number_comes_back_only_with_the_key(self, built: BuiltIndex) -> None:
+        built.put([Call(TOLL_FREE, CAROL, earliest=NOON + n) for n in range(700)])
+        legs = Index.open(built.directory, KEYS).find(CAROL, None, at(NOON), at(NOON + 700))
         assert [leg.called_in for leg in legs] == [TOLL_FREE] * 700
 
 
+class TestMemory:
+    def test_what_no_longer_counts_is_unmapped_when_nobody_searches_in_it(self, built: BuiltIndex) -> None:
+        entries = built.put([Call(earliest=NOON + day * DAY_MS) for day in range(5)])
+        index = Index.open(built.directory, KEYS)
+
+        def mapped() -> list[str]:
+            lines = Path("/proc/self/maps").read_text().splitlines()
+            return [line for line in lines if str(built.directory) in line and line.endswith(".seg")]
+
+        held = index.hits(int(ALICE[1:]), NOON, NOON)
+        assert len(mapped()) == 5
+        built.commit(remove=[entry.name for entry in entries])
+        for entry in entries:
+            built.path(entry).unlink()
+        assert index.find(ALICE, None, at(NOON), at(NOON)) == []
+        gc.collect()
+        assert len([line for line in Path("/proc/self/maps").read_text().splitlines() if ".seg (deleted)" in line]) == 1
+        segment, place, _, word = held[0]
+        assert segment.record(place, word).ingress == ("TGIN1", "192.0.2.1")
+
+
 class TestReadingWhileIndexing:
-    def test_a_manifest_whose_segments_go_before_they_are_opened_is_read_again(self, tmp_path: Path) -> None:
-        class Overtaken(Index):
-            """Between its reading of the manifest and of the segments, the file grows and is indexed again."""
+    def test_a_manifest_whose_segments_go_before_they_are_opened_is_read_again(
+        self, built: BuiltIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between its reading of the manifest and of the segments, these are merged into another one."""
+        (first,) = built.put([Call()])
+        plain = Follower._open_segments
+        overtaken: list[bool] = []
 
-            overtaken = False
+        def open_segments(self: Follower, manifest: Manifest) -> State:
+            if not overtaken:
+                overtaken.append(True)
+                built.commit(built.segments([Call(), Call(earliest=NOON + 1)]), [first.name])
+                built.path(first).unlink()
+            return plain(self, manifest)
 
-            def _open_segments(self, manifest: Manifest) -> _State:
-                if not self.overtaken:
-                    self.overtaken = True
-                    put(tmp_path, "a.txt", [Call(), Call(earliest=NOON + 1)])
-                return super()._open_segments(manifest)
+        monkeypatch.setattr(Follower, "_open_segments", open_segments)
+        assert times(Index.open(built.directory, KEYS)) == [0, 1]
 
-        put(tmp_path, "a.txt", [Call()])
-        assert rows(Overtaken.open(tmp_path / "index", KEYS)) == [1, 2]
+    def test_a_commit_whose_segments_go_before_they_are_opened_is_taken_up_with_the_next(
+        self, built: BuiltIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        index = Index.open(built.directory, KEYS)
+        index.refresh()
+        (first,) = built.put([Call()])
+        built.commit(built.segments([Call(), Call(earliest=NOON + 1)]), [first.name])
+        built.path(first).unlink()
+        assert times(index) == [0, 1]
 
-    def test_every_answer_is_a_whole_state_and_none_older_than_the_last(self, tmp_path: Path) -> None:
-        put(tmp_path, "a.txt", [Call()])
-        index = Index.open(tmp_path / "index", KEYS)
+    def test_a_segment_that_is_named_and_missing_is_an_error_and_no_wait(self, built: BuiltIndex) -> None:
+        index = Index.open(built.directory, KEYS)
+        (entry,) = built.put([Call()])
+        built.path(entry).unlink()
+        with pytest.raises(Exception, match="the manifest names it, but it is missing"):
+            times(index)
+
+    def test_every_answer_is_a_whole_state_and_none_older_than_the_last(self, built: BuiltIndex) -> None:
+        last = built.put([Call()])
+        index = Index.open(built.directory, KEYS)
         done = threading.Event()
         seen: list[list[int]] = []
+        query = Query(ALICE, None, at(NOON - 10**6), at(NOON + 10**6))
 
         def read() -> None:
-            own = Index.open(tmp_path / "index", KEYS)
+            own = Index.open(built.directory, KEYS)
             while not done.is_set():
-                seen.append(rows(index))
-                Index.open(tmp_path / "index", KEYS)
-                assert len(rows(own)) >= len(seen[-1])
+                found = times(index)
+                Index.open(built.directory, KEYS)
+                assert len(times(own)) >= len(found)
+                counts = {len(legs) for legs in index.find_many(MANY * [query])}
+                assert len(counts) == 1
+                assert counts.pop() >= len(found)
+                seen.append(found)
 
         failures: list[BaseException] = []
 
@@ -120,16 +215,21 @@ class TestReadingWhileIndexing:
             except BaseException as error:
                 failures.append(error)
 
-        thread = threading.Thread(target=guarded)
-        thread.start()
-        for count in range(2, 25):
-            put(tmp_path, "a.txt", [Call(earliest=NOON + number) for number in range(count)])
+        threads = [threading.Thread(target=guarded) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for count in range(2, 60):
+            new = built.segments([Call(earliest=NOON + number) for number in range(count)])
+            built.commit(new, [entry.name for entry in last])  # merged: another segment in place of the last
+            for entry in last:
+                built.path(entry).unlink()
+            last = new
         done.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
         assert not failures
-        assert all(found == list(range(1, len(found) + 1)) for found in seen)
-        assert [len(found) for found in seen] == sorted(len(found) for found in seen)
-        assert rows(index) == list(range(1, 25))
+        assert all(found == list(range(len(found))) for found in seen)
+        assert times(index) == list(range(59))
 
 
 CANARY = 12025550187
@@ -160,8 +260,6 @@ def traces(directory: Path, number: int) -> list[str]:
 
 
 class TestCanary:
-    NUMBER = f"+{CANARY}"
-
     @pytest.mark.parametrize(
         "call",
         [
@@ -174,16 +272,9 @@ class TestCanary:
         ],
         ids=["called", "sent", "translated", "calling", "call id", "trunk"],
     )
-    def test_no_file_of_the_index_holds_a_plain_number(self, tmp_path: Path, call: Call) -> None:
-        put(tmp_path, "a.txt", [call, Call()])
-        assert traces(tmp_path / "index", CANARY) == []
-
-    def test_only_the_rejected_rows_hold_what_their_source_holds(self, tmp_path: Path) -> None:
-        put(tmp_path, "a.txt", [Call(), f"bad {self.NUMBER}"])
-        assert {trace.split(".")[1] for trace in traces(tmp_path / "index", CANARY)} == {
-            f"jsonl: {CANARY} ascii",
-            f"jsonl: {CANARY % 10**10} ascii",
-        }
+    def test_no_file_of_the_index_holds_a_plain_number(self, built: BuiltIndex, call: Call) -> None:
+        built.put([call, Call()])
+        assert traces(built.directory, CANARY) == []
 
     @pytest.mark.parametrize(
         "plain",

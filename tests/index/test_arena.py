@@ -1,0 +1,145 @@
+"""One range of addresses for all segments: what is leased is mapped, what is given back can be leased again."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from agent.index.arena import Arena, ArenaFullError
+from agent.index.errors import IndexUnusableError
+from agent.index.layout import PAGE
+
+SIZE = 1 << 32
+
+
+@pytest.fixture
+def arena() -> Arena:
+    return Arena(SIZE)
+
+
+class TestMapping:
+    def test_a_file_is_read_where_it_was_mapped(self, arena: Arena, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(b"hopback!" + bytes(PAGE) + b"end")
+        with path.open("rb") as file:
+            lease = arena.map_file(path, file.fileno(), path.stat().st_size)
+        assert bytes(arena.octets[lease.offset : lease.offset + 8]) == b"hopback!"
+        assert int(arena.words[lease.offset // 8]) == int.from_bytes(b"hopback!", "little")
+        assert bytes(arena.octets[lease.offset + PAGE + 8 : lease.offset + PAGE + 11]) == b"end"
+
+    def test_memory_is_zero_and_its_own(self, arena: Arena) -> None:
+        one, other = arena.allocate(10), arena.allocate(10)
+        arena.halves[one.offset // 4] = 7
+        assert int(arena.half_view[one.offset // 4]) == 7
+        assert not arena.octets[other.offset : other.offset + other.size].any()
+
+    def test_what_can_not_be_mapped_names_the_file_and_takes_no_addresses(self, arena: Arena, tmp_path: Path) -> None:
+        path = tmp_path / "directory"
+        path.mkdir()
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            with pytest.raises(OSError, match="directory"):
+                arena.map_file(path, descriptor, PAGE)
+        finally:
+            os.close(descriptor)
+        gc.collect()
+        assert arena.allocate(SIZE - PAGE).offset == 0
+
+
+class TestGivingBack:
+    def test_addresses_are_leased_again_and_joined(self, arena: Arena) -> None:
+        parts = [arena.allocate(SIZE // 4) for _ in range(4)]
+        with pytest.raises(ArenaFullError, match="raise the limit"):
+            arena.allocate(1)
+        del parts[1:3]
+        whole = arena.allocate(SIZE // 2)
+        assert whole.offset == SIZE // 4
+
+    def test_scattered_room_is_no_room_for_a_large_one(self, arena: Arena) -> None:
+        parts = [arena.allocate(SIZE // 8) for _ in range(8)]
+        del parts[::2]
+        with pytest.raises(ArenaFullError):
+            arena.allocate(SIZE // 4)
+        assert [arena.allocate(SIZE // 8).size for _ in range(1)] == [SIZE // 8]
+
+    def test_memory_comes_back_as_zeros_and_unchecked(self, arena: Arena) -> None:
+        lease = arena.allocate(PAGE)
+        offset = lease.offset
+        arena.words[offset // 8] = 1
+        arena.checked[offset // PAGE] = 1
+        del lease
+        again = arena.allocate(PAGE)
+        assert again.offset == offset
+        assert int(arena.words[offset // 8]) == 0
+        assert int(arena.checked[offset // PAGE]) == 0
+
+    def test_that_it_is_full_is_an_index_that_can_not_be_used(self) -> None:
+        assert issubclass(ArenaFullError, IndexUnusableError)
+
+    def test_threads_lease_and_give_back_without_meeting(self, arena: Arena) -> None:
+        failures: list[str] = []
+
+        def work(mark: int) -> None:
+            for _ in range(200):
+                lease = arena.allocate(3 * PAGE)
+                arena.words[lease.offset // 8] = mark
+                if int(arena.words[lease.offset // 8]) != mark:
+                    failures.append("another thread has the same addresses")
+
+        threads = [threading.Thread(target=work, args=(mark,)) for mark in range(1, 5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+
+    def test_arrays_keep_the_range_when_the_arena_is_gone(self) -> None:
+        arena = Arena(SIZE)
+        lease = arena.allocate(PAGE)
+        arena.words[lease.offset // 8] = 5
+        words = arena.words
+        offset = lease.offset
+        keep = lease
+        del arena
+        gc.collect()
+        assert int(words[offset // 8]) == 5
+        del keep
+
+    def test_what_was_given_back_can_not_be_read_any_more(self) -> None:
+        program = (
+            "from agent.index.arena import Arena\n"
+            f"a = Arena({SIZE}); l = a.allocate(4096); at = l.offset // 8; print(int(a.words[at])); del l\n"
+            "int(a.words[at])"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert done.stdout == "0\n"
+        assert done.returncode == -signal.SIGSEGV
+
+
+class TestReserving:
+    def test_less_is_reserved_where_addresses_are_limited(self) -> None:
+        program = (
+            "import resource\n"
+            "from agent.index.arena import Arena\n"
+            "resource.setrlimit(resource.RLIMIT_AS, (1 << 35, 1 << 35))\n"
+            "print(Arena().size)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert 1 << 32 <= int(done.stdout) < 1 << 35
+
+    def test_where_there_are_too_few_it_says_which_limit_to_raise(self) -> None:
+        program = (
+            "import resource\n"
+            "from agent.index.arena import Arena\n"
+            "resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
+            "Arena()"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert "ulimit -v" in done.stderr

@@ -1,0 +1,1 @@
+"""Records where they already are: every store answers as the embedded index does."""
