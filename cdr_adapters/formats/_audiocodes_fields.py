@@ -40,12 +40,12 @@ _TITLES: Final = (
     *("GWReportType", "MediaReportType", "RecordType", "SIPMethod", "Cid", "Trunk", "TG", "IPG", "GlobalSessionId"),
     *("SrcPhoneNum", "SrcNumBeforeMap", "DstPhoneNum", "DstNumBeforeMap", "SrcHost", "DstHost", "RemoteIP"),
 )
-_REMARK: Final = re.compile(r"\s*[\[(<].*", re.DOTALL)
+_REMARK: Final = re.compile(r"[\[(<]")
 
 
 def fold(title: str) -> str:
     """A field's title without what varies."""
-    bare = _REMARK.sub("", title.strip())
+    bare = _REMARK.split(title, maxsplit=1)[0]
     return "".join(letter for letter in bare.casefold() if letter.isalnum())
 
 

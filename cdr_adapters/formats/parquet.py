@@ -30,6 +30,8 @@ GRADE = raw.Grade.GENERIC
 _MAGIC = b"PAR1"
 _MOST_LEAVES = 5000
 _MOST_ELEMENTS = 64
+_DAMAGE = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, MemoryError)
+"""What comes of broken files."""
 
 
 class Options(raw.Options):
@@ -49,11 +51,11 @@ def read(path: Path, options: Options, columns: frozenset[str] | None) -> Iterat
     with real_file(path) as file:
         try:
             source = parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
-        except (pa.ArrowException, OSError, MemoryError) as error:
-            raise raw.AdapterError(f"{path} can't be read as Parquet: {_first_line(error)}") from None
-        with source:
             schema = source.schema_arrow
             header = _header(schema)
+        except _DAMAGE as error:
+            raise raw.AdapterError(f"{path} can't be read as Parquet: {_first_line(error)}") from None
+        with source:
             if columns is None:
                 names = list(header)
             else:
@@ -77,7 +79,7 @@ def _batches(
             number += batch.num_rows
             fields: dict[str, list[str | None] | pa.Array] = {name: _texts(_column(batch, name)) for name in names}
             yield raw.RawBatch(raw.string_batch(fields, batch.num_rows), rows, header=header)
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+    except _DAMAGE as error:
         raise raw.AdapterError(f"{path}: damaged after row {number - 1}: {_first_line(error)}") from None
     if number == 1:
         empty = raw.string_batch({name: [] for name in names}, 0)
@@ -93,7 +95,7 @@ def _header(schema: pa.Schema) -> tuple[str, ...]:
 
     def walk(path: str, kind: pa.DataType) -> None:
         if len(leaves) >= _MOST_LEAVES:
-            raise raw.AdapterError(f"more than {_MOST_LEAVES} columns")
+            raise ValueError(f"more than {_MOST_LEAVES} columns")
         if pa.types.is_struct(kind):
             for field in kind:
                 walk(f"{path}.{field.name}", field.type)
