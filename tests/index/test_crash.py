@@ -22,6 +22,7 @@ from agent.index import Index
 from agent.index.errors import IndexUnusableError, IndexWriteError
 from agent.index.files import Files
 from agent.index.layout import DAY_MS
+from agent.index.manifest import Commit, Stated
 from agent.index.writer import IndexWriter
 from agent.ingest import FileStatus, IngestReport, ingest
 from agent.maintenance import maintain
@@ -98,7 +99,7 @@ class Lab:
 class Ingest(Lab):
     """A file that has grown, and a new one."""
 
-    states = ([0, 1, 2], [0, 1, 2, 40], [0, 1, 2, 40, 50, 51])
+    states: tuple[list[int], ...] = ([0, 1, 2], [0, 1, 2, 40], [0, 1, 2, 40, 50, 51])
 
     def prepare(self) -> None:
         self.paths = [self.file("a.txt", OLD)]
@@ -341,3 +342,32 @@ class TestDiskThatIsFull:
             after = sum(path.stat().st_size for path in lab.index.rglob("*") if path.is_file())
             if lab.times() == lab.states[0]:
                 assert after <= before + 8192
+
+
+class TestManifest:
+    def test_a_line_that_could_not_be_written_whole_is_cut_off_before_the_next_one(self, tmp_path: Path) -> None:
+        with IndexWriter(tmp_path / "index", KEYS, UNSYNCED):
+            pass
+        for fatal in range(100):
+            files = FaultyFiles(fatal, "ENOSPC")
+            with suppress(OSError, IndexUnusableError), IndexWriter(tmp_path / "index", KEYS, files) as writer:
+                for until_ms in (1, 2):
+                    with suppress(OSError):
+                        writer.commit(Commit(add_stated=(Stated("acc", None, NOON + fatal * 10 + until_ms),)))
+            Index.open(tmp_path / "index", KEYS)
+            if not files.fired:
+                return
+        raise AssertionError("the writer never came to its end")
+
+    def test_when_nobody_knows_whether_a_line_is_safe_the_writer_stops(self, tmp_path: Path) -> None:
+        stopped = 0
+        for fatal in range(40):
+            files = FaultyFiles(fatal, "EIO")
+            with suppress(OSError, IndexUnusableError), IndexWriter(tmp_path / str(fatal), KEYS, files) as writer:
+                with suppress(OSError):
+                    writer.commit(Commit(add_stated=(Stated("acc", None, NOON),)))
+                if not writer.can_go_on:
+                    stopped += 1
+                    with pytest.raises(OSError, match="does not say whether"):
+                        writer.commit(Commit(add_stated=(Stated("acc", None, NOON + 1),)))
+        assert stopped == 1
