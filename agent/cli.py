@@ -12,14 +12,14 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from agent.commands.frame import AS_JSON, CONFIG, EXIT_CONFIG, EXIT_DATA, chosen_sources, console, failures
+from agent.commands.frame import AS_JSON, CONFIG, EXIT_CONFIG, EXIT_DATA, chosen_sources, console, fail, failures
 from agent.commands.insight import coverage, segments, stats, trunks
 from agent.commands.maintain import maintain as maintain_command
 from agent.commands.verify import verify
@@ -153,10 +153,11 @@ def index(
     """
     with failures():
         from agent import display
-        from agent.config import load, source_files
+        from agent.config import load
         from agent.ingest import OldRows, ingest
         from agent.inspection import read_keys
         from agent.maintenance import maintain
+        from agent.places import PlaceError, all_files
 
         loaded = load(config)
         chosen = chosen_sources(loaded, sources)
@@ -164,9 +165,12 @@ def index(
         errors = console(stderr=True)
         reports = []
         empty = False
-        with _progress(errors, quiet=as_json) as told:
+        with ExitStack() as stack, _progress(errors, quiet=as_json) as told:
             for source in chosen:
-                files = source_files(source)
+                try:
+                    files = stack.enter_context(all_files(source))
+                except PlaceError as error:
+                    fail(f"{source.name}: {error}")
                 if not files:
                     errors.print(f"{source.name}: no file matches {source.path}", style="yellow", markup=False)
                     empty = True
@@ -185,6 +189,7 @@ def index(
                     progress=told,
                     patience_s=_WAIT_FOR_WRITER_S,
                 )
+                stack.close()
                 reports.append(report)
             maintain(loaded.index.directory, keys, datetime.now(UTC), loaded.index.retention)
         if as_json:

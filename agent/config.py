@@ -310,6 +310,11 @@ def load(path: Path) -> AgentConfig:
     return _resolved(config, path.resolve().parent)
 
 
+def is_elsewhere(source: SourceMapping) -> bool:
+    """Whether the files of a source are named by a URL."""
+    return "://" in source.path
+
+
 def source_files(source: SourceMapping) -> list[Path]:
     """The files that a source's path or pattern matches now, or that lie in the directory at its path, sorted by name.
 
@@ -340,7 +345,7 @@ def _resolved(config: AgentConfig, base: Path) -> AgentConfig:
             ),
             "explain": explain.model_copy(update={"directory": base / explain.directory}),
             "sources": tuple(
-                s if "://" in s.path else s.model_copy(update={"path": str(base / s.path)}) for s in config.sources
+                s if is_elsewhere(s) else s.model_copy(update={"path": str(base / s.path)}) for s in config.sources
             ),
             "stores": tuple(_store_resolved(store, base) for store in config.stores),
         }

@@ -49,8 +49,14 @@ class _File:
 class Following:
     """What is known of the files of one source."""
 
-    def __init__(self, *, in_lines: bool, every_s: float, rest_s: float) -> None:
-        """`every_s`: a file that grows is read so often at most. `rest_s`: other files are read after so much rest."""
+    def __init__(
+        self, *, in_lines: bool, every_s: float, rest_s: float, read_before: Mapping[str, Hashable] | None = None
+    ) -> None:
+        """`every_s`: a file that grows is read so often at most. `rest_s`: other files are read after so much rest.
+
+        `read_before`: stamps of files that need not be read as long as they have them.
+        """
+        self._read_before = dict(read_before or {})
         self._in_lines = in_lines
         self._every_s = every_s
         self._rest_s = rest_s
@@ -67,7 +73,8 @@ class Following:
                 lost.append(name)
         for name, seen in listing.items():
             if name not in self._files:
-                self._files[name] = _File(seen, now_s - max(seen.age_s, 0.0), now_s)
+                is_read = self._read_before.pop(name, None) == seen.stamp
+                self._files[name] = _File(seen, now_s - max(seen.age_s, 0.0), None if is_read else now_s)
                 continue
             file = self._files[name]
             if file.seen.stamp != seen.stamp:
@@ -117,6 +124,14 @@ class Following:
         file.refusals += 1
         file.not_before_s = now_s + min(_FIRST_RETRY_S * 2.0 ** (file.refusals - 1), _LAST_RETRY_S)
         return file.refusals == 1
+
+    def read(self) -> dict[str, Hashable]:
+        """The stamps of the files that were read as they are, and are not to be looked at again."""
+        return {
+            name: file.seen.stamp
+            for name, file in self._files.items()
+            if file.unread_since_s is None and file.look_again_s is None
+        }
 
     @property
     def unread(self) -> int:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from agent.config import AgentConfig, source_files
+from agent.config import AgentConfig, is_elsewhere, source_files
 from agent.index import Index, IndexUnusableError, Keys, RootKeyError, root_key_from
 from agent.index.coverage import Coverage, SourceCoverage
 from agent.mistakes import ConfigError, Mistake
@@ -107,7 +107,7 @@ def inspect(config: AgentConfig, environment: Mapping[str, str], now: datetime) 
     for number, (source, facts) in enumerate(zip(config.sources, sources, strict=True), 1):
         where = f"sources[{number}]({source.name})"
         mistakes += _adapter_mistakes(source, where)
-        if not facts.files:
+        if not facts.files and not is_elsewhere(source):
             warnings.append(Mistake(f"{where}.path", f"no file matches {source.path}"))
     if not config.sources and not config.stores:
         warnings.append(Mistake("sources", "there are none: nothing can be indexed"))

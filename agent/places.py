@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from agent.config import source_files
+from agent.config import is_elsewhere, source_files
 from agent.following import Seen
 
 if TYPE_CHECKING:
@@ -74,3 +75,57 @@ class Here:
         fixed = next((n for n, part in enumerate(parts) if _WILDCARDS.intersection(part)), len(parts) - 1)
         directory = Path(*parts[:fixed])
         return directory if directory.is_dir() else None
+
+
+class Elsewhere:
+    """Files on an SFTP host or in an object store, by URL (`cdr_adapters.remote`); each is read as a private copy."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._modified_s: dict[str, float] = {}
+
+    def listing(self, now_s: float) -> Mapping[str, Seen]:
+        from cdr_adapters.raw import AdapterError
+        from cdr_adapters.remote import described
+
+        try:
+            files = described(self._url)
+        except AdapterError as error:
+            raise PlaceError(str(error)) from None
+        self._modified_s = {file.url: file.modified_s for file in files}
+        return {file.url: Seen((file.size, file.modified_s), now_s - file.modified_s) for file in files}
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        from cdr_adapters.raw import AdapterError
+        from cdr_adapters.remote import localised
+
+        copy = localised(name)
+        try:
+            path = copy.__enter__()
+            modified_s = self._modified_s.get(name)
+            if modified_s and not name.startswith("file:"):
+                os.utime(path, (modified_s, modified_s))  # its age says whether a last line without an end counts
+        except AdapterError as error:
+            raise PlaceError(str(error)) from None
+        except OSError as error:
+            raise PlaceError(f"{name}: there is no room for a copy of it here ({error.strerror})") from None
+        try:
+            yield path
+        finally:
+            copy.__exit__(None, None, None)
+
+
+@contextmanager
+def all_files(source: SourceMapping) -> Iterator[list[Path]]:
+    """All files of a source that there are now, sorted by name; of those elsewhere, private copies.
+
+    Raises:
+        PlaceError: the place can't be looked at, or a file can't be had.
+    """
+    if not is_elsewhere(source):
+        yield source_files(source)
+        return
+    place = Elsewhere(source.path)
+    with ExitStack() as stack:
+        yield [stack.enter_context(place.file(name)) for name in sorted(place.listing(0.0))]

@@ -15,7 +15,7 @@ One process writes to an index at a time; this one takes the lock for each batch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,10 +31,10 @@ from agent.places import Place, PlaceError
 if TYPE_CHECKING:
     from cdr_adapters.mapping import SourceMapping
 
-FILES_AT_ONCE: Final = 512
 _STATED_EVERY: Final = timedelta(seconds=15)
 _FIRST_PAUSE_S: Final = 5.0
 _LONGEST_PAUSE_S: Final = 60.0
+_LONGEST_LOOK_S: Final = 600.0
 
 
 class StoppedError(Exception):
@@ -80,8 +80,9 @@ class Followed:
 
     Attributes:
         source, place: what its records mean, where its files are. following: what is known of these.
-        look_every_s: how often the place is looked at. files_at_once: so many are had at the same time.
+        look_every_s: how often the place is looked at. files_at_once: so many are had at the same time; None for all.
         lag: its records are there at the latest so long after their call; None when nobody says so.
+        remember: is given the stamps of all files that need not be read again, after some were read.
     """
 
     source: SourceMapping
@@ -89,11 +90,18 @@ class Followed:
     following: Following
     look_every_s: float
     lag: timedelta | None = None
-    files_at_once: int = FILES_AT_ONCE
+    files_at_once: int | None = None
+    remember: Callable[[Mapping[str, Hashable]], None] | None = None
+    failures: int = 0
     look_at_s: float = float("-inf")
     looked: datetime | None = None
     trouble: str = ""
     stated: datetime | None = None
+
+    @property
+    def is_far(self) -> bool:
+        """Whether looking at the place takes so long that it is done no more often than it must."""
+        return self.remember is not None
 
 
 class Watch:
@@ -181,12 +189,18 @@ class Watch:
 
     def _look(self, followed: Followed) -> None:
         now, now_s = self._clocks.now(), self._clocks.seconds()
+        if followed.is_far and now_s < followed.look_at_s:
+            return
         followed.look_at_s = now_s + followed.look_every_s
         name = followed.source.name
         try:
             listing = followed.place.listing(now.timestamp())
         except PlaceError as error:
             followed.looked = None
+            followed.failures += 1
+            if followed.is_far:  # others wait while it is waited for
+                often = followed.look_every_s * 2.0 ** min(followed.failures - 1, 10)
+                followed.look_at_s = self._clocks.seconds() + min(often, max(_LONGEST_LOOK_S, followed.look_every_s))
             if followed.trouble != str(error):
                 followed.trouble = str(error)
                 self._log.warning("source-unreachable", source=name, problem=followed.trouble)
@@ -194,7 +208,7 @@ class Watch:
         if followed.trouble:
             followed.trouble = ""
             self._log.info("source-reachable", source=name)
-        followed.looked = now
+        followed.looked, followed.failures = now, 0
         for lost in followed.following.notice(listing, now_s):
             self._log.warning("file-gone-unread", source=name, file=Path(lost).name)
 
@@ -213,6 +227,8 @@ class Watch:
                     continue
                 report = self._taken(followed, list(paths), None)
             self._report(followed, report, paths)
+            if followed.remember is not None:
+                followed.remember(followed.following.read())
 
     def _report(self, followed: Followed, report: IngestReport, names: dict[Path, str]) -> None:
         now_s = self._clocks.seconds()
@@ -264,7 +280,8 @@ class Watch:
             self._log.warning(event, problem=self._refusal)
 
 
-def _batches(names: Iterable[str], size: int) -> Iterator[list[str]]:
+def _batches(names: Sequence[str], size: int | None) -> Iterator[list[str]]:
+    size = size or len(names)
     rest = iter(names)
     while some := list(islice(rest, size)):
         yield some

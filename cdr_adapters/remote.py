@@ -19,7 +19,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
@@ -103,21 +103,57 @@ def listed(text: str) -> list[str]:
         AdapterError: the place can't be looked at, or has too many files.
     """
     url = parse(text)
-    if url.scheme == "file":
-        found = glob.glob(url.path, recursive=True) if url.is_pattern else [url.path]  # noqa: PTH207 - absolute
-        if url.path.endswith("/"):
-            found = [str(path) for path in Path(url.path).iterdir()]
-        return sorted(str(url.at(path)) for path in found if Path(path).is_file() and not _is_hidden(path))
-    if not url.is_pattern and not url.path.endswith("/"):
+    if not url.is_pattern and not url.path.endswith("/") and url.scheme != "file":
         return [str(url)]
+    return [file.url for file in described(text)]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file that a URL means: its own URL, its bytes, when it changed last (seconds since 1970)."""
+
+    url: str
+    size: int
+    modified_s: float
+
+
+def described(text: str) -> list[RemoteFile]:
+    """The files of `listed`, looked at, so that one that has changed is told from one that hasn't.
+
+    Raises:
+        AdapterError: the place can't be looked at, or has too many files.
+    """
+    url = parse(text)
+    if url.scheme == "file":
+        return [_here(url, Path(path)) for path in _local(url)]
     if url.path.endswith("/"):
         url = replace(url, path=(url.path if url.is_pattern else glob.escape(url.path)) + "*", is_pattern=True)
+    elif not url.is_pattern:
+        url = replace(url, path=glob.escape(url.path), is_pattern=True)
     matches = _matcher(url.path)
     fixed = PurePosixPath(_MAGIC.split(url.path)[0] + "x").parent  # above the first part with a wildcard
     deep = "**" in url.path or "/" in url.path[len(str(fixed)) :].strip("/")
     with _place(url) as place:
-        names = [name for name in place.names(str(fixed), deep) if matches(name) and not _is_hidden(name)]
-    return sorted(str(url.at(name)) for name in names)
+        files = [
+            RemoteFile(str(url.at(entry.path)), entry.size, entry.modified_s)
+            for entry in place.entries(str(fixed), deep)
+            if matches(entry.path) and not _is_hidden(entry.path)
+        ]
+    return sorted(files, key=lambda file: file.url)
+
+
+def _here(url: Url, path: Path) -> RemoteFile:
+    with reported(url):
+        status = path.stat()
+    return RemoteFile(str(url.at(str(path))), status.st_size, status.st_mtime)
+
+
+def _local(url: Url) -> list[str]:
+    """The paths of files of this machine, sorted."""
+    found = glob.glob(url.path, recursive=True) if url.is_pattern else [url.path]  # noqa: PTH207 - absolute
+    if url.path.endswith("/"):
+        found = [str(path) for path in Path(url.path).iterdir()]
+    return sorted(path for path in found if Path(path).is_file() and not _is_hidden(path))
 
 
 def _is_hidden(path: str) -> bool:

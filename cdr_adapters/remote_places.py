@@ -54,14 +54,23 @@ class Url:
         return replace(self, path=path, is_pattern=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file in a directory: its path, its bytes, when it changed last (seconds since 1970); 0 where nobody says."""
+
+    path: str
+    size: int
+    modified_s: float
+
+
 class Place(Protocol):
     """Where files lie."""
 
     def open(self, path: str) -> Any:
         """The file there, as a context."""
 
-    def names(self, directory: str, deep: bool) -> Iterator[str]:
-        """The paths of all files in a directory, with those in directories below when `deep`; none when it is none."""
+    def entries(self, directory: str, deep: bool) -> Iterator[Entry]:
+        """All files in a directory, with those in directories below when `deep`; none when it is none."""
 
 
 @contextmanager
@@ -181,7 +190,7 @@ class _Bucket:
             self._check_bucket()
             raise
 
-    def names(self, directory: str, deep: bool) -> Iterator[str]:
+    def entries(self, directory: str, deep: bool) -> Iterator[Entry]:
         from pyarrow import fs
 
         selector = fs.FileSelector(f"{self._bucket}{directory}".rstrip("/"), allow_not_found=True, recursive=deep)
@@ -192,7 +201,8 @@ class _Bucket:
             raise AdapterError(f"{self._bucket}{directory}: more than {MOST_LISTED:,} files; write a narrower pattern")
         for entry in found:
             if entry.type == fs.FileType.File:
-                yield entry.path.removeprefix(self._bucket)
+                modified_s = 0.0 if entry.mtime is None else entry.mtime.timestamp()
+                yield Entry(entry.path.removeprefix(self._bucket), entry.size or 0, modified_s)
 
 
 # --- SFTP
@@ -267,7 +277,7 @@ class _Sftp:
             file.prefetch(max_concurrent_requests=_REQUESTS)
             yield file
 
-    def names(self, directory: str, deep: bool) -> Iterator[str]:
+    def entries(self, directory: str, deep: bool) -> Iterator[Entry]:
         waiting, count = [directory], 0
         while waiting:
             current = waiting.pop()
@@ -278,6 +288,6 @@ class _Sftp:
                 path = f"{current.rstrip('/')}/{entry.filename}"
                 mode = entry.st_mode or 0
                 if S_ISREG(mode):
-                    yield path
+                    yield Entry(path, entry.st_size or 0, float(entry.st_mtime or 0))
                 elif deep and S_ISDIR(mode):
                     waiting.append(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from agent.config import AgentConfig
     from agent.index.keys import Keys
     from agent.ingest import IngestReport, Read
+    from agent.remembered import Remembered
     from agent.watch import Followed, Take
     from cdr_adapters.mapping import SourceMapping
 
 _WAIT_FOR_WRITER_S: Final = 60.0
 _SETTLE_S: Final = 3.0
+_COPIES_AT_ONCE: Final = 16
 
 
 @click.command()
@@ -54,6 +56,7 @@ def watch(config: Path, sources: tuple[str, ...], once: bool, ready_file: Path |
         from agent.inspection import read_keys
         from agent.notify import READY, STOPPING, notify, status
         from agent.places import Here
+        from agent.remembered import Remembered
         from agent.run import configure_log
         from agent.wakeups import Wakeups
         from agent.watch import Clocks, Watch
@@ -68,7 +71,8 @@ def watch(config: Path, sources: tuple[str, ...], once: bool, ready_file: Path |
             stack.callback(wakeups.close)
             stack.enter_context(ending)
             worker = stack.enter_context(Worker())
-            followed = [_followed(source, loaded) for source in chosen_sources(loaded, sources)]
+            remembered = Remembered(loaded.index.directory)
+            followed = [_followed(source, loaded, remembered) for source in chosen_sources(loaded, sources)]
             take = _take(loaded, keys, worker.read_source, ending.asked)
             following = Watch(followed, take, structlog.get_logger(), Clocks(lambda: datetime.now(UTC), monotonic))
 
@@ -95,19 +99,36 @@ def watch(config: Path, sources: tuple[str, ...], once: bool, ready_file: Path |
             notify(STOPPING)
 
 
-def _followed(source: SourceMapping, config: AgentConfig) -> Followed:
+def _followed(source: SourceMapping, config: AgentConfig, remembered: Remembered) -> Followed:
+    from agent.config import is_elsewhere
     from agent.following import Following
-    from agent.places import Here
+    from agent.index.errors import IndexWriteError
+    from agent.ingest import mapping_digest
+    from agent.places import Elsewhere, Here
     from agent.slices import heading_lines
     from agent.watch import Followed
 
     settings = config.watch
+    digest = mapping_digest(source, config.formats())
+    is_far = is_elsewhere(source)
     following = Following(
         in_lines=heading_lines(source) is not None,
         every_s=settings.every.total_seconds(),
         rest_s=settings.rest.total_seconds(),
+        read_before=remembered.read_before(source.name, digest) if is_far else None,
     )
-    return Followed(source, Here(source), following, settings.every.total_seconds(), settings.lag.get(source.name))
+    lag = settings.lag.get(source.name)
+    if not is_far:
+        return Followed(source, Here(source), following, settings.every.total_seconds(), lag)
+
+    def remember(files: Mapping[str, Hashable]) -> None:
+        try:
+            remembered.remember(source.name, digest, files)
+        except OSError as error:
+            raise IndexWriteError(config.index.directory, error.strerror or str(error)) from None
+
+    look_every_s = settings.remote_every.total_seconds()
+    return Followed(source, Elsewhere(source.path), following, look_every_s, lag, _COPIES_AT_ONCE, remember)
 
 
 def _take(

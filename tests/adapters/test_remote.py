@@ -20,7 +20,7 @@ from pyarrow import fs
 
 from cdr_adapters import remote, remote_places
 from cdr_adapters.raw import AdapterError
-from cdr_adapters.remote import is_url, listed, localised, parse
+from cdr_adapters.remote import described, is_url, listed, localised, parse
 from cdr_adapters.remote_places import PASSWORD_VARIABLE
 
 FILES = {
@@ -116,6 +116,11 @@ def _check_listing(base: str) -> None:
     assert names("/2026/n*") == []
     assert names("/x%20*%3F*") == ["/x y#1?.csv"]
     assert names("/x y#1%3F.csv") == ["/x y#1?.csv"]
+    for pattern in ("/2026/*.csv", "/2026/b.csv"):
+        (file,) = described(base + pattern)
+        assert (file.url, file.size) == (f"{base}/2026/b.csv", 300_000)
+        assert file.modified_s > 0 or base.startswith("gs:")  # which nobody here says
+    assert described(f"{base}/2026/none.csv") == []
 
 
 def _check_limits(base: str, directory: Path) -> None:

@@ -299,6 +299,16 @@ class TestIndex:
         replaced(config, 'root_key_file = "root.key"', "")
         assert agent("index", config, env={"HOPBACK_ROOT_KEY": "ab" * 32}).exit_code == 0
 
+    def test_takes_the_root_key_from_a_command(self, config: Path) -> None:
+        key = (config.parent / "root.key").read_text().strip()
+        replaced(config, 'root_key_file = "root.key"', f'root_key_command = ["echo", "{key}"]')
+        (config.parent / "root.key").unlink()
+        assert agent("index", config).exit_code == 0
+        replaced(config, f'["echo", "{key}"]', '["false"]')
+        result = agent("index", config)
+        assert result.exit_code == 78
+        assert "root_key_command (false) ended with status 1" in said(result)
+
     def test_needs_a_source(self, config: Path) -> None:
         config.write_text(CONFIG[: CONFIG.index("[[sources]]")])
         result = agent("index", config)

@@ -96,6 +96,13 @@ class TestASoundConfiguration:
         assert whole.match.rival_margin == timedelta(seconds=5)
         assert whole.match.window_cap == timedelta(seconds=300)
 
+    def test_may_ask_a_key_store_for_the_root_key(self, tmp_path: Path) -> None:
+        text = WHOLE.replace('root_key_file = "root.key"', 'root_key_command = ["kms", "-n", "hopback"]')
+        index = load(write(tmp_path, text)).index
+        assert index.root_key_file is None
+        assert index.root_key_command == ("kms", "-n", "hopback")
+        assert index.root_key_timeout == timedelta(seconds=30)
+
     def test_becomes_the_trunk_map(self, whole: AgentConfig) -> None:
         trunks = whole.trunk_map()
         alder = Party(PartyKind.PROVIDER, "alder")

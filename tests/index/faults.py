@@ -78,7 +78,11 @@ class FaultyFiles:
 
     def write(self, descriptor: int, data: bytes | memoryview) -> None:
         fired = self.fired
-        self._step("write")
+        try:
+            self._step("write")
+        except OSError:
+            self._os.write(descriptor, data[: len(data) // 2])  # what there was room for
+            raise
         if self.fired and not fired and self._fault == "torn":
             self._os.write(descriptor, data[: len(data) // 2])
             raise Killed

@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from time import monotonic
 
+import pytest
+
 from agent.index import Index, Query
 from agent.index.layout import DAY_MS
 from tests.index.busy_writer import ROWS, TOO_OLD, calls_of, number_of
@@ -93,6 +95,7 @@ class Asker:
             self.wrong.append(f"{nobody} {old}")
 
 
+@pytest.mark.timeout(300)
 def test_lookups_are_right_while_everything_else_goes_on(tmp_path: Path) -> None:
     busy = Busy(tmp_path)
     askers = [Asker(busy, seed) for seed in range(2)]

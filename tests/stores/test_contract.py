@@ -115,6 +115,24 @@ def test_a_batch_gives_what_each_search_gives(case: Case, some: list[Query]) -> 
     assert [plain(legs) for legs in case.store.find_many(some)] == [plain(case.scan(query)) for query in some]
 
 
+def test_the_ends_of_every_seizure_belong_to_it_and_nothing_beyond(case: Case) -> None:
+    everything = [
+        (number, leg)
+        for number in NUMBERS
+        for leg in case.scan(Query(number, None, CHANGE - 9 * DAY, CHANGE + 9 * DAY))[:40]
+    ]
+    borders = [
+        Query(number, None, time, time)
+        for number, leg in everything
+        for time in (leg.earliest - MS, leg.earliest, leg.latest, leg.latest + MS)
+    ]
+    for query, legs in zip(borders, case.store.find_many(borders), strict=True):
+        assert plain(legs) == plain(case.scan(query))
+    for query in borders[:: len(borders) // 41]:  # alone, its bounds are its own
+        found = case.store.find(query.called, None, query.earliest, query.latest)
+        assert plain(found) == plain(case.scan(query))
+
+
 def test_every_record_is_found_by_what_it_says(case: Case) -> None:
     rows, calls, again = case.store.sample(datetime.fromisoformat("2026-11-22T12:00:00+00:00"))
     assert rows == 50
@@ -134,7 +152,7 @@ def test_coverage_is_from_the_oldest_call_to_the_newest(case: Case) -> None:
     assert max(leg.earliest for leg in everything) - DAY < covered.watermark <= max(leg.latest for leg in everything)
 
 
-DAY = timedelta(days=1)
+DAY, MS = timedelta(days=1), timedelta(milliseconds=1)
 
 
 def test_the_same_rows_have_the_same_names_in_every_answer(case: Case) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
+import tomllib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import count
@@ -469,6 +471,16 @@ class TestThreads:
         await asyncio.gather(*some)
         assert await threads.run(lambda: 7) == 7
         threads.close()
+
+
+def test_the_page_about_stores_shows_tables_that_are_taken() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
+    tables = [
+        table
+        for block in re.findall(r"```toml\n(.*?)```", page, re.S)
+        for table in tomllib.loads(block).get("stores", [])
+    ]
+    assert {StoreTable.model_validate(table).engine for table in tables} == {"postgresql", "parquet"}
 
 
 def test_a_driver_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -201,3 +202,28 @@ async def test_one_is_killed_and_no_answer_is_lost(where: str, tmp_path: Path, r
             replies = await agents.ask_many(provider, batch, timedelta(seconds=30))
     assert answered == {number: (Outcome.UPSTREAM, upstream(number)) for number in range(CALLS)}
     assert [reply.answer.upstream for reply in replies] == [upstream(number) for number in range(CALLS)]
+
+
+def test_check_config_and_lookup_work_on_a_store(in_a_database: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from agent.cli import main
+
+    LabAuthority.create(tmp_path / "ca").issue_provider(BIRCH, tmp_path)
+    config = tmp_path / "agent.toml"
+    listen = 'address = "127.0.0.1:0"\ncertificate = "birch.crt"\nkey = "birch.key"\nroots = "ca.crt"\n'
+    coordinators = 'coordinators = ["hopback://coordinator/lab"]\n'
+    config.write_text(f'[provider]\nid = "birch"\n[listen]\n{listen}{coordinators}{in_a_database[0]}{TRUNKS}')
+    checked = CliRunner().invoke(main, ["check-config", str(config), "--json"])
+    assert checked.exit_code == 0, checked.output
+    (told,) = json.loads(checked.stdout)["stores"]
+    assert "50 of 50 sampled calls found again" in told["facts"]
+    assert told["warnings"] == []
+    asked = ["--called", called(7), "--at", (HOUR + timedelta(seconds=7)).isoformat(), "--json"]
+    looked = CliRunner().invoke(main, ["lookup", str(config), *asked])
+    assert looked.exit_code == 0, looked.output
+    assert '"upstream": "cedar"' in looked.output
+    config.write_text(config.read_text().replace('user = "reader"', 'user = "nobody-there"'))
+    refused = CliRunner().invoke(main, ["check-config", str(config)])
+    assert refused.exit_code == 78
+    assert "stores[1](switch)" in refused.output
