@@ -92,7 +92,9 @@ def test_whatever_is_declared_for_running_is_imported() -> None:
         for _, name in imported(path)
         for distribution in there.get(name, ())
     }
-    assert declared("agent", "coordinator", "pcap", "postgresql", "mysql", "clickhouse") - used == {"tzdata"}  # read by zoneinfo, imported by nobody
+    assert declared("agent", "coordinator", "pcap", "postgresql", "mysql", "clickhouse") - used == {
+        "tzdata"
+    }  # read by zoneinfo, imported by nobody
 
 
 def test_the_check_itself_sees_an_import_inside_a_function(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from agent.config import AgentConfig, load, source_files
 from agent.index.keys import Keys
-from agent.index.root_key import root_key_from
 from agent.index.reader import Index
+from agent.index.root_key import root_key_from
 from agent.ingest import IngestReport, ingest
 from agent.service import Consultation, Desk, Terms
 from coordinator.chain import Call, Status, Traceback

@@ -148,7 +148,9 @@ class TestDamage:
         assert rows == [(3, {"a": "2", "b": "y"})]
         assert [(reject.row, len(reject.raw)) for reject in rejected] == [(2, 4096)]
 
-    @pytest.mark.parametrize("content", [b"\x1f\x8bbroken", gzip.compress(b"a,b\n1,2\n" * 999, mtime=0)[:-20], b"BZh9broken"])
+    @pytest.mark.parametrize(
+        "content", [b"\x1f\x8bbroken", gzip.compress(b"a,b\n1,2\n" * 999, mtime=0)[:-20], b"BZh9broken"]
+    )
     def test_a_broken_archive_is_an_error_with_the_files_name(self, tmp_path: Path, content: bytes) -> None:
         path = written(tmp_path, content)
         with pytest.raises(AdapterError, match="can't be read") as caught:
