@@ -16,6 +16,8 @@ from hopback.testing.reading import check_call, check_raw
 from tests.adapters.hostile.seeds import Seed
 
 _LONGEST_DETAIL = 2000
+_LOOKED_AT = 2000
+"""Calls of a batch that are looked at one by one; the schema is checked for all."""
 _LONGEST_RAW = 1 << 20
 
 
@@ -45,11 +47,11 @@ def checked(batches: Iterable[Batch]) -> Outcome:
     for batch in batches:
         batch.calls.validate(full=True)
         assert batch.calls.schema == CALLS
-        for call in batch.calls.to_pylist():
+        for call in batch.calls.slice(0, _LOOKED_AT).to_pylist():
             check_call(call)
         for reject in batch.rejected:
             assert isinstance(reject.reason, RejectReason)
-            assert "\n" not in reject.detail
+            assert reject.detail.isprintable(), "a reason goes to logs and screens"
             assert len(reject.detail) <= _LONGEST_DETAIL
             assert len(reject.raw) <= _LONGEST_RAW
         assert batch.skipped >= 0
