@@ -204,8 +204,21 @@ class Index:
             raise ValueError("the interval ends before it begins")
         hint = to_int(calling) if calling is not None else 0
         low, high = max(from_ms - state.longest_ms, state.first_ms), min(to_ms, state.last_ms)
+        if low > high:
+            return []
+        number = to_int(called)
+        if low // DAY_MS == high // DAY_MS:
+            hits = self._hits(state, number, low, high)
+        else:
+            hits = []
+            for day in range(low // DAY_MS, high // DAY_MS + 1):
+                # one long interval makes only its own day be searched from so far before
+                reach = state.reach.get(day)
+                if reach is not None:
+                    begin = max(from_ms - reach, day * DAY_MS)
+                    hits += self._hits(state, number, begin, min(high, (day + 1) * DAY_MS - 1))
         legs = []
-        for hit in self._hits(state, to_int(called), low, high):
+        for hit in hits:
             leg = self._leg(state, hit, hint, from_ms)
             if leg is not None:
                 legs.append(leg)
@@ -271,6 +284,8 @@ class Index:
         which, days = _days(low // DAY_MS, high // DAY_MS)
         midnight = days * DAY_MS
         low, high = low.take(which), high.take(which)
+        if reach and state.longest_ms:
+            np.maximum(low, low_ms.take(which) - state.reaches(days), out=low)
         low -= midnight
         high -= midnight
         np.maximum(low, 0, out=low)

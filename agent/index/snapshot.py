@@ -19,13 +19,15 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Final
 
+import numpy as np
+
 from agent.index import manifest as manifests
 from agent.index.arena import Arena
 from agent.index.batch import Table
 from agent.index.coverage import Coverage
 from agent.index.days import DaySecrets
 from agent.index.errors import IndexCorruptError
-from agent.index.keys import Keys
+from agent.index.keys import I64, Keys
 from agent.index.layout import GENERATION, MANIFEST, SEGMENTS
 from agent.index.manifest import Manifest, SegmentEntry
 from agent.index.segment import Segment
@@ -55,6 +57,17 @@ class State:
     first_ms: int = 0
     last_ms: int = -1
     longest_ms: int = 0
+
+    def reaches(self, days: I64) -> I64:
+        """The longest seizure interval of each of these days, in ms; 0 for days without rows."""
+        if not len(days):
+            return days
+        first = int(days.min())
+        known = np.zeros(int(days.max()) - first + 1, np.int64)
+        for day, reach in self.reach.items():
+            if 0 <= day - first < len(known):
+                known[day - first] = reach
+        return known.take(days - first)
 
 
 class Follower:
