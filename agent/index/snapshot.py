@@ -27,7 +27,7 @@ from agent.index.batch import Table
 from agent.index.coverage import Coverage
 from agent.index.days import DaySecrets
 from agent.index.errors import IndexCorruptError
-from agent.index.keys import I64, Keys
+from agent.index.keys import I64, DayKeys, Keys
 from agent.index.layout import GENERATION, MANIFEST, SEGMENTS
 from agent.index.manifest import Manifest, SegmentEntry
 from agent.index.segment import Segment
@@ -38,6 +38,17 @@ _NEVER: Final = -1
 _NO_WORD: Final = memoryview(bytes(8)).cast("Q")
 
 
+Day = tuple[DayKeys, tuple[Segment, ...]]
+"""One thread's ciphers of a day, and the segments with rows of it."""
+
+
+class Ciphers(threading.local):
+    """Each thread's own ciphers of the days of a state, as far as they were needed; None for days without rows."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Day | None] = {}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
     """One state of an index.
@@ -46,6 +57,7 @@ class State:
         generation: the number of its last commit. segments: by name. by_day: those with rows of a day.
         reach: for each day, the longest seizure interval of its rows, in ms. longest_ms: the greatest of them.
         first_ms, last_ms: least and greatest earliest seizure time; nothing lies between when there are no rows.
+        ciphers: they go with the state, so that no thread that is idle keeps its files mapped.
     """
 
     coverage: Coverage = _NOTHING
@@ -57,6 +69,7 @@ class State:
     first_ms: int = 0
     last_ms: int = -1
     longest_ms: int = 0
+    ciphers: Ciphers = field(default_factory=Ciphers)
 
     def reaches(self, days: I64) -> I64:
         """The longest seizure interval of each of these days, in ms; 0 for days without rows."""
