@@ -27,7 +27,7 @@ from agent.index.segment_format import Content, Dictionary, Profile
 
 ALIKE: Final = 4
 """So many segments of about one size are merged; sizes are alike within this factor, too."""
-MOST_ROWS: Final = 6_000_000
+MOST_ROWS: Final = 4_000_000
 _LITTLE: Final = 16
 
 _MIX: Final = tuple(np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
@@ -86,24 +86,18 @@ def merged(segments: Sequence[Segment], ciphers: DayCiphers) -> Content:
     """
     header = segments[0].header
     union = _Union()
-    parts = [_Part(segment, union) for segment in segments]
+    recoded = [union.codes(segment.dictionary()) for segment in segments]
     dictionary = union.dictionary()
     shift = np.uint64(dictionary.ingress_bits)
-    rows = Packed(
-        key=np.concatenate([part.rows.key for part in parts]),
-        tail=np.concatenate([part.rows.tail for part in parts]),
-        codes=np.concatenate([part.ingress | (part.profile << shift) for part in parts]),
-        calling=np.concatenate([part.rows.calling for part in parts]),
-        call_ref=np.concatenate([part.rows.call_ref for part in parts]),
-    )
-    sealed = np.concatenate([part.sealed for part in parts])
-    came_in = _came_in(parts)
+    rows, came_in, sealed = _all_rows(segments, recoded, shift)
     order = np.argsort(rows.key, kind="stable")  # what is sorted in parts takes little more than reading it
     order = order[_first_of_equals(rows, sealed, came_in, order)]
-    translated_at = np.flatnonzero(came_in[order] >= 0)
-    rows = Packed(rows.key[order], rows.tail[order], rows.codes[order], rows.calling[order], rows.call_ref[order])
-    ms = rows.key & np.uint64(TIME_MASK)
-    used = np.unique(rows.codes >> shift)
+    came_in = came_in[order]
+    translated_at = np.flatnonzero(came_in >= 0)
+    rows = _ordered(rows, order)
+    del order
+    first, last = _ends(rows.key & np.uint64(TIME_MASK))
+    used = np.flatnonzero(np.bincount((rows.codes >> shift).astype(np.int64)))
     cipher = ciphers.day(header.day, header.secret)
     return Content(
         source=header.source,
@@ -113,11 +107,53 @@ def merged(segments: Sequence[Segment], ciphers: DayCiphers) -> Content:
         dictionary=dictionary,
         sealed=cipher.seal_text(dictionary.encode()),
         translated_at=translated_at.astype(np.uint32),
-        translated=sealed[came_in[order[translated_at]]],
-        earliest_ms=header.day * DAY_MS + int(ms.min()),
-        latest_ms=header.day * DAY_MS + int(ms.max()),
+        translated=sealed[came_in[translated_at]],
+        earliest_ms=header.day * DAY_MS + first,
+        latest_ms=header.day * DAY_MS + last,
         longest_ms=max(dictionary.profiles[code][1] for code in used.tolist()),
     )
+
+
+def _ends(column: U64) -> tuple[int, int]:
+    return int(column.min()), int(column.max())
+
+
+def _all_rows(
+    segments: Sequence[Segment], recoded: Sequence[tuple[U64, U64]], shift: np.uint64
+) -> tuple[Packed, npt.NDArray[np.int32], U8]:
+    """The rows of all segments, one after the other, with the codes of the union; the numbers of their translated
+    numbers, -1 for none; and these. Of the segments themselves one at a time is in memory beside them.
+    """
+    total = sum(segment.header.rows for segment in segments)
+    key, tail, codes = (np.empty(total, np.uint64) for _ in range(3))
+    rows = Packed(key, tail, codes, np.empty(total, np.uint32), np.empty(total, np.uint32))
+    came_in = np.full(total, -1, np.int32)
+    sealed = [np.empty((0, 16), np.uint8)]
+    begin = numbers = 0
+    for segment, (ingress, profiles) in zip(segments, recoded, strict=True):
+        part = segment.rows()
+        place = slice(begin, begin + len(part))
+        bits = np.uint64(segment.header.ingress_bits)
+        rows.key[place], rows.tail[place] = part.key, part.tail
+        rows.calling[place], rows.call_ref[place] = part.calling, part.call_ref
+        try:
+            rows.codes[place] = ingress[part.codes & ((np.uint64(1) << bits) - np.uint64(1))]
+            rows.codes[place] |= profiles[part.codes >> bits] << shift
+        except IndexError:
+            raise IndexCorruptError(segment.path, "a row contradicts its dictionary") from None
+        positions, some = segment.translated()
+        came_in[begin + positions] = numbers + np.arange(len(positions), dtype=np.int32)
+        sealed.append(some)
+        begin, numbers = begin + len(part), numbers + len(positions)
+    return rows, came_in, np.concatenate(sealed)
+
+
+def _ordered(rows: Packed, order: I64) -> Packed:
+    """The rows in that order, column by column in place of the old ones."""
+    for column in (rows.key, rows.tail, rows.codes, rows.calling, rows.call_ref):
+        column[: len(order)] = column[order]
+    count = len(order)
+    return Packed(rows.key[:count], rows.tail[:count], rows.codes[:count], rows.calling[:count], rows.call_ref[:count])
 
 
 class _Union:
@@ -142,32 +178,7 @@ class _Union:
         return Dictionary(list(self.ingress), list(self.egress), list(self.profiles))
 
 
-class _Part:
-    """The rows of one segment, their codes those of the union."""
-
-    def __init__(self, segment: Segment, union: _Union) -> None:
-        self.rows = segment.rows()
-        ingress, profiles = union.codes(segment.dictionary())
-        bits = np.uint64(segment.header.ingress_bits)
-        try:
-            self.ingress = ingress[self.rows.codes & ((np.uint64(1) << bits) - np.uint64(1))]
-            self.profile = profiles[self.rows.codes >> bits]
-        except IndexError:
-            raise IndexCorruptError(segment.path, "a row contradicts its dictionary") from None
-        self.positions, self.sealed = segment.translated()
-
-
-def _came_in(parts: Sequence[_Part]) -> I64:
-    """For each row of all parts, which of all translated numbers is its; -1 for none."""
-    came_in = np.full(sum(len(part.rows) for part in parts), -1, np.int64)
-    row = number = 0
-    for part in parts:
-        came_in[row + part.positions] = number + np.arange(len(part.positions))
-        row, number = row + len(part.rows), number + len(part.positions)
-    return came_in
-
-
-def _first_of_equals(rows: Packed, sealed: U8, came_in: I64, order: I64) -> npt.NDArray[np.bool_]:
+def _first_of_equals(rows: Packed, sealed: U8, came_in: npt.NDArray[np.int32], order: I64) -> npt.NDArray[np.bool_]:
     """Which rows in `order`, that of their keys, to keep so that each is there once; brings equal ones together."""
     key = rows.key[order]
     same = key[1:] == key[:-1]

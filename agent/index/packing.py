@@ -30,7 +30,7 @@ from agent.index.writer import IndexWriter
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS_PER_RUN: Final = 2_000_000
+ROWS_PER_RUN: Final = 1_000_000
 """Rows of a run, at about 250 bytes each at the worst moment."""
 
 

@@ -8,7 +8,6 @@ Never answers from a directory that it could not read whole: that raises, and an
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,10 +20,10 @@ import numpy as np
 from agent.index.batch import Hits, Searches
 from agent.index.coverage import Coverage
 from agent.index.errors import DaySecretError
-from agent.index.keys import I64, U64, DayKeys, Keys, number_blocks
+from agent.index.keys import I64, U64, Keys, number_blocks
 from agent.index.layout import DAY_MS, TIME_MASK, ceil_ms, floor_ms, time_of
-from agent.index.segment import Hit, Segment
-from agent.index.snapshot import Follower, State
+from agent.index.segment import Hit
+from agent.index.snapshot import Day, Follower, State
 from agent.legs import Leg
 from protos.e164 import E164, to_int
 
@@ -44,22 +43,11 @@ class Query:
     latest: datetime
 
 
-Day = tuple[DayKeys, tuple[Segment, ...]]
-"""One thread's ciphers of a day, and the segments with rows of it."""
-
-
-class _Days(threading.local):
-    """One thread's ciphers of the days of a state, as far as they were needed."""
-
-    held: tuple[State, dict[int, Day | None]] = State(), {}
-
-
 class Index:
     """An index directory, open for reading. Safe to share between threads."""
 
     def __init__(self, directory: Path, keys: Keys) -> None:
         self._follower = Follower(directory, keys)
-        self._days = _Days()
 
     @classmethod
     def open(cls, directory: Path, keys: Keys) -> Index:
@@ -76,7 +64,6 @@ class Index:
 
     def close(self) -> None:
         """Let go of the files. A later search opens them again."""
-        self._days = _Days()
         self._follower.close()
 
     def refresh(self) -> bool:
@@ -158,20 +145,13 @@ class Index:
                 raise
             return search(self._follower.state)
 
-    def _known(self, state: State) -> dict[int, Day | None]:
-        """This thread's days of a state, as far as they were needed."""
-        held = self._days.held
-        if held[0] is not state:
-            held = self._days.held = state, {}
-        return held[1]
-
     def _day(self, state: State, day: int) -> Day | None:
         """This thread's ciphers of a day, and the segments with rows of it; None when there are none.
 
         Raises:
             DaySecretError: the day's rows can't be read.
         """
-        known = self._known(state)
+        known = state.ciphers.known
         if day not in known:
             segments = state.by_day.get(day, ())
             # each is asked for by its own secret, so that none is searched under another one
@@ -181,7 +161,7 @@ class Index:
 
     def _hits(self, state: State, called: int, low_ms: int, high_ms: int) -> list[Hit]:
         found: list[Hit] = []
-        known = self._known(state)
+        known = state.ciphers.known
         day = low_ms // DAY_MS
         midnight = day * DAY_MS
         low_ms -= midnight
@@ -204,8 +184,21 @@ class Index:
             raise ValueError("the interval ends before it begins")
         hint = to_int(calling) if calling is not None else 0
         low, high = max(from_ms - state.longest_ms, state.first_ms), min(to_ms, state.last_ms)
+        if low > high:
+            return []
+        number = to_int(called)
+        if low // DAY_MS == high // DAY_MS:
+            hits = self._hits(state, number, low, high)
+        else:
+            hits = []
+            for day in range(low // DAY_MS, high // DAY_MS + 1):
+                # one long interval makes only its own day be searched from so far before
+                reach = state.reach.get(day)
+                if reach is not None:
+                    begin = max(from_ms - reach, day * DAY_MS)
+                    hits += self._hits(state, number, begin, min(high, (day + 1) * DAY_MS - 1))
         legs = []
-        for hit in self._hits(state, to_int(called), low, high):
+        for hit in hits:
             leg = self._leg(state, hit, hint, from_ms)
             if leg is not None:
                 legs.append(leg)
@@ -271,6 +264,8 @@ class Index:
         which, days = _days(low // DAY_MS, high // DAY_MS)
         midnight = days * DAY_MS
         low, high = low.take(which), high.take(which)
+        if reach and state.longest_ms:
+            np.maximum(low, low_ms.take(which) - state.reaches(days), out=low)
         low -= midnight
         high -= midnight
         np.maximum(low, 0, out=low)
@@ -283,7 +278,7 @@ class Index:
 
     def _pseudonyms(self, state: State, days: I64, called: U64) -> U64:
         """Pseudonyms of called numbers on their days, which are in ascending order; 0 on days without segments."""
-        known = self._known(state)
+        known = state.ciphers.known
         source = number_blocks(called)
         pseudonyms = np.zeros(2 * len(days) + 2, np.uint64)
         target = pseudonyms.view(np.uint8).data

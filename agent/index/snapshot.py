@@ -19,13 +19,15 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Final
 
+import numpy as np
+
 from agent.index import manifest as manifests
 from agent.index.arena import Arena
 from agent.index.batch import Table
 from agent.index.coverage import Coverage
 from agent.index.days import DaySecrets
 from agent.index.errors import IndexCorruptError
-from agent.index.keys import Keys
+from agent.index.keys import I64, DayKeys, Keys
 from agent.index.layout import GENERATION, MANIFEST, SEGMENTS
 from agent.index.manifest import Manifest, SegmentEntry
 from agent.index.segment import Segment
@@ -36,6 +38,17 @@ _NEVER: Final = -1
 _NO_WORD: Final = memoryview(bytes(8)).cast("Q")
 
 
+Day = tuple[DayKeys, tuple[Segment, ...]]
+"""One thread's ciphers of a day, and the segments with rows of it."""
+
+
+class Ciphers(threading.local):
+    """Each thread's own ciphers of the days of a state, as far as they were needed; None for days without rows."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Day | None] = {}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
     """One state of an index.
@@ -44,6 +57,7 @@ class State:
         generation: the number of its last commit. segments: by name. by_day: those with rows of a day.
         reach: for each day, the longest seizure interval of its rows, in ms. longest_ms: the greatest of them.
         first_ms, last_ms: least and greatest earliest seizure time; nothing lies between when there are no rows.
+        ciphers: they go with the state, so that no thread that is idle keeps its files mapped.
     """
 
     coverage: Coverage = _NOTHING
@@ -55,6 +69,18 @@ class State:
     first_ms: int = 0
     last_ms: int = -1
     longest_ms: int = 0
+    ciphers: Ciphers = field(default_factory=Ciphers)
+
+    def reaches(self, days: I64) -> I64:
+        """The longest seizure interval of each of these days, in ms; 0 for days without rows."""
+        if not len(days):
+            return days
+        first = int(days.min())
+        known = np.zeros(int(days.max()) - first + 1, np.int64)
+        for day, reach in self.reach.items():
+            if 0 <= day - first < len(known):
+                known[day - first] = reach
+        return known.take(days - first)
 
 
 class Follower:

@@ -19,7 +19,7 @@ from agent.index.layout import floor_ms
 from agent.index.reader import Query
 from agent.legs import Leg, TooMany
 from agent.stores.engine import Engine, Table
-from agent.stores.errors import TooManyRowsError
+from agent.stores.errors import StoreError, TooManyRowsError
 from agent.stores.found import distinct, legs_of, mapped
 from agent.stores.plan import Plan, TimeKey, plan
 from protos.e164 import E164
@@ -195,8 +195,8 @@ class Store:
         table = self._newest(key, _AT_THE_END, now)
         return max((min(readings) for readings in self._seizures(table, "seizure_latest")), default=None)
 
-    def _newest(self, key: TimeKey, count: int, now: datetime) -> Table:
-        bounds = [key.axis.bounds(floor_ms(now - back), 0)[0] for back in _LOOK_BACK]
+    def _newest(self, key: TimeKey, count: int, now: datetime, look_back: Sequence[timedelta] = _LOOK_BACK) -> Table:
+        bounds = [key.axis.bounds(floor_ms(now - back), 0)[0] for back in look_back]
         some = [bound for bound in bounds if bound is not None]
         return self.engine.newest(self.plan().select, key.axis.column, count, some)
 
@@ -221,6 +221,13 @@ class Store:
             return 0, 0, 0
         table = self._newest(by, _SAMPLED, now)
         rows = distinct(table)
+        for begin in range(1, len(_LOOK_BACK) + 1):
+            if len(rows) >= _SAMPLED or not rows:
+                break
+            try:
+                rows = distinct(self._newest(by, _SAMPLED, now, _LOOK_BACK[begin:]))
+            except StoreError:
+                break  # so far back it takes too long: fewer do
         if not rows:
             return 0, 0, 0
         batch = mapped(list(table), rows, self._mapper)

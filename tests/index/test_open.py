@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -139,18 +140,21 @@ class TestMemory:
 
         def mapped() -> list[str]:
             lines = Path("/proc/self/maps").read_text().splitlines()
-            return [line for line in lines if str(built.directory) in line and line.endswith(".seg")]
+            return [line for line in lines if str(built.directory) in line and ".seg" in line]
 
         held = index.hits(int(ALICE[1:]), NOON, NOON)
+        idle = ThreadPoolExecutor(1)  # a thread that searched once and does nothing since
+        assert len(idle.submit(index.find, ALICE, None, at(NOON), at(NOON)).result()) == 1
         assert len(mapped()) == 5
         built.commit(remove=[entry.name for entry in entries])
         for entry in entries:
             built.path(entry).unlink()
         assert index.find(ALICE, None, at(NOON), at(NOON)) == []
         gc.collect()
-        assert len([line for line in Path("/proc/self/maps").read_text().splitlines() if ".seg (deleted)" in line]) == 1
+        assert [line.endswith("(deleted)") for line in mapped()] == [True]
         segment, place, _, word = held[0]
         assert segment.record(place, word).ingress == ("TGIN1", "192.0.2.1")
+        idle.shutdown()
 
 
 class TestReadingWhileIndexing:

@@ -108,9 +108,11 @@ def test_lookups_are_right_while_everything_else_goes_on(tmp_path: Path) -> None
             thread.start()
         pause = random.Random(0)
         while monotonic() < until and not any(asker.wrong for asker in askers):
-            next_kill = monotonic() + pause.uniform(1.5, 3.0)
-            while monotonic() < min(next_kill, until):
-                threads[0].join(0.05)
+            # most often somewhere in its rounds, at times before it has come to any
+            enough = busy.done() + pause.choice([0, 1, 1, 2, 5])
+            rather_not_before = monotonic() + pause.uniform(0.1, 0.5)
+            while monotonic() < until and (busy.done() < enough or monotonic() < rather_not_before):
+                threads[0].join(0.02)
             busy.kill_and_restart()
         for thread in threads:
             thread.join()
@@ -119,8 +121,8 @@ def test_lookups_are_right_while_everything_else_goes_on(tmp_path: Path) -> None
     assert [asker.wrong for asker in askers] == [[], []]
     assert sum(asker.asked for asker in askers) >= FEWEST_PER_SECOND * SECONDS
     assert all(asker.reopened >= SECONDS / 4 for asker in askers)
-    assert busy.kills >= SECONDS / 6
-    assert busy.done() >= SECONDS / 2
+    assert busy.kills >= SECONDS / 12
+    assert busy.done() >= SECONDS / 6
     index = Index.open(tmp_path / "index", KEYS)
     index.verify()
     for round_ in range(busy.done()):
