@@ -200,7 +200,7 @@ class TestJsonDocuments:
         assert found == 40_000
 
     def test_a_record_without_end_or_bottom_is_rejected_in_bounded_memory(self, tmp_path: Path) -> None:
-        for text in (b'[{"id": "' + b"x" * (20 << 20), b"[" * (5 << 20), b'[{"id": ' + b'{"a":' * (1 << 20)):
+        for text in (b'[{"id": "' + b"x" * (60 << 20), b"[" * (5 << 20), b'[{"id": ' + b'{"a":' * (1 << 20)):
             path = written(tmp_path, gzip.compress(text))
             with memory_peak_below(24 << 20):
                 rows, rejected, _ = raw_rows(path, "jsonl", {"records": "value"} if text[1:2] == b"[" else {})

@@ -75,6 +75,8 @@ class TestValues:
             (pa.array([START.date()]), ["2026-11-21"]),
             (pa.array([START.time()], pa.time64("us")), ["23:23:27.123000"]),
             (pa.array([b"\xff1", None]), ["\ufffd1", None]),
+            (pa.array([b"\xff1", None]).view(pa.string()), ["\ufffd1", None]),
+            (pa.array([b"\xff1"], pa.large_binary()).view(pa.large_string()), ["\ufffd1"]),
             (pa.array([b"abcd"], pa.binary(4)), ["abcd"]),
             (pa.array(["a", "b", "a", None]).dictionary_encode(), ["a", "b", "a", None]),
             (pa.array(["x"], pa.large_string()), ["x"]),
