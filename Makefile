@@ -35,7 +35,7 @@ demo: $(STAMP)  ## trace robocalls through a lab of agents, from files to origin
 	@$(BIN)/python -m deploy.lab demo $(if $(KEEP),--keep $(KEEP))
 
 test: $(STAMP) tshark databases  ## run the tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
@@ -59,7 +59,7 @@ accuracy: $(STAMP) tshark  ## trace every call of a lab with known truth; LAB=di
 	@$(BIN)/python -m deploy.lab.accuracy --lab $(LAB) $(if $(CONFIG),--config $(CONFIG)) $(if $(OUT),--out $(OUT)) $(if $(JSON),--json)
 
 nightly: $(STAMP) tshark databases  ## the long sweeps
-	@$(BIN)/python -m pytest -q -m nightly
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m nightly
 
 clean:
 	rm -rf $(VENV) .tools .demo .accuracy dist
