@@ -97,18 +97,21 @@ def _own_name(key: str) -> str | None:
 def _split_with_care(pieces: list[str], separator: str) -> dict[str, str | None] | None:
     fields: dict[str, str | None] = {}
     last = ""
+    parts: list[str] = []  # of the last field's value; put together once, however many there are
     for piece in pieces:
         key, equals, value = piece.partition("=")
         key = key.strip()
-        before = fields.get(last)
-        inside_uri = before is not None and before.startswith(_URI) and key in _URI_PARAMETERS
+        inside_uri = bool(parts) and parts[0].startswith(_URI) and key in _URI_PARAMETERS
         if not equals or not key or " " in key or inside_uri:
-            if before is None:
+            if not parts:
                 return None
-            fields[last] = before + separator + piece
+            parts.append(piece)
         else:
-            fields[key] = value
-            last = key
+            if parts:
+                fields[last] = separator.join(parts)
+            last, parts = key, [value]
+    if parts:
+        fields[last] = separator.join(parts)
     return fields
 
 
