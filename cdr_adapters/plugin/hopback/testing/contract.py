@@ -45,6 +45,9 @@ _PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 _DIGITS_OF_A_SUBSCRIBER = 7
 
+NOT_FOR_THIS = "not for this adapter"
+"""How the reason of a skip begins when the adapter says of itself that the test can't apply to it."""
+
 
 class AdapterContract:
     """Inherit it in a test class, and say what the adapter is and how its files look.
@@ -107,7 +110,7 @@ class AdapterContract:
     def test_it_claims_its_own_files(self, sample: bytes | Path) -> None:
         """Each sample, by its beginning alone."""
         if not self.claims:
-            pytest.skip("claims no files: the mapping must name the format")
+            pytest.skip(f"{NOT_FOR_THIS}: claims no files: the mapping must name the format")
         assert self._adapter.identify(self._head(content_of(sample)))
 
     def test_no_other_format_claims_its_files(self, sample: bytes | Path) -> None:
@@ -122,7 +125,7 @@ class AdapterContract:
     def test_it_leaves_other_files_alone(self, foreign: bytes) -> None:
         """Files that are of no switch, or of any. A generic format may take what no special one claims."""
         if self._adapter.grade is Grade.GENERIC:
-            pytest.skip("a generic format may claim what no special one does")
+            pytest.skip(f"{NOT_FOR_THIS}: a generic format may claim what no special one does")
         assert not self._adapter.identify(self._head(foreign)) or self._reads(foreign)
 
     def _reads(self, content: bytes) -> bool:
@@ -279,7 +282,7 @@ class AdapterContract:
     def test_compression_makes_no_difference(self, sample: bytes | Path) -> None:
         """gzip, bzip2 and xz, known by their first bytes."""
         if not self.packed:
-            pytest.skip("does not read compressed files")
+            pytest.skip(f"{NOT_FOR_THIS}: does not read compressed files")
         content = content_of(sample)
         with file_of(sample) as path:
             plain = self._reading.read(path)
@@ -313,7 +316,7 @@ class AdapterContract:
     def _cut_or_skip(self, sample: bytes | Path) -> tuple[bytes, list[bytes]]:
         cut = self._cut(content_of(sample))
         if cut is None:
-            pytest.skip(self.indivisible or "this sample can't be cut")
+            pytest.skip(f"{NOT_FOR_THIS}: {self.indivisible or 'its sample is not cut'}")
         return cut
 
     @property
