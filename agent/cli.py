@@ -318,6 +318,7 @@ def _desk(config: AgentConfig) -> Desk:
         sources=frozenset(source.name for source in config.all_sources()),
     )
     opened = open_records(config, os.environ, now)
+    click.get_current_context().call_on_close(opened.close)
     return Desk(terms, opened.records, now, opened.threads)
 
 

@@ -36,6 +36,14 @@ class Opened:
 
     records: Records
     threads: LookupThreads | None = None
+    stores: tuple[Store, ...] = ()
+
+    def close(self) -> None:
+        """End the stores' connections; what is under way ends by itself."""
+        if self.threads is not None:
+            self.threads.close()
+        for store in self.stores:
+            store.close()
 
 
 def open_records(config: AgentConfig, environment: Mapping[str, str], clock: Callable[[], datetime]) -> Opened:
@@ -56,13 +64,13 @@ def open_records(config: AgentConfig, environment: Mapping[str, str], clock: Cal
             return Opened(parts[0])
     else:
         keys = Keys.from_root(os.urandom(32))
-    stores = [open_store(one, config.formats(), keys, environment, clock) for one in config.stores]
+    stores = tuple(open_store(one, config.formats(), keys, environment, clock) for one in config.stores)
     most = sum(one.connections for one in config.stores)
     threads = LookupThreads(most, most * _WAITING)
     parts += stores
     if len(parts) == 1:
-        return Opened(parts[0], threads)
-    return Opened(Merged(parts, ThreadPoolExecutor(most * len(parts), "store")), threads)
+        return Opened(parts[0], threads, stores)
+    return Opened(Merged(parts, ThreadPoolExecutor(most * len(parts), "store")), threads, stores)
 
 
 def open_store(

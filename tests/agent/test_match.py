@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.legs import Leg
-from agent.match import Decision, MatchSettings, Verdict, match
+from agent.match import Decision, Fit, Instance, MatchSettings, Verdict, _decide_alone, _decide_among, match
 from agent.trunks import TrunkMap, Unknown, parse_party
 from protos.e164 import E164
 from protos.types import Question
@@ -424,3 +425,26 @@ class TestARecordThatHardlyKnowsItsTime:
 
     def test_one_that_knows_the_answer_is_trusted_as_ever(self) -> None:
         assert decide(question(), leg(60, setup=180)).upstream == parse_party("provider:birch")
+
+
+class TestOneCallAlone:
+    @given(
+        off=st.sampled_from([0, 1, 9, 10, 11, 59, 60, 61, 400]),
+        span=st.sampled_from([0, 1, 599, 600, 601, 90_000]),
+        fit=st.sampled_from(list(Fit)),
+        calling=st.sampled_from([None, True, False]),
+        named=st.booleans(),
+    )
+    def test_is_decided_by_the_short_way_as_by_the_long_one(
+        self, off: int, span: int, fit: Fit, calling: bool | None, named: bool
+    ) -> None:
+        asked = question()
+        begin = asked.at + timedelta(seconds=off)
+        upstream = parse_party("provider:birch")
+        found = [Instance((leg(),), upstream, None, begin, begin + timedelta(seconds=span), fit, calling)]
+        named_by = asked.named_by if named else None
+        window = timedelta(seconds=60)
+        short = _decide_alone(asked.at, window, found, SHOWS_EGRESS, named_by)
+        assert short == _decide_among(asked.at, window, found, SHOWS_EGRESS, named_by)
+        nothing = _decide_alone(asked.at, window, [], SHOWS_EGRESS, named_by)
+        assert nothing == _decide_among(asked.at, window, [], SHOWS_EGRESS, named_by)

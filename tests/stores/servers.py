@@ -6,6 +6,7 @@ A package that is missing skips the tests that need it, with the name of the pac
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
@@ -65,12 +66,28 @@ def own(path: Path, user: str) -> None:
                 parent.chmod(parent.stat().st_mode | 0o011)
 
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """Tests that are killed leave no server behind."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 @contextmanager
 def running(command: list[str], user: str, log: Path, ready: Any, stop: int = signal.SIGTERM) -> Iterator[int]:
     """A server from its start until the end of the block."""
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True, cwd="/", **_as_user(user)
+            command,
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            preexec_fn=_die_with_parent,
+            **_as_user(user),
         )
     try:
         deadline = time.monotonic() + START_S
