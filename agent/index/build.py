@@ -53,7 +53,7 @@ def _content(rows: Rows, day: int, routes: list[Route], source: str, keys: DayCi
             tail=pages.tail_of(called),
             codes=codes,
             calling=cipher.calling_column(rows.calling).astype(np.uint32),
-            call_ref=_short(rows.call_ref).astype(np.uint32),
+            call_ref=short_refs(rows.call_ref).astype(np.uint32),
         ),
         dictionary=dictionary,
         sealed=cipher.seal_text(dictionary.encode()),
@@ -65,7 +65,7 @@ def _content(rows: Rows, day: int, routes: list[Route], source: str, keys: DayCi
     )
 
 
-def _short(refs: U64) -> U64:
+def short_refs(refs: U64) -> U64:
     """References of 24 bits, 0 only for none."""
     short = refs & _CALL_REF_MASK
     short[(short == 0) & (refs != 0)] = 1

@@ -30,6 +30,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from agent.index.build import short_refs
 from agent.index.keys import Keys
 from agent.index.root_key import create_root_key_file, root_key_from
 from cdr_adapters.numbers import number_of
@@ -258,7 +259,7 @@ class DecisionLog:
         """One hop of a traceback with the instances that its agent matched; the true call is known by its call id."""
         noted = self._noted.get(hop["question_id"], {})
         refs = {row["call_ref"] for call in noted.get("calls", ()) if call["taken"] for row in call["records"]}
-        true_ref = f"{int(self._keys.call_refs([call_id])[0]):016x}"
+        true_ref = f"{int(short_refs(self._keys.call_refs([call_id]))[0]):016x}"
         instances = frozenset(call_id if ref == true_ref else str(ref) for ref in refs if ref is not None)
         return SeenHop(
             provider=hop["provider"],

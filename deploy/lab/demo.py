@@ -213,16 +213,19 @@ def explanations(lab: Lab, provider: str) -> dict[str, dict[str, Any]]:
 
 def _calls_of(lab: Lab, provider: str, explained: Mapping[str, Any]) -> frozenset[str]:
     """The true calls behind the records that an agent took."""
+    from agent.index.build import short_refs
     from agent.index.keys import Keys
 
     key = bytes.fromhex((lab.configs[provider].parent / "root.key").read_text()) if provider in lab.configs else b""
     if not key or "calls" not in explained:
         return frozenset()
     passages = [p for p in lab.traffic.passages if p.provider == provider]
-    refs = Keys.from_root(key).call_refs([p.record_id for p in passages])
-    calls = {f"{int(ref):016x}": passage.call for ref, passage in zip(refs, passages, strict=True)}
+    calls: dict[str, set[str]] = {}  # two calls may share a reference: 24 bits tell those of one number apart
+    refs = short_refs(Keys.from_root(key).call_refs([p.record_id for p in passages]))
+    for ref, passage in zip(refs.tolist(), passages, strict=True):
+        calls.setdefault(f"{ref:016x}", set()).add(passage.call)
     taken = {record["call_ref"] for call in explained["calls"] if call["taken"] for record in call["records"]}
-    return frozenset(calls[ref] for ref in taken if ref in calls)
+    return frozenset(call for ref in taken for call in calls.get(ref, ()))
 
 
 @dataclass(frozen=True, slots=True)

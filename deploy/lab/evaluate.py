@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from agent.config import AgentConfig, load, source_files
+from agent.index.build import short_refs
 from agent.index.keys import Keys
 from agent.index.reader import Index
 from agent.index.root_key import root_key_from
@@ -40,7 +41,7 @@ class Office:
     config: AgentConfig
     desk: Desk
     index: Index
-    calls_by_ref: Mapping[int, str]
+    calls_by_ref: Mapping[int, set[str]]
     reports: tuple[IngestReport, ...]
 
     @property
@@ -149,8 +150,11 @@ def _office(lab: Lab, name: str, path: Path) -> Office:
         retention=config.index.retention,
     )
     ids = sorted({(p.record_id, p.call) for p in lab.traffic.passages if p.provider == name})
-    refs = map(int, keys.call_refs([record_id for record_id, _ in ids]))
-    calls_by_ref = dict(zip(refs, (call for _, call in ids), strict=True))
+    calls_by_ref: dict[int, set[str]] = {}  # two calls may share a reference: 24 bits tell those of one number apart
+    for ref, (_, call) in zip(
+        short_refs(keys.call_refs([record_id for record_id, _ in ids])).tolist(), ids, strict=True
+    ):
+        calls_by_ref.setdefault(ref, set()).add(call)
     return Office(config, Desk(terms, index, lambda: now), index, calls_by_ref, reports)
 
 
@@ -208,7 +212,7 @@ def seen_hops(
                 outcome=hop.answer.outcome.name.lower() if hop.answer else None,
                 upstream=hop.answer.upstream if hop.answer else None,
                 upstream_party=str(decision.upstream) if decision and decision.upstream else None,
-                instances=frozenset(calls[ref] for ref in refs if ref is not None and ref in calls),
+                instances=frozenset(call for ref in refs if ref is not None for call in calls.get(ref, ())),
             )
         )
     return tuple(seen)
