@@ -10,7 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
@@ -149,7 +149,8 @@ def _start_s3() -> None:
     """Once, before anything else: the library's own log would hold headers with credentials."""
     from pyarrow import fs
 
-    fs.initialize_s3(fs.S3LogLevel.Off)
+    with suppress(OSError, ValueError):  # somebody in this process did it already, in his own way
+        fs.initialize_s3(fs.S3LogLevel.Off)
 
 
 def _gcs() -> fs.FileSystem:
