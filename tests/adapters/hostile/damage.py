@@ -9,6 +9,8 @@ from collections.abc import Iterator
 _STRETCH = 900_000
 """Nearly as long as a line may be."""
 _STRETCHED = (*(bytes([octet]) for octet in b"9 \t,;=&%\\\"'<[{("), b"a=", b"%2", b"sip:")
+_FEW = ((1, b" "), (1, b"="), (3, b" "), (3, b";"), (3, b"["), (5, b'"'))
+"""In which seventh of the file what comes again and again."""
 
 
 def cuts(sample: bytes, parts: int) -> Iterator[bytes]:
@@ -24,11 +26,11 @@ def packed_cuts(sample: bytes, parts: int) -> Iterator[bytes]:
 
 
 def stretches(sample: bytes, many: bool) -> Iterator[bytes]:
-    """In the middle of the file something comes again and again, for a megabyte: what searches in it, searches long."""
-    places = [len(sample) * part // 7 for part in (range(1, 7) if many else (3,))]
-    for place in places:
-        for piece in _STRETCHED if many else _STRETCHED[::4]:
-            yield sample[:place] + piece * (_STRETCH // len(piece)) + sample[place:]
+    """Somewhere in the file something comes again and again, for a megabyte: what searches in it, searches long."""
+    everywhere = ((part, piece) for part in range(1, 7) for piece in _STRETCHED)
+    for part, piece in everywhere if many else _FEW:
+        place = len(sample) * part // 7
+        yield sample[:place] + piece * (_STRETCH // len(piece)) + sample[place:]
 
 
 def rewritten(sample: bytes) -> Iterator[bytes]:

@@ -32,7 +32,7 @@ FEW = ("delimited", "jsonl")
 # --- compression
 
 
-@PACKED.content(*ANY, says=BOMB)
+@PACKED.content("delimited", "sqldump", says=BOMB)
 def _gzip_bomb() -> bytes:
     """300 MB of zeros in 300 kB, as many members."""
     return gzip.compress(bytes(_PIECE)) * _PIECES
@@ -44,13 +44,13 @@ def _gzip_bomb_of_right_records() -> bytes:
     return gzip.compress(TABLE) + gzip.compress(ROW * (_PIECE // len(ROW)), 9) * _PIECES
 
 
-@PACKED.content(*FEW, says=BOMB)
+@PACKED.content("jsonl", says=BOMB)
 def _bzip2_bomb() -> bytes:
     """bzip2 packs zeros a million to one."""
     return bz2.compress(bytes(_PIECE)) * _PIECES
 
 
-@PACKED.content(*FEW, says=BOMB)
+@PACKED.content("jsonl", says=BOMB)
 def _xz_bomb() -> bytes:
     """xz packs zeros seven thousand to one."""
     return lzma.compress(bytes(_PIECE), preset=0) * _PIECES
@@ -67,7 +67,7 @@ def _zstd(data: bytes) -> bytes:
     return packed
 
 
-@PACKED.content(*FEW, says=BOMB)
+@PACKED.content("jsonl", says=BOMB)
 def _gzip_bomb_in_gzip() -> bytes:
     """Packed twice a bomb is a thousandth of itself, and no layer alone looks like one."""
     return gzip.compress(gzip.compress(bytes(_PIECE)) * _PIECES)
@@ -148,7 +148,7 @@ def _zipped(*files: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
     return target.getvalue()
 
 
-@PACKED.content(*ANY, says=BOMB)
+@PACKED.content("jsonl", says=BOMB)
 def _zip_bomb() -> bytes:
     """One file of 320 MB of zeros."""
     return _zipped(("calls.csv", bytes(_PIECE * _PIECES)))
@@ -177,7 +177,7 @@ def _zip_of_300_empty_files() -> bytes:
     return _zipped(*((f"{number}.csv", b"") for number in range(300)))
 
 
-@PACKED.content(*FEW, says="lists far too many files|can't be read")
+@PACKED.content(*FEW, says="lists far too many files")
 def _zip_whose_listing_is_4_gigabytes() -> bytes:
     """A reader that believes it asks for that memory."""
     data = bytearray(_zipped(("calls.csv", TABLE)))
@@ -265,7 +265,7 @@ def _header(change: Callable[[bytearray], None], name: str = "calls.csv", data: 
     return bytes(whole)
 
 
-@PACKED.content("oracle_acme", "jsonl", says=BOMB)
+@PACKED.content("oracle_acme", says=BOMB)
 def _tar_bomb() -> bytes:
     """Ten files of 32 MB of zeros, compressed."""
     return gzip.compress(_tarred(*((f"{number}.csv", bytes(_PIECE)) for number in range(_PIECES))))

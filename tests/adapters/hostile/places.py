@@ -119,10 +119,10 @@ def _file_whose_name_is_no_text(directory: Path) -> Path:
     return path
 
 
-@PLACES.built("delimited")
+@PLACES.built("delimited", "jsonl", "kamailio_dbtext")
 def _file_with_a_hole(directory: Path) -> Path:
-    """200 MB that take no room, and are one line of NUL behind the records."""
+    """400 MB that take no room, and are one line of NUL behind the records."""
     path = directory / "records"
     path.write_bytes(TABLE)
-    os.truncate(path, 200 << 20)
+    os.truncate(path, 400 << 20)
     return path

@@ -111,7 +111,7 @@ def _sqlite_view_of_a_file(directory: Path) -> Path:
     return _database(directory, "CREATE VIEW calls AS SELECT readfile('/etc/passwd') AS called, 2461366.68 AS start")
 
 
-@STORED.built("sqlite", says="can't be read")
+@STORED.built("sqlite", says="unsafe use of load_extension")
 def _sqlite_view_that_loads_a_program(directory: Path) -> Path:
     """An extension is a program, and would run here."""
     return _database(directory, "CREATE VIEW calls AS SELECT load_extension('/tmp/x.so') AS called, 1 AS start")
@@ -198,9 +198,9 @@ def _sqlite_whose_log_is_a_link(directory: Path) -> Path:
 
 @STORED.content("sqldump", "kamailio_acc", "asterisk_sql", "freeswitch_sql")
 def _dump_that_never_ends() -> bytes:
-    """A string that doesn't close, in an INSERT of 1.5 MB."""
+    """A string that doesn't close, in an INSERT of 750 kB."""
     start = b"CREATE TABLE calls (called text);\nCREATE TABLE acc (a text);\nINSERT INTO calls VALUES ('2025550143"
-    return start + b"''x(\n" * 300_000
+    return start + b"''x(\n" * 150_000
 
 
 @STORED.content("sqldump", "kamailio_acc", "asterisk_sql", "freeswitch_sql")
