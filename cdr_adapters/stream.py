@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from cdr_adapters.archives import opened
-from cdr_adapters.raw import HEAD_SIZE, Head
+from cdr_adapters.raw import HEAD_SIZE, AdapterError, Head
 
 MAX_LINE = 1 << 20
 """Longest line that can be a record, in bytes or in characters."""
@@ -69,6 +69,9 @@ def read_text(path: Path, encoding: str = "utf-8", size: int = _BLOCK) -> Iterat
     """The file's text as UTF-8 without byte order mark; undecodable bytes of other encodings become U+FFFD.
 
     A UTF-16 byte order mark counts for more than `encoding`. Bytes of a UTF-8 file pass as they are, valid or not.
+
+    Raises:
+        AdapterError: it can't be read, or not in this encoding.
     """
     blocks = read_blocks(path, size)
     first = next(blocks, b"")
@@ -79,10 +82,13 @@ def read_text(path: Path, encoding: str = "utf-8", size: int = _BLOCK) -> Iterat
         yield from blocks
         return
     decoder = codecs.lookup(encoding).incrementaldecoder("replace")
-    yield decoder.decode(first).encode("utf-8", "replace")
-    for block in blocks:
-        yield decoder.decode(block).encode("utf-8", "replace")
-    yield decoder.decode(b"", True).encode("utf-8", "replace")
+    try:
+        yield decoder.decode(first).encode("utf-8", "replace")
+        for block in blocks:
+            yield decoder.decode(block).encode("utf-8", "replace")
+        yield decoder.decode(b"", True).encode("utf-8", "replace")
+    except UnicodeError as error:  # UTF-16 without a mark, or an encoding that replaces nothing
+        raise AdapterError(f"{path}: its text is not {encoding}: {error}; see the option encoding") from None
 
 
 @contextmanager

@@ -27,7 +27,7 @@ _ROW_LIMIT = 1 << 18
 _ROW_LINES = 1000
 _UTF8_LONGEST = 4
 
-_NAME = r"(?:[A-Za-z_][\w$]*|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])"
+_NAME = r"(?:[A-Za-z_][\w$]*|\"[^\"]{1,255}\"|`[^`]{1,255}`|\[[^\]]{1,255}\])"
 _TABLE = rf"(?P<table>{_NAME}(?:\.{_NAME})?)"
 _COPY = re.compile(rf"\s*COPY\s+{_TABLE}\s*(?:\((?P<columns>[^()]*)\))?\s+FROM\s+stdin\b[^;]*;\s*", re.IGNORECASE)
 _INSERT = re.compile(

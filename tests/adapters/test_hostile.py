@@ -15,6 +15,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -150,18 +151,7 @@ class TestTheCorpus:
             assert outcome.calls
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.xfail(
-                name == "sqldump", reason="brackets in a CREATE TABLE of a dump take quadratic time", strict=False
-            ),
-        )
-        for name in registry.names()
-    ],
-)
+@pytest.mark.parametrize("name", registry.names())
 class TestADamagedSample:
     """Of every format, read by that format."""
 
@@ -316,6 +306,23 @@ class TestAnEndlessView:
                 checked(worker._read(path, request, 60.0, "calls", decode_calls))
             right = written(tmp_path, seed.samples[0])
             assert checked(worker.read_source(right, seed.mapping, seed.formats)).calls == 2
+
+
+class TestATextInAnotherEncodingThanItIsSaidToBe:
+    """UTF-16 without a mark, a codec that replaces nothing, one in which a byte is half a character."""
+
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "idna", "utf-7", "shift_jis"])
+    @pytest.mark.parametrize(
+        "name",
+        [name for name in registry.names() if "encoding" in registry.adapter(name).module.Options.model_fields],
+    )
+    def test_is_read_or_refused(self, tmp_path: Path, name: str, encoding: str) -> None:
+        seed = seed_of(name)
+        options = {**seed.mapping.options, "encoding": encoding}
+        path = written(tmp_path, seed.samples[0])
+        said = replace(seed, mapping=seed.mapping.model_copy(update={"options": options}))
+        with suppress(AdapterError):
+            read_in_process(path, said)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="whoever is root may read every file")
