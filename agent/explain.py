@@ -31,6 +31,9 @@ MEANING: Final = {
 }
 """What each outcome means to the operator of the agent that gives it."""
 
+NOWHERE: Final = (Outcome.UNMAPPED, Outcome.NOT_RECORDED)
+"""Outcomes of calls that came in somewhere that neither records nor trunk map can place."""
+
 REFUSED_BECAUSE: Final = {
     RefusalReason.UNSPECIFIED: "",
     RefusalReason.WINDOW_TOO_WIDE: "the window is wider than match.window_cap",
@@ -105,8 +108,7 @@ def came_from(instance: Instance) -> str:
 def unplaced(consultation: Consultation) -> list[dict[str, Any]]:
     """Where calls came in that neither records nor trunk map can place, when that is why nobody could be named."""
     decision = consultation.decision
-    nowhere = (Outcome.UNMAPPED, Outcome.NOT_RECORDED)
-    if consultation.answer.outcome not in nowhere or decision is None:
+    if consultation.answer.outcome not in NOWHERE or decision is None:
         return []
     return [
         {"trunk": leg.ingress_trunk, "address": leg.ingress_address, "source": leg.source, "row": leg.row}

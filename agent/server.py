@@ -22,7 +22,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from agent.defects import place_of
-from agent.explain import unplaced
+from agent.explain import NOWHERE, unplaced
 from agent.index.errors import IndexCorruptError, IndexUnusableError
 from agent.journal import Journal
 from agent.service import Consultation, Desk
@@ -39,6 +39,9 @@ SLICE: Final = 256
 """Questions of a batch that are answered in one go."""
 SLICE_IN_THREADS: Final = 10_000
 """The same where lookups have threads: a statement's way costs more than what it asks."""
+
+_MOST_ADMITTED: Final = 1000
+"""Certificates of coordinators that are remembered."""
 
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # a second agent on this port must fail, not take every other call
@@ -89,6 +92,7 @@ class AgentServer:
         self._on_broken = on_broken
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._admitted: set[tuple[tuple[bytes, ...], tuple[bytes, ...]]] = set()
 
     async def start(self) -> str:
         """Start serving; returns the address with the port that is really listened on.
@@ -148,21 +152,31 @@ class AgentServer:
         return grpc.unary_unary_rpc_method_handler(handle)
 
     def _admit(self, context: Context) -> None:
-        if not self._listening.coordinators.intersection(coordinators_among(peer_uris(context.auth_context()))):
+        proved = context.auth_context()
+        # what one certificate proved, another proves that says the same: it need not be read again for every call
+        said = tuple(proved.get("ssl_tls_version", ())), tuple(proved.get("peer_uri", ()))
+        if said in self._admitted:
+            return
+        if not self._listening.coordinators.intersection(coordinators_among(peer_uris(proved))):
             raise _FaultError(
                 Fault(
                     ErrorReason.NOT_A_COORDINATOR,
                     "this agent does not know the coordinator that the client's certificate names",
                 )
             )
+        if len(self._admitted) < _MOST_ADMITTED:
+            self._admitted.add(said)
 
     async def _lookup(self, request: bytes) -> bytes:
         exact = codec.exact_question(request)
         question = codec.decode_question(exact)
         _check_target(question, self._desk.terms.me)
-        (answer,) = await self._answer((question,))
-        encoded = codec.encode_answer(answer, codec.digest(exact))
-        return pb.LookupResponse(answer=encoded).SerializeToString()
+        if self._threads is None:
+            consultation = self._desk.consult(question)
+        else:
+            consultation = await self._threads.run(lambda: self._desk.consult(question))
+        self._note((consultation,))
+        return codec.encode_response(consultation.answer, codec.digest(exact))
 
     async def _lookup_batch(self, request: bytes) -> bytes:
         envelope = codec.parse(pb.LookupBatchRequest(), request)
@@ -183,13 +197,19 @@ class AgentServer:
             consultations = self._desk.consult_many(questions)
         else:
             consultations = await self._threads.run(lambda: self._desk.consult_many(questions))
+        self._note(consultations)
+        return [consultation.answer for consultation in consultations]
+
+    def _note(self, consultations: Sequence[Consultation]) -> None:
+        """Tell the operator what only the operator may know."""
         if self._journal is not None:
             self._keep(self._journal, consultations)
         for consultation in consultations:
+            if consultation.answer.outcome not in NOWHERE:
+                continue
             recorded = consultation.answer.outcome is not Outcome.NOT_RECORDED
             for gap in unplaced(consultation):
                 log.warning("trunk_not_mapped" if recorded else "upstream_not_recorded", **gap)
-        return [consultation.answer for consultation in consultations]
 
     def _keep(self, journal: Journal, consultations: Sequence[Consultation]) -> None:
         try:

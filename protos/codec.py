@@ -190,6 +190,11 @@ def encode_answer(answer: Answer, question_sha256: bytes) -> bytes:
     ).SerializeToString(deterministic=True)
 
 
+def encode_response(answer: Answer, question_sha256: bytes) -> bytes:
+    """A serialised LookupResponse with the exact bytes of one answer, unsigned."""
+    return pb.LookupResponse(answer=encode_answer(answer, question_sha256)).SerializeToString()
+
+
 def decode_answer(data: bytes, *, question_sha256: bytes, expected: ProviderId) -> Answer:
     """The answer in `data`, if it is one to this question and from the provider that was asked.
 

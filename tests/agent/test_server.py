@@ -178,6 +178,33 @@ class TestWhoMayNotAsk:
                 assert fault.reason is ErrorReason.NOT_A_COORDINATOR
         assert records.reads == 0
 
+    @pytest.mark.parametrize("who", ["cedar", "other_coordinator", "birch"])
+    async def test_nor_after_a_coordinator_was_let_in(self, parties: Parties, who: str) -> None:
+        records = some_records()
+        async with serving(parties, records) as address:
+            for _ in range(2):
+                async with channel(address, parties.lab) as opened:
+                    assert (await ask(opened, question())).upstream == ALDER
+                read = records.reads
+                async with channel(address, getattr(parties, who)) as opened:
+                    code, _, _ = await refused(opened, "Lookup", envelope(question()))
+                assert code is grpc.StatusCode.PERMISSION_DENIED
+                assert records.reads == read
+
+    async def test_nor_a_coordinator_over_an_older_tls_than_it_was_let_in_by(self, parties: Parties) -> None:
+        class Call:
+            def __init__(self, version: bytes) -> None:
+                self.proved = {"ssl_tls_version": [version], "peer_uri": [LAB.encode()]}
+
+            def auth_context(self) -> dict[str, list[bytes]]:
+                return self.proved
+
+        server = AgentServer(desk(some_records()), Listening("127.0.0.1:0", parties.birch, frozenset([LAB])))
+        for _ in range(2):
+            server._admit(Call(b"TLSv1.3"))
+            with pytest.raises(Exception, match="does not know the coordinator"):
+                server._admit(Call(b"TLSv1.2"))
+
     async def test_a_party_of_another_authority_gets_no_connection(self, parties: Parties) -> None:
         foreign = replace(parties.stranger, roots=parties.lab.roots)
         async with serving(parties, some_records()) as address, channel(address, foreign) as opened:
