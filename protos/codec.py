@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TypeVar
 from uuid import UUID
 
@@ -20,18 +21,25 @@ import protovalidate
 from google.protobuf.message import DecodeError, Message
 
 from hopback.v1 import lookup_pb2 as pb
-from protos.e164 import parse_e164
+from protos.e164 import E164, parse_e164
 from protos.identity import ProviderId, parse_provider_id
 from protos.types import WINDOW_CAP, Answer, ErrorReason, Handover, Outcome, Question, RefusalReason
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+_S = timedelta(seconds=1)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _LAST_MS = 253402300799999
 """The last millisecond of the year 9999."""
 _WIDEST_S = WINDOW_CAP // timedelta(seconds=1)
 _WIDEST_MS = WINDOW_CAP // _MS
 _LARGEST_SINGLE = 4096
+_FIRST_FIELD = 0x0A
+"""The tag of a first field that is bytes; below 128 its length is one byte."""
+_ONE_BYTE = 128
+_DIGEST = 32
+
+_provider_id = lru_cache(4096)(parse_provider_id)  # the same few, in every question
 
 M = TypeVar("M", bound=Message)
 
@@ -100,6 +108,9 @@ def exact_question(envelope: bytes) -> bytes:
     Raises:
         ContractError: MALFORMED or INVALID_FIELD.
     """
+    # Nothing but a question of up to 127 bytes, as nearly always: where it lies needs no parsing.
+    if 2 < len(envelope) < 2 + _ONE_BYTE and envelope[0] == _FIRST_FIELD and envelope[1] == len(envelope) - 2:
+        return envelope[2:]
     message = parse(pb.LookupRequest(), envelope)
     if message.signatures or not 0 < len(message.question) <= _LARGEST_SINGLE:
         check(message)
@@ -130,7 +141,7 @@ def _broken(message: Message, error: ValueError) -> ContractError:
 def _uuid(text: str) -> UUID:
     if _UUID.fullmatch(text) is None:  # UUID() takes other forms too
         raise ValueError("not a UUID in its canonical form")
-    return UUID(text)
+    return UUID(int=int(text.replace("-", ""), 16))
 
 
 def _within(value: int, least: int, most: int) -> int:
@@ -160,16 +171,17 @@ def decode_question(data: bytes) -> Question:
         ContractError: MALFORMED or INVALID_FIELD.
     """
     message = parse(pb.Question(), data)
+    named_by, calling = message.named_by, message.calling_number
     try:
         return Question(
-            question_id=_uuid(message.question_id),
-            target=parse_provider_id(message.target),
-            called=parse_e164(message.called_number),
-            at=from_unix_ms(_within(message.at_unix_ms, 1, _LAST_MS)),
-            window=_within(message.window_ms, 1, _WIDEST_MS) * _MS,
-            named_by=parse_provider_id(message.named_by) if message.named_by else None,
-            calling=parse_e164(message.calling_number) if message.calling_number else None,
-            deadline=from_unix_ms(min(_within(message.deadline_unix_ms, 1, 2**63), _LAST_MS)),
+            _uuid(message.question_id),
+            _provider_id(message.target),
+            parse_e164(message.called_number),
+            _EPOCH + _within(message.at_unix_ms, 1, _LAST_MS) * _MS,
+            _within(message.window_ms, 1, _WIDEST_MS) * _MS,
+            _provider_id(named_by) if named_by else None,
+            parse_e164(calling) if calling else None,
+            _EPOCH + min(_within(message.deadline_unix_ms, 1, 2**63), _LAST_MS) * _MS,
         )
     except ValueError as error:
         raise _broken(message, error) from None
@@ -177,22 +189,55 @@ def decode_question(data: bytes) -> Question:
 
 def encode_answer(answer: Answer, question_sha256: bytes) -> bytes:
     """The exact bytes of one answer, bound to the question by its digest."""
-    return pb.Answer(
-        question_sha256=question_sha256,
-        provider=answer.provider,
-        outcome=answer.outcome.value,  # type: ignore[arg-type]
-        upstream=answer.upstream or "",
-        ask_called_number=answer.ask_called or "",
-        time_correction_s=answer.time_correction // timedelta(seconds=1),
-        handover=answer.handover.value,  # type: ignore[arg-type]
-        retry_after_s=answer.retry_after // timedelta(seconds=1),
-        refusal=answer.refusal.value,  # type: ignore[arg-type]
-    ).SerializeToString(deterministic=True)
+    if len(question_sha256) != _DIGEST:
+        return pb.Answer(question_sha256=question_sha256).SerializeToString() + _said(answer)
+    return b"\n\x20" + question_sha256 + _said(answer)
 
 
 def encode_response(answer: Answer, question_sha256: bytes) -> bytes:
     """A serialised LookupResponse with the exact bytes of one answer, unsigned."""
-    return pb.LookupResponse(answer=encode_answer(answer, question_sha256)).SerializeToString()
+    exact = encode_answer(answer, question_sha256)
+    if len(exact) < _ONE_BYTE:
+        return bytes((_FIRST_FIELD, len(exact))) + exact
+    return pb.LookupResponse(answer=exact).SerializeToString()
+
+
+def _said(answer: Answer) -> bytes:
+    """The bytes of all fields but the digest, which is the first: the same few, unless a number is among them."""
+    rest = _rest if answer.ask_called is None else _rest.__wrapped__
+    return rest(
+        answer.provider,
+        answer.outcome.value,
+        answer.upstream,
+        answer.ask_called,
+        answer.time_correction,
+        answer.handover.value,
+        answer.retry_after,
+        answer.refusal.value,
+    )
+
+
+@lru_cache(4096)
+def _rest(
+    provider: ProviderId,
+    outcome: int,
+    upstream: ProviderId | None,
+    ask_called: E164 | None,
+    time_correction: timedelta,
+    handover: int,
+    retry_after: timedelta,
+    refusal: int,
+) -> bytes:
+    return pb.Answer(
+        provider=provider,
+        outcome=outcome,  # type: ignore[arg-type]
+        upstream=upstream or "",
+        ask_called_number=ask_called or "",
+        time_correction_s=time_correction // _S,
+        handover=handover,  # type: ignore[arg-type]
+        retry_after_s=retry_after // _S,
+        refusal=refusal,  # type: ignore[arg-type]
+    ).SerializeToString(deterministic=True)
 
 
 def decode_answer(data: bytes, *, question_sha256: bytes, expected: ProviderId) -> Answer:

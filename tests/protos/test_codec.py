@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -17,7 +18,7 @@ from protos import codec
 from protos.codec import ContractError
 from protos.e164 import parse_e164
 from protos.identity import parse_provider_id
-from protos.types import Answer, ErrorReason, Handover, Outcome, Question
+from protos.types import Answer, ErrorReason, Handover, Outcome, Question, RefusalReason
 
 BIRCH, CEDAR = parse_provider_id("birch"), parse_provider_id("cedar")
 WHEN = datetime(2026, 11, 20, 17, 3, 21, 500_000, tzinfo=UTC)
@@ -184,3 +185,70 @@ class TestTheSchemaIsTheLaw:
         for read in (codec.decode_question, codec.exact_question, codec.exact_answer):
             with suppress(ContractError):
                 read(data)
+
+
+def outcome_of(read: Callable[[bytes], bytes], data: bytes) -> bytes | ErrorReason:
+    try:
+        return read(data)
+    except ContractError as error:
+        return error.reason
+
+
+def by_parsing(data: bytes) -> bytes:
+    message = codec.parse(pb.LookupRequest(), data)
+    codec.check(message)
+    return message.question
+
+
+_values = st.builds(
+    Answer,
+    provider=st.sampled_from([BIRCH, CEDAR]),
+    outcome=st.sampled_from([Outcome.UPSTREAM, Outcome.FOREIGN_UPSTREAM]),
+    upstream=st.from_regex(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]", fullmatch=True).map(parse_provider_id),
+    ask_called=st.one_of(st.none(), st.just(parse_e164("+18005550199"))),
+    time_correction=st.integers(-300, 300).map(lambda s: timedelta(seconds=s)),
+    handover=st.sampled_from(Handover),
+    retry_after=st.integers(0, 2**32 - 1).map(lambda s: timedelta(seconds=s)),
+) | st.builds(
+    Answer,
+    provider=st.sampled_from([BIRCH, CEDAR]),
+    outcome=st.sampled_from([Outcome.NOT_FOUND, Outcome.REFUSED, Outcome.AMBIGUOUS]),
+    handover=st.sampled_from(Handover),
+    refusal=st.sampled_from(RefusalReason),
+)
+
+
+class TestWhatIsNotParsed:
+    @given(
+        st.binary(max_size=300)
+        | st.binary(max_size=300).map(lambda q: pb.LookupRequest(question=q).SerializeToString())
+    )
+    def test_the_question_of_an_envelope_is_that_which_parsing_finds(self, data: bytes) -> None:
+        assert outcome_of(codec.exact_question, data) == outcome_of(by_parsing, data)
+
+    @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 128, 129, 4096, 4097])
+    def test_whatever_its_size(self, size: int) -> None:
+        data = pb.LookupRequest(question=bytes(size)).SerializeToString()
+        assert outcome_of(codec.exact_question, data) == outcome_of(by_parsing, data)
+
+    def test_nor_is_a_second_field_taken_for_none(self) -> None:
+        data = pb.LookupRequest(question=b"one").SerializeToString() * 2
+        assert codec.exact_question(data) == b"one" == by_parsing(data)
+        data += pb.LookupRequest(question=b"another").SerializeToString()
+        assert codec.exact_question(data) == b"another"
+
+    @given(_values, st.sampled_from([DIGEST, bytes(32), b"short", b""]))
+    def test_an_answer_is_encoded_as_the_library_does_it(self, answer: Answer, digest: bytes) -> None:
+        by_library = pb.Answer(
+            question_sha256=digest,
+            provider=answer.provider,
+            outcome=answer.outcome.value,  # type: ignore[arg-type]
+            upstream=answer.upstream or "",
+            ask_called_number=answer.ask_called or "",
+            time_correction_s=answer.time_correction // timedelta(seconds=1),
+            handover=answer.handover.value,  # type: ignore[arg-type]
+            retry_after_s=answer.retry_after // timedelta(seconds=1),
+            refusal=answer.refusal.value,  # type: ignore[arg-type]
+        ).SerializeToString(deterministic=True)
+        assert codec.encode_answer(answer, digest) == by_library
+        assert codec.encode_response(answer, digest) == pb.LookupResponse(answer=by_library).SerializeToString()
