@@ -1,7 +1,8 @@
 """A certificate authority for trying hopback out: one directory, one root key, certificates for a lab's parties.
 
 It issues what a real authority would have to issue: P-256 keys (gRPC's TLS library refuses Ed25519 certificates),
-X.509 v3 (RFC 5280), the identity as URI and as DNS name (`protos.identity`), good for both ends of mutual TLS.
+X.509 v3 (RFC 5280), the identity as URI and as DNS name (`protos.identity`), good for both ends of mutual TLS; and
+Ed25519 keys for signing evidence, which are good for nothing else (`protos.certificates`).
 Every certificate says in its subject that it belongs to a lab.
 
 It refuses to overwrite an existing authority, and it is no tool for production: the root key lies unencrypted on disk,
@@ -20,8 +21,10 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from protos.certificates import EVIDENCE_USAGE
 from protos.identity import (
     ProviderId,
     coordinator_tls_name,
@@ -39,6 +42,8 @@ BACKDATED = timedelta(hours=1)
 
 ROOT_CERTIFICATE = "ca.crt"
 ROOT_KEY = "ca.key"
+
+_TLS_USAGES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 Clock = Callable[[], datetime]
 
@@ -79,7 +84,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -195,10 +200,21 @@ class LabAuthority:
         """
         return self._issue(f"coordinator-{name}", coordinator_uri(name), coordinator_tls_name(name), out)
 
-    def _issue(self, file_stem: str, uri: str, tls_name: str, out: Path | None) -> Credentials:
+    def issue_evidence(self, uri: str, file_stem: str, out: Path | None = None) -> Credentials:
+        """Issue FILE_STEM.crt and FILE_STEM.key for signing evidence as the party of `uri`: Ed25519, never for TLS."""
+        return self._issue(file_stem, uri, None, out)
+
+    def _issue(self, file_stem: str, uri: str, tls_name: str | None, out: Path | None) -> Credentials:
+        """Certificate and key for TLS, or, without a name for TLS, for signing evidence."""
         directory = out or self.directory
         directory.mkdir(parents=True, exist_ok=True)
-        key = ec.generate_private_key(ec.SECP256R1())
+        key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey
+        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
+        if tls_name is None:
+            key, usages = Ed25519PrivateKey.generate(), [EVIDENCE_USAGE]
+        else:
+            key, usages = ec.generate_private_key(ec.SECP256R1()), [*_TLS_USAGES]
+            names.append(x509.DNSName(tls_name))
         now = self._clock()
         certificate = (
             x509.CertificateBuilder()
@@ -210,14 +226,8 @@ class LabAuthority:
             .not_valid_after(now + LEAF_LIFETIME)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-                critical=False,
-            )
-            .add_extension(
-                x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri), x509.DNSName(tls_name)]),
-                critical=False,
-            )
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),

@@ -34,6 +34,10 @@ _CODES: Final = {
     ErrorReason.NOT_A_COORDINATOR: grpc.StatusCode.PERMISSION_DENIED,
     ErrorReason.WRONG_TARGET: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorReason.STORE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    ErrorReason.ORDER_REQUIRED: grpc.StatusCode.PERMISSION_DENIED,
+    ErrorReason.SIGNATURE: grpc.StatusCode.UNAUTHENTICATED,
+    ErrorReason.AUDIT_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    ErrorReason.REVOKED: grpc.StatusCode.PERMISSION_DENIED,
 }
 _FIELD = re.compile(r"[a-z][a-z0-9_.]{0,63}", re.ASCII)
 

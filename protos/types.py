@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from protos.e164 import E164
@@ -52,6 +52,28 @@ class RefusalReason(enum.Enum):
     UNKNOWN_PROVIDER = 4
     DEADLINE_PASSED = 5
     POLICY = 6
+    ORDER_MISSING = 7
+    ORDER_INVALID = 8
+    ORDER_SIGNATURE = 9
+    ORDER_NOT_APPROVED = 10
+    ORDER_EXPIRED = 11
+    OUTSIDE_ORDER = 12
+    NOT_NAMED = 13
+    NAMING_SIGNATURE = 14
+    LIFETIME = 15
+    REPLAY = 16
+    BUDGET = 17
+    DENIED = 18
+
+
+class RecordCoverage(enum.Enum):
+    """What a provider's records say of the time asked for."""
+
+    UNSPECIFIED = 0
+    COMPLETE = 1
+    NOT_YET = 2
+    GAP = 3
+    EXPIRED = 4
 
 
 class ErrorReason(enum.Enum):
@@ -64,6 +86,25 @@ class ErrorReason(enum.Enum):
     WRONG_TARGET = 4
     BATCH_COLUMNS = 5
     STORE_UNAVAILABLE = 6
+    ORDER_REQUIRED = 7
+    SIGNATURE = 8
+    AUDIT_UNAVAILABLE = 9
+    REVOKED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """By what right a question is asked: the order, and what proves that the target was named, by their digests.
+
+    `naming_sha256` is None when the target is the terminating provider; `position` counts hops from 0 there; `issued`
+    is aware UTC; `nonce` is 16 bytes.
+    """
+
+    order_sha256: bytes
+    naming_sha256: bytes | None
+    position: int
+    issued: datetime
+    nonce: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +112,8 @@ class Question:
     """Who handed you this call?
 
     `at` is aware UTC; `window` is the half-width of the interval searched; `named_by` is the downstream provider that
-    said the call came from `target`, None when `target` is the terminating provider.
+    said the call came from `target`, None when `target` is the terminating provider; `authority` is None in a trial's
+    unsigned lookup alone.
     """
 
     question_id: UUID
@@ -82,10 +124,16 @@ class Question:
     named_by: ProviderId | None
     calling: E164 | None
     deadline: datetime
+    authority: Authority | None = None
 
     def __post_init__(self) -> None:
+        if self.at.tzinfo is UTC is self.deadline.tzinfo:
+            return
         if self.at.utcoffset() != timedelta(0) or self.deadline.utcoffset() != timedelta(0):
             raise ValueError("a question's times must be aware and in UTC")
+
+
+_NAMING_UPSTREAM = (Outcome.UPSTREAM, Outcome.FOREIGN_UPSTREAM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +154,7 @@ class Answer:
     refusal: RefusalReason = RefusalReason.UNSPECIFIED
 
     def __post_init__(self) -> None:
-        names_upstream = self.outcome in (Outcome.UPSTREAM, Outcome.FOREIGN_UPSTREAM)
+        names_upstream = self.outcome in _NAMING_UPSTREAM
         if names_upstream != (self.upstream is not None):
             raise ValueError(f"an answer {self.outcome.name} with upstream {self.upstream!r} contradicts itself")
         if (self.ask_called is not None or self.time_correction) and not names_upstream:

@@ -1,0 +1,447 @@
+"""Signed questions and answers as exact bytes, in their envelopes, and back.
+
+An answer is signed in two parts: the naming, which the named upstream provider gets to see, and the finding, which
+stays with the coordinator. The signed leaf is the digest of the one followed by the digest of the other, so that a
+naming can be shown to be signed without the rest. Both have one size whatever they say, hence every answer has.
+
+What comes from outside is either a value or a `ContractError`. Here it is read, and bound to the question by digests;
+whose signature counts is for `protos.signing`, `protos.certificates` and `protos.orders` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from hopback.v1 import evidence_pb2 as evidence
+from hopback.v1 import hop_pb2 as pb
+from hopback.v1 import lookup_pb2 as lookup
+from protos.codec import ContractError, check, digest, from_unix_ms, parse, unix_ms
+from protos.e164 import E164, parse_e164
+from protos.identity import ProviderId, parse_provider_id
+from protos.orders import Granted, decode_order
+from protos.signing import Proof, Seal
+from protos.types import (
+    WINDOW_CAP,
+    Answer,
+    Authority,
+    ErrorReason,
+    Handover,
+    Outcome,
+    Question,
+    RecordCoverage,
+    RefusalReason,
+)
+
+PART_SIZE: Final = 256
+"""Bytes of a naming and of a finding."""
+LARGEST_QUESTION: Final = 1024
+MOST_QUESTIONS: Final = 10_000
+QUESTION_LIFE: Final = timedelta(minutes=10)
+_MS: Final = timedelta(milliseconds=1)
+_S: Final = timedelta(seconds=1)
+_LAST_MS: Final = 253402300799999
+_PADDING_TAG: Final = b"\x7a"  # field 15, bytes
+_LONGEST_ONE: Final = 129  # tag, length in one byte, 127 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """That `provider` says the call of an order came from `upstream`, and what to ask there; None where it doesn't."""
+
+    order_sha256: bytes
+    provider: ProviderId
+    upstream: ProviderId | None
+    called: E164 | None
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A naming with what proves it: `exact` is the naming, `finding_sha256` stands for the part that isn't shown."""
+
+    naming: Naming
+    exact: bytes = field(repr=False)
+    finding_sha256: bytes
+    proof: Proof
+
+    @property
+    def leaf(self) -> bytes:
+        """What the downstream signed."""
+        return digest(self.exact) + self.finding_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What an answer says besides the naming; `answered` is aware UTC, `record_commitment` 32 bytes."""
+
+    coverage: RecordCoverage
+    record_commitment: bytes
+    answered: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One answer in its two exact parts."""
+
+    naming: bytes = field(repr=False)
+    finding: bytes = field(repr=False)
+
+    @property
+    def leaf(self) -> bytes:
+        """What is signed."""
+        return digest(self.naming) + digest(self.finding)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question of an envelope: its exact bytes, and what they say."""
+
+    exact: bytes = field(repr=False)
+    question: Question
+    authority: Authority
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """An envelope of questions; orders and namings by their digests. None of the signatures is checked yet."""
+
+    asked: tuple[Asked, ...]
+    seal: Seal
+    orders: Mapping[bytes, Granted]
+    namings: Mapping[bytes, Named]
+    certificates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """An envelope of answers. None of the signatures is checked yet."""
+
+    parts: tuple[Parts, ...]
+    seal: Seal
+    certificate: bytes
+    checkpoint: evidence.SignedCheckpoint
+
+
+# Questions
+
+
+def encode_question(question: Question) -> bytes:
+    """The exact bytes of a question, with the authority by which it is asked."""
+    authority = question.authority
+    if authority is None:
+        raise ValueError("a signed question needs an authority")
+    return lookup.Question(
+        question_id=str(question.question_id),
+        target=question.target,
+        called_number=question.called,
+        at_unix_ms=unix_ms(question.at),
+        window_ms=question.window // _MS,
+        named_by=question.named_by or "",
+        calling_number=question.calling or "",
+        deadline_unix_ms=unix_ms(question.deadline),
+        order_sha256=authority.order_sha256,
+        naming_sha256=authority.naming_sha256 or b"",
+        issued_unix_ms=unix_ms(authority.issued),
+        nonce=authority.nonce,
+        position=authority.position,
+    ).SerializeToString(deterministic=True)
+
+
+def decode_question(exact: bytes) -> Asked:
+    """The question in `exact`, with its authority.
+
+    Raises:
+        ContractError: MALFORMED or INVALID_FIELD; a question without authority is invalid.
+    """
+    message = parse(lookup.Question(), exact)
+    try:
+        authority = Authority(
+            order_sha256=_sized(message.order_sha256, 32),
+            naming_sha256=_sized(message.naming_sha256, 32) if message.naming_sha256 else None,
+            position=_within(message.position, 0, 32),
+            issued=from_unix_ms(_within(message.issued_unix_ms, 1, _LAST_MS)),
+            nonce=_sized(message.nonce, 16),
+        )
+        question = Question(
+            question_id=_uuid(message.question_id),
+            target=parse_provider_id(message.target),
+            called=parse_e164(message.called_number),
+            at=from_unix_ms(_within(message.at_unix_ms, 1, _LAST_MS)),
+            window=_within(message.window_ms, 1, WINDOW_CAP // _MS) * _MS,
+            named_by=parse_provider_id(message.named_by) if message.named_by else None,
+            calling=parse_e164(message.calling_number) if message.calling_number else None,
+            deadline=from_unix_ms(_within(message.deadline_unix_ms, 1, _LAST_MS)),
+            authority=authority,
+        )
+    except ValueError as error:
+        raise _broken(message, error, "question") from None
+    return Asked(exact, question, authority)
+
+
+# Answers
+
+
+def answer_parts(answer: Answer, question: Question, question_sha256: bytes, finding: Finding, salts: bytes) -> Parts:
+    """The exact parts of `answer` to `question`; `salts` are 32 random bytes.
+
+    The naming says called number and time to ask the upstream for as they are, not as changes to a question that the
+    upstream never sees.
+    """
+    if question.authority is None:
+        raise ValueError("only a question under an order has a signed answer")
+    named = answer.upstream is not None
+    naming = evidence.Naming(
+        order_sha256=question.authority.order_sha256,
+        provider=answer.provider,
+        upstream=answer.upstream or "",
+        called_number=(answer.ask_called or question.called) if named else "",
+        at_unix_ms=unix_ms(question.at + answer.time_correction) if named else 0,
+        salt=salts[:16],
+    )
+    rest = evidence.Finding(
+        question_sha256=question_sha256,
+        provider=answer.provider,
+        outcome=answer.outcome.value,  # type: ignore[arg-type]
+        handover=answer.handover.value,  # type: ignore[arg-type]
+        refusal=answer.refusal.value,  # type: ignore[arg-type]
+        retry_after_s=answer.retry_after // _S,
+        coverage=finding.coverage.value,  # type: ignore[arg-type]
+        record_commitment=finding.record_commitment,
+        answered_unix_ms=unix_ms(finding.answered),
+        salt=salts[16:32],
+    )
+    return Parts(_padded(naming), _padded(rest))
+
+
+def decode_parts(parts: Parts, asked: Asked, expected: ProviderId) -> tuple[Answer, Finding]:
+    """The answer in its parts, if it is one to this question and from the provider that was asked.
+
+    Raises:
+        ContractError: MALFORMED, INVALID_FIELD, or WRONG_TARGET (another question's, order's or provider's).
+    """
+    if len(parts.naming) != PART_SIZE or len(parts.finding) != PART_SIZE:
+        raise ContractError(ErrorReason.INVALID_FIELD, "an answer's parts must have one size", ("naming", "finding"))
+    message = parse(evidence.Finding(), parts.finding)
+    naming = decode_naming(parts.naming)
+    question = asked.question
+    bound = message.question_sha256 == digest(asked.exact) and naming.order_sha256 == asked.authority.order_sha256
+    if not bound or message.provider != expected or naming.provider != expected:
+        raise ContractError(ErrorReason.WRONG_TARGET, "the answer belongs to another question or another provider")
+    try:
+        _sized(message.salt, 16)
+        answer = Answer(
+            provider=expected,
+            outcome=Outcome(message.outcome),
+            upstream=naming.upstream,
+            ask_called=naming.called if naming.called != question.called else None,
+            time_correction=_correction(naming.at, question.at),
+            handover=Handover(message.handover),
+            retry_after=timedelta(seconds=message.retry_after_s),
+            refusal=RefusalReason(message.refusal),
+        )
+        finding = Finding(
+            coverage=RecordCoverage(message.coverage),
+            record_commitment=_sized(message.record_commitment, 32),
+            answered=from_unix_ms(_within(message.answered_unix_ms, 1, _LAST_MS)),
+        )
+    except ValueError as error:
+        raise _broken(message, error, "finding") from None
+    return answer, finding
+
+
+def decode_naming(exact: bytes) -> Naming:
+    """The naming in `exact`.
+
+    Raises:
+        ContractError: MALFORMED or INVALID_FIELD.
+    """
+    message = parse(evidence.Naming(), exact)
+    named = bool(message.upstream)
+    try:
+        _sized(message.salt, 16)
+        if not named and (message.called_number or message.at_unix_ms):
+            raise ValueError("a naming that names nobody asks for nothing")  # noqa: TRY301 (one place says it all)
+        return Naming(
+            order_sha256=_sized(message.order_sha256, 32),
+            provider=parse_provider_id(message.provider),
+            upstream=parse_provider_id(message.upstream) if named else None,
+            called=parse_e164(message.called_number) if named else None,
+            at=from_unix_ms(_within(message.at_unix_ms, 1, _LAST_MS)) if named else None,
+        )
+    except ValueError as error:
+        raise _broken(message, error, "naming") from None
+
+
+# Envelopes
+
+
+def encode_requests(
+    questions: Sequence[bytes],
+    seal: Seal,
+    orders: Iterable[Granted],
+    namings: Iterable[Named],
+    certificates: Iterable[bytes],
+) -> bytes:
+    """A serialised AskRequest; seals that orders and namings share travel once."""
+    seals: dict[Seal, int] = {}
+    message = pb.AskRequest(
+        questions=questions,
+        seal=seal.to_message(),
+        orders=[
+            evidence.GrantedOrder(
+                order=granted.exact,
+                submission=_proof(granted.submission, seals),
+                approvals=[_proof(proof, seals) for proof in granted.approvals],
+            )
+            for granted in orders
+        ],
+        namings=[
+            evidence.NamingProof(
+                naming=named.exact, finding_sha256=named.finding_sha256, proof=_proof(named.proof, seals)
+            )
+            for named in namings
+        ],
+        certificates=list(dict.fromkeys(certificates)),
+    )
+    message.seals.extend(seal.to_message() for seal in seals)
+    return message.SerializeToString(deterministic=True)
+
+
+def decode_requests(data: bytes) -> Requests:
+    """The questions in a serialised AskRequest; what no question names is left unread.
+
+    Raises:
+        ContractError: MALFORMED or INVALID_FIELD.
+    """
+    message = parse(pb.AskRequest(), data)
+    count = len(message.questions)
+    if not 0 < count <= MOST_QUESTIONS or not message.HasField("seal") or len(message.certificates) > 1000:
+        raise _broken(message, ValueError("out of bounds"), "questions")
+    if len(message.orders) > count or len(message.namings) > count or len(message.seals) > 4 * count:
+        raise ContractError(
+            ErrorReason.INVALID_FIELD,
+            "there are more orders, namings or seals than questions can need",
+            ("orders", "namings", "seals"),
+        )
+    if any(len(exact) > LARGEST_QUESTION for exact in message.questions):
+        raise ContractError(ErrorReason.INVALID_FIELD, "a question is too long", ("questions",))
+    seals = [Seal.of_message(seal) for seal in message.seals]
+    orders, namings = {}, {}
+    for one in message.orders:
+        order = decode_order(one.order)
+        approvals = tuple(_read_proof(proof, seals) for proof in one.approvals[:8])
+        orders[digest(one.order)] = Granted(order, one.order, _read_proof(one.submission, seals), approvals)
+    for entry in message.namings:
+        exact = _sized_field(entry.naming, PART_SIZE, "naming")
+        hidden = _sized_field(entry.finding_sha256, 32, "finding_sha256")
+        namings[digest(exact)] = Named(decode_naming(exact), exact, hidden, _read_proof(entry.proof, seals))
+    return Requests(
+        asked=tuple(decode_question(exact) for exact in message.questions),
+        seal=Seal.of_message(message.seal),
+        orders=orders,
+        namings=namings,
+        certificates=tuple(message.certificates),
+    )
+
+
+def encode_responses(
+    parts: Iterable[Parts], seal: Seal, certificate: bytes, checkpoint: evidence.SignedCheckpoint
+) -> bytes:
+    """A serialised AskResponse."""
+    return pb.AskResponse(
+        answers=[pb.HopAnswer(naming=one.naming, finding=one.finding) for one in parts],
+        seal=seal.to_message(),
+        certificate=certificate,
+        checkpoint=checkpoint,
+    ).SerializeToString(deterministic=True)
+
+
+def decode_responses(data: bytes, count: int) -> Responses:
+    """The answers in a serialised AskResponse, as many as there were questions.
+
+    Raises:
+        ContractError: MALFORMED or INVALID_FIELD.
+    """
+    message = parse(pb.AskResponse(), data)
+    if len(message.answers) != count or not message.HasField("seal") or not message.HasField("checkpoint"):
+        raise ContractError(ErrorReason.INVALID_FIELD, f"{count} sealed answers expected", ("answers",))
+    return Responses(
+        parts=tuple(Parts(one.naming, one.finding) for one in message.answers),
+        seal=Seal.of_message(message.seal),
+        certificate=message.certificate,
+        checkpoint=message.checkpoint,
+    )
+
+
+def _proof(proof: Proof, seals: dict[Seal, int]) -> evidence.Proof:
+    place = seals.setdefault(proof.seal, len(seals))
+    return evidence.Proof(seal=place, index=proof.index, path=proof.path)
+
+
+def _read_proof(message: evidence.Proof, seals: Sequence[Seal]) -> Proof:
+    if message.seal >= len(seals) or len(message.path) > 24:
+        raise ContractError(ErrorReason.INVALID_FIELD, "a proof points at no seal, or is too long", ("proof",))
+    return Proof(seals[message.seal], message.index, tuple(message.path))
+
+
+def _padded(message: Message) -> bytes:
+    """The bytes of `message` with as much of field 15 as fills them up to `PART_SIZE`."""
+    exact = message.SerializeToString(deterministic=True)
+    left = PART_SIZE - len(exact)
+    if not 2 <= left <= 2 * _LONGEST_ONE:
+        raise ValueError("a part of an answer is out of size")
+    if left <= _LONGEST_ONE:
+        return exact + _padding(left)
+    return exact + _padding(left // 2) + _padding(left - left // 2)
+
+
+def _padding(size: int) -> bytes:
+    return _PADDING_TAG + bytes((size - 2,)) + bytes(size - 2)
+
+
+def _correction(asked_next: datetime | None, asked: datetime) -> timedelta:
+    if asked_next is None:
+        return timedelta(0)
+    correction = asked_next - asked
+    if correction % _S or abs(correction) > WINDOW_CAP:
+        raise ValueError("a time correction is out of form")
+    return correction
+
+
+def _broken(message: Message, error: ValueError, name: str) -> ContractError:
+    try:
+        check(message)
+    except ContractError as by_rule:
+        return by_rule
+    return ContractError(ErrorReason.INVALID_FIELD, f"invalid {name}: {error}", (name,))
+
+
+def _uuid(text: str) -> UUID:
+    value = UUID(text)
+    if str(value) != text:
+        raise ValueError("an id must be a UUID in its canonical form")
+    return value
+
+
+def _within(value: int, least: int, most: int) -> int:
+    if not least <= value <= most:
+        raise ValueError("out of range")
+    return value
+
+
+def _sized(value: bytes, size: int) -> bytes:
+    if len(value) != size:
+        raise ValueError(f"{size} bytes expected")
+    return value
+
+
+def _sized_field(value: bytes, size: int, name: str) -> bytes:
+    if len(value) != size:
+        raise ContractError(ErrorReason.INVALID_FIELD, f"{name} must have {size} bytes", (name,))
+    return value

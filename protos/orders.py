@@ -1,0 +1,195 @@
+"""Orders: one call that may be traced, certified by one person and approved by others.
+
+An order counts only with the submitter's signature and with those of enough approvers, other persons than the
+submitter and different from each other, whose keys the party that checks has pinned itself. The two kinds of signature
+are of different domains, so that a submission never passes as an approval. What the order may ask for at most is the
+protocol's: 300 s of window, 72 hours of life, 32 hops; a provider may demand less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final
+from uuid import UUID
+
+from hopback.v1 import evidence_pb2 as pb
+from protos.codec import ContractError, check, digest, from_unix_ms, parse, unix_ms
+from protos.e164 import E164, parse_e164
+from protos.identity import ProviderId, parse_provider_id
+from protos.signing import Domain, Proof, PublicKey, SealChecker
+from protos.types import WINDOW_CAP, ErrorReason, RefusalReason
+
+DEFAULT_WINDOW: Final = timedelta(seconds=60)
+LONGEST_LIFE: Final = timedelta(hours=72)
+MOST_HOPS: Final = 32
+_MS: Final = timedelta(milliseconds=1)
+
+
+class Purpose(Enum):
+    """What a traceback is for. Values equal those of `hopback.v1.Purpose`."""
+
+    UNLAWFUL_ROBOCALLS = 1
+    THREAT_TO_LIFE = 2
+    COURT_ORDER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One call that may be traced. Times are aware UTC, in whole milliseconds; `window` is a half-width."""
+
+    order_id: UUID
+    coordinator: str
+    purpose: Purpose
+    legal_basis: str
+    campaign: str
+    evidence_sha256: bytes
+    called: E164
+    at: datetime
+    window: timedelta
+    calling: E164 | None
+    terminating: ProviderId
+    hop_limit: int
+    issued: datetime
+    expires: datetime
+    submitter: str
+    certification: str
+    salt: bytes
+
+    def __post_init__(self) -> None:
+        if not timedelta(0) < self.expires - self.issued <= LONGEST_LIFE:
+            raise ValueError(f"an order lives up to {LONGEST_LIFE // timedelta(hours=1)} hours")
+        if not timedelta(0) < self.window <= WINDOW_CAP:
+            raise ValueError(f"an order's window is up to {WINDOW_CAP.seconds} s")
+        if not 1 <= self.hop_limit <= MOST_HOPS:
+            raise ValueError(f"an order's hop limit is up to {MOST_HOPS}")
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """An order with the signatures that came with it; `exact` is what they cover."""
+
+    order: Order
+    exact: bytes = field(repr=False)
+    submission: Proof
+    approvals: tuple[Proof, ...]
+
+    @property
+    def sha256(self) -> bytes:
+        """By what questions name the order."""
+        return digest(self.exact)
+
+
+@dataclass(frozen=True, slots=True)
+class Persons:
+    """Whose signatures the checking party takes: pinned keys by name, and how many approvals it wants (at least 1)."""
+
+    submitters: Mapping[str, PublicKey]
+    approvers: Mapping[str, PublicKey]
+    approvals: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.approvals <= 8:
+            raise ValueError("1 to 8 approvals may be demanded")
+
+
+def encode_order(order: Order) -> bytes:
+    """The exact bytes of an order."""
+    return pb.Order(
+        order_id=str(order.order_id),
+        coordinator=order.coordinator,
+        purpose=order.purpose.value,  # type: ignore[arg-type]
+        legal_basis=order.legal_basis,
+        campaign=order.campaign,
+        evidence_sha256=order.evidence_sha256,
+        called_number=order.called,
+        at_unix_ms=unix_ms(order.at),
+        window_ms=order.window // _MS,
+        calling_number=order.calling or "",
+        terminating=order.terminating,
+        hop_limit=order.hop_limit,
+        issued_unix_ms=unix_ms(order.issued),
+        expires_unix_ms=unix_ms(order.expires),
+        submitter=order.submitter,
+        certification=order.certification,
+        salt=order.salt,
+    ).SerializeToString(deterministic=True)
+
+
+def decode_order(exact: bytes) -> Order:
+    """The order in `exact`, within what the protocol allows at most.
+
+    Raises:
+        ContractError: MALFORMED or INVALID_FIELD.
+    """
+    message = parse(pb.Order(), exact)
+    try:
+        return Order(
+            order_id=_uuid(message.order_id),
+            coordinator=parse_provider_id(message.coordinator),
+            purpose=Purpose(message.purpose),
+            legal_basis=_text(message.legal_basis, 200),
+            campaign=_text(message.campaign, 100),
+            evidence_sha256=_bytes(message.evidence_sha256, 32),
+            called=parse_e164(message.called_number),
+            at=from_unix_ms(message.at_unix_ms),
+            window=message.window_ms * _MS,
+            calling=parse_e164(message.calling_number) if message.calling_number else None,
+            terminating=parse_provider_id(message.terminating),
+            hop_limit=message.hop_limit,
+            issued=from_unix_ms(message.issued_unix_ms),
+            expires=from_unix_ms(message.expires_unix_ms),
+            submitter=parse_provider_id(message.submitter),
+            certification=_text(message.certification, 500),
+            salt=_bytes(message.salt, 16),
+        )
+    except (ValueError, OverflowError) as error:
+        check(message)
+        raise ContractError(ErrorReason.INVALID_FIELD, f"invalid order: {error}", ("order",)) from None
+
+
+def grant_problem(granted: Granted, persons: Persons, seals: SealChecker) -> RefusalReason | None:
+    """Why this order is not properly signed and approved, None when it is. Time and coordinator are not looked at."""
+    order, exact = granted.order, granted.exact
+    key = persons.submitters.get(order.submitter)
+    if key is None or not _signed(granted.submission, exact, Domain.ORDER, key, seals):
+        return RefusalReason.ORDER_SIGNATURE
+    approved = set()
+    for proof in granted.approvals:
+        name = _name_of(proof, persons.approvers)
+        if name is None:
+            continue  # an approver whom this party doesn't know counts for nothing
+        if not _signed(proof, exact, Domain.APPROVAL, persons.approvers[name], seals):
+            return RefusalReason.ORDER_SIGNATURE
+        if name != order.submitter and persons.approvers[name] != key:
+            approved.add(persons.approvers[name].raw)
+    return None if len(approved) >= persons.approvals else RefusalReason.ORDER_NOT_APPROVED
+
+
+def _signed(proof: Proof, exact: bytes, domain: Domain, key: PublicKey, seals: SealChecker) -> bool:
+    return proof.covers(exact) and seals.is_good(proof.seal, domain, key)
+
+
+def _name_of(proof: Proof, approvers: Mapping[str, PublicKey]) -> str | None:
+    return next((name for name, key in approvers.items() if key.key_id == proof.seal.key_id), None)
+
+
+def _uuid(text: str) -> UUID:
+    value = UUID(text)
+    if str(value) != text:
+        raise ValueError("an id must be a UUID in its canonical form")
+    return value
+
+
+def _text(value: str, longest: int) -> str:
+    if not 0 < len(value) <= longest or not value.isprintable():
+        raise ValueError(f"a text must be 1 to {longest} printable characters")
+    return value
+
+
+def _bytes(value: bytes, size: int) -> bytes:
+    if len(value) != size:
+        raise ValueError(f"{size} bytes expected")
+    return value
