@@ -14,68 +14,28 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from protos.program import Program
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from coordinator.config import ConfigError, LoadedConfig
-    from coordinator.foreground import Office
-    from coordinator.ports import Kept
-    from coordinator.registry import RegistrySnapshot
-    from coordinator.store.sql_store import SqlStore
-
-BAD_DATA = 65
-
-
-class Failed(click.ClickException):
-    """An error that ends the command; several problems are listed one a line."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__(problems[0] if len(problems) == 1 else "\n  " + "\n  ".join(problems))
-
-
-class BadData(Failed):
-    """What was handed in can't be used (EX_DATAERR)."""
-
-    exit_code = BAD_DATA
-
-
-class DatabaseFailed(Failed):
-    """The database could not be read or written (EX_IOERR)."""
-
-    exit_code = 74
-
-
-class Misconfigured(Failed):
-    """The configuration can't be used (EX_CONFIG)."""
-
-    exit_code = 78
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-config_option = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("coordinator.toml"),
-    show_default=True,
-    envvar="HOPBACK_COORDINATOR_CONFIG",
-    help="The configuration file.",
+from coordinator.commands.frame import (
+    BAD_DATA,
+    BadData,
+    Misconfigured,
+    config_option,
+    find_traceback,
+    json_option,
+    loaded_config,
+    now,
+    numbers_option,
+    office_of,
+    opened_store,
+    show_rich,
+    text_of,
+    write_json,
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON; numbers stand in it in full.")
-numbers_option = click.option("--show-numbers", is_flag=True, help="Show telephone numbers in full.")
+from coordinator.commands.registry import registry
+from protos.program import Program
 
 
 @click.group(
@@ -161,7 +121,7 @@ def lab_cert(provider: str, out: Path | None, config_path: Path) -> None:
     from coordinator.lab_ca import LabAuthority, LabAuthorityError
     from protos.identity import InvalidIdentityError
 
-    loaded = _loaded(config_path)
+    loaded = loaded_config(config_path)
     try:
         authority = LabAuthority.open(loaded.path("ca"))
         issued = authority.issue_provider(provider, out or Path(provider))
@@ -179,68 +139,13 @@ def migrate(config_path: Path) -> None:
     from coordinator.store.engine import StoreError, engine_for
     from coordinator.store.engine import migrate as run
 
-    loaded = _loaded(config_path)
+    loaded = loaded_config(config_path)
     try:
         with engine_for(loaded.store_url) as engine:
             run(engine)
     except StoreError as error:
         raise Misconfigured(f"{loaded.file}: store.url: {error}") from None
     click.echo("The database is up to date.")
-
-
-@main.group()
-def registry() -> None:
-    """Which provider has which agent."""
-
-
-@registry.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--replace", is_flag=True, help="Replace entries that are in the registry already.")
-@config_option
-def registry_import(file: Path, replace: bool, config_path: Path) -> None:
-    """Add the providers of FILE: CSV with a header, or JSON; fields id, name, endpoint, country, role.
-
-    An empty endpoint stands for a provider without an agent. Good rows are added, each bad one is named with its line;
-    then the exit code is 65.
-
-    \b
-    id,name,endpoint,country,role
-    ginkgo,Ginkgo Wireless,agents.ginkgo.example:7443,US,terminating
-    elm,Elm Voice,,US,
-    """
-    from coordinator.present import counted
-    from coordinator.registry import RegistryFileError, read_registry
-
-    with _opened(config_path) as (_, store):
-        known = [provider.id for provider in store.providers()]
-        try:
-            reading = read_registry(_text(file), known=known, replace=replace)
-        except RegistryFileError as error:
-            raise BadData(f"{file}: {error}") from None
-        store.put_providers(reading.providers, _now())
-    for rejected in reading.rejected:
-        click.echo(f"{file}:{rejected.line}: {rejected.reason}", err=True)
-    added, rejected_rows = counted(len(reading.providers), "provider"), counted(len(reading.rejected), "row")
-    click.echo(f"{added} added, {rejected_rows} rejected.")
-    if reading.rejected:
-        sys.exit(BAD_DATA)
-
-
-@registry.command("list")
-@json_option
-@config_option
-def registry_list(as_json: bool, config_path: Path) -> None:
-    """Show the registry."""
-    from coordinator.present import registry_table
-
-    with _opened(config_path) as (_, store):
-        providers = store.providers()
-    if as_json:
-        _json([{name: getattr(p, name) for name in ("id", "name", "endpoint", "country", "role")} for p in providers])
-    elif providers:
-        _print(registry_table(providers))
-    else:
-        click.echo("The registry is empty: fill it with `hopback-coordinator registry import FILE`.")
 
 
 @main.command()
@@ -274,16 +179,16 @@ def trace(
     from coordinator.chain import Traceback
     from coordinator.intake import Intake, IntakeError
 
-    with _opened(config_path) as (loaded, store):
-        office, defaults = _office(loaded, store), loaded.config.trace
-        intake = Intake(office.registry, _now(), defaults.window, hop_limit or defaults.hop_limit)
+    with opened_store(config_path) as (loaded, store):
+        office, defaults = office_of(loaded, store), loaded.config.trace
+        intake = Intake(office.registry, now(), defaults.window, hop_limit or defaults.hop_limit)
         fields = {"called": called, "at": at, "terminating": terminating, "calling": calling, "window": window}
         try:
             call = intake.call(fields)
         except IntakeError as error:
             problems = [f"--{problem}" for problem in error.problems]
             raise click.UsageError("\n  ".join(["this call can't be traced:", *problems])) from None
-        [kept] = store.submit([Traceback(uuid.uuid4(), call)], _now())
+        [kept] = store.submit([Traceback(uuid.uuid4(), call)], now())
         office.trace_one(kept, as_json=as_json, show_numbers=show_numbers)
 
 
@@ -304,18 +209,18 @@ def import_calls(file: Path, as_json: bool, config_path: Path) -> None:
     from coordinator.chain import Traceback
     from coordinator.intake import CallsFileError, Intake, RejectedCall, read_calls
 
-    with _opened(config_path) as (loaded, store):
-        office, defaults = _office(loaded, store), loaded.config.trace
-        intake = Intake(office.registry, _now(), defaults.window, defaults.hop_limit)
+    with opened_store(config_path) as (loaded, store):
+        office, defaults = office_of(loaded, store), loaded.config.trace
+        intake = Intake(office.registry, now(), defaults.window, defaults.hop_limit)
         try:
-            rows = list(read_calls(_text(file), intake))
+            rows = list(read_calls(text_of(file), intake))
         except CallsFileError as error:
             raise BadData(f"{file}: {error}") from None
         rejected = [row for row in rows if isinstance(row, RejectedCall)]
         for row in rejected:
             click.echo(f"{file}:{row.line}: {'; '.join(row.problems)}", err=True)
         calls = {uuid.uuid4(): row for row in rows if not isinstance(row, RejectedCall)}
-        many = store.submit((Traceback(identity, call) for identity, (_, call) in calls.items()), _now())
+        many = store.submit((Traceback(identity, call) for identity, (_, call) in calls.items()), now())
         lines = {identity: line for identity, (line, _) in calls.items()}
         office.trace_many(many, as_json=as_json, lines=lines, rejected=len(rejected))
     if rejected:
@@ -329,9 +234,9 @@ def import_calls(file: Path, as_json: bool, config_path: Path) -> None:
 @config_option
 def resume(ids: tuple[str, ...], as_json: bool, show_numbers: bool, config_path: Path) -> None:
     """Go on with open tracebacks, all or those named: after an interruption, or when records were not in yet."""
-    with _opened(config_path) as (loaded, store):
-        many = [_find(store, name) for name in ids] if ids else list(store.open_tracebacks())
-        office = _office(loaded, store)
+    with opened_store(config_path) as (loaded, store):
+        many = [find_traceback(store, name) for name in ids] if ids else list(store.open_tracebacks())
+        office = office_of(loaded, store)
         if len(ids) == 1:
             office.trace_one(many[0], as_json=as_json, show_numbers=show_numbers)
         else:
@@ -347,12 +252,12 @@ def retry(traceback_id: str, as_json: bool, show_numbers: bool, config_path: Pat
     """Ask the last provider of a closed traceback again, once what was in the way is mended."""
     from coordinator.explain import TITLES
 
-    with _opened(config_path) as (loaded, store):
-        kept = _find(store, traceback_id)
+    with opened_store(config_path) as (loaded, store):
+        kept = find_traceback(store, traceback_id)
         status = kept.traceback.status
         if not status.reopenable:
             raise click.UsageError(f"asking again can't help where the status is {TITLES[status]!r}")
-        _office(loaded, store).trace_one(kept, as_json=as_json, show_numbers=show_numbers, reopen=True)
+        office_of(loaded, store).trace_one(kept, as_json=as_json, show_numbers=show_numbers, reopen=True)
 
 
 @main.command()
@@ -364,12 +269,12 @@ def show(traceback_id: str, as_json: bool, show_numbers: bool, config_path: Path
     """Show one traceback; the first characters of its id are enough."""
     from coordinator.present import traceback_json, whole
 
-    with _opened(config_path) as (_, store):
-        found = _find(store, traceback_id).traceback
+    with opened_store(config_path) as (_, store):
+        found = find_traceback(store, traceback_id).traceback
     if as_json:
-        _json(traceback_json(found))
+        write_json(traceback_json(found))
     else:
-        _print(whole(found, show_numbers=show_numbers))
+        show_rich(whole(found, show_numbers=show_numbers))
 
 
 @main.command("list")
@@ -381,93 +286,17 @@ def list_tracebacks(limit: int, as_json: bool, show_numbers: bool, config_path: 
     """List the latest tracebacks, newest first."""
     from coordinator.present import list_table, summary_json
 
-    with _opened(config_path) as (_, store):
+    with opened_store(config_path) as (_, store):
         summaries = store.recent(limit)
         total = sum(store.counts().values())
     if as_json:
-        _json([summary_json(summary) for summary in summaries])
+        write_json([summary_json(summary) for summary in summaries])
     elif not summaries:
         click.echo("No tracebacks yet: start one with `hopback-coordinator trace`.")
     else:
-        _print(list_table(summaries, show_numbers=show_numbers))
+        show_rich(list_table(summaries, show_numbers=show_numbers))
         if total > len(summaries):
             click.echo(f"{len(summaries)} of {total}; see more with --limit.")
 
 
-# What the commands share
-
-
-def _loaded(path: Path) -> LoadedConfig:
-    from coordinator.config import ConfigError, load
-
-    try:
-        return load(path)
-    except ConfigError as error:
-        raise _misconfigured(error) from None
-
-
-def _misconfigured(error: ConfigError) -> Misconfigured:
-    return Misconfigured(*(f"{error.path}: {problem}" for problem in error.problems))
-
-
-@contextmanager
-def _opened(config_path: Path) -> Iterator[tuple[LoadedConfig, SqlStore]]:
-    """Configuration and store; what is wrong with either ends the command with its exit code."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from coordinator.config import ConfigError, load
-    from coordinator.runtime import open_store
-
-    try:
-        loaded = load(config_path)
-        with open_store(loaded) as store:
-            yield loaded, store
-    except ConfigError as error:
-        raise _misconfigured(error) from None
-    except SQLAlchemyError as error:
-        raise DatabaseFailed(f"the database failed: {getattr(error, 'orig', None) or type(error).__name__}") from None
-
-
-def _office(loaded: LoadedConfig, store: SqlStore) -> Office:
-    """Everything that a traceback is driven with; certificates are checked here, before anything is submitted."""
-    from coordinator.foreground import Office
-    from coordinator.runtime import tls_files
-
-    return Office(loaded, store, _snapshot(store), tls_files(loaded, _now()))
-
-
-def _snapshot(store: SqlStore) -> RegistrySnapshot:
-    from coordinator.registry import RegistrySnapshot
-
-    return RegistrySnapshot(store.providers())
-
-
-def _find(store: SqlStore, name: str) -> Kept:
-    """The traceback whose id begins with `name`."""
-    found = store.find(name, limit=5)
-    if not found:
-        raise click.UsageError(f"no traceback has an id that begins with {name!r}: see `hopback-coordinator list`")
-    if len(found) > 1:
-        raise click.UsageError(f"several tracebacks begin with {name!r}: " + ", ".join(str(i)[:13] for i in found))
-    kept = store.load(found[0])
-    assert kept is not None  # noqa: S101  nothing deletes tracebacks
-    return kept
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadData(f"{file} can't be read as UTF-8 text: {error}") from None
-
-
-def _print(renderable: RenderableType) -> None:
-    from coordinator.live import console
-
-    console().print(renderable)
-
-
-def _json(value: Any) -> None:
-    import json
-
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+main.add_command(registry)
