@@ -33,7 +33,11 @@ def interval_to_cover(question: Question, decision: Decision, settings: MatchSet
     """
     if decision.verdict is Verdict.NOT_FOUND:
         return question.at - question.window, question.at + question.window
-    nearest = min((i.distance(question.at) for i in decision.instances), default=_ZERO)
+    instances = decision.instances
+    if len(instances) == 1:
+        nearest = instances[0].distance(question.at)
+    else:
+        nearest = min((i.distance(question.at) for i in instances), default=_ZERO)
     reach = min(settings.rivals_within(nearest), question.window + settings.longest_setup)  # as far as was searched
     return question.at - reach, question.at + reach
 
@@ -85,7 +89,10 @@ def _correction(at: datetime, instances: Sequence[Instance]) -> timedelta:
     if len(instances) != 1:
         return _ZERO
     (call,) = instances
-    exact = call.latest - call.earliest <= EXACT
-    nearest = call.earliest + (call.latest - call.earliest) / 2 if exact else min(max(at, call.earliest), call.latest)
+    span = call.latest - call.earliest
+    if not span:
+        nearest = call.earliest
+    else:
+        nearest = call.earliest + span / 2 if span <= EXACT else min(max(at, call.earliest), call.latest)
     off = nearest - at
     return _ZERO if abs(off) <= TOLERATED else round(off / _SECOND) * _SECOND

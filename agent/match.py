@@ -88,6 +88,7 @@ class Fit(enum.Enum):
 
 _FITS = {Fit.DIRECT: 3, Fit.INSIDE: 3, Fit.UNKNOWN: 2, Fit.UNTOLD: 1, Fit.ELSEWHERE: 0, Fit.FAILED_HERE: 0}
 """How well a call fits the side that asks. 0: not at all; 2: as well as any, for all that its records say."""
+_UNFIT = tuple(fit for fit, how_well in _FITS.items() if how_well == 0)
 
 
 class Verdict(enum.Enum):
@@ -120,6 +121,8 @@ class Instance(NamedTuple):
 
     def distance(self, at: datetime) -> timedelta:
         """How far the seizure lies from `at`, at least."""
+        if self.earliest <= at <= self.latest:
+            return _ZERO
         return max(self.earliest - at, at - self.latest, _ZERO)
 
 
@@ -163,14 +166,25 @@ def match(
     `legs` are all records of the called number whose seizure may lie in the question's window, and `longest_setup`
     beyond it; `find` gives those of another number, to follow internal trunks to where the call entered this network.
     """
-    wanted = _ends_here if question.named_by is None else _leads_to(question.named_by)
-    instances = [
-        instance
-        for instance in _instances(legs, trunks, wanted, settings)
-        if question.named_by is None or any(leg.sent_as_asked for leg in instance.rows)
-    ]
-    decision = _decide(question.at, question.window, instances, settings, question.named_by)
-    if decision.verdict is not Verdict.FOUND or not _is_internal(decision.upstream):
+    if not legs:
+        return _NONE_FOUND
+    named_by = question.named_by
+    wanted = _ends_here if named_by is None else _leads_to(named_by)
+    if len(legs) == 1:
+        (leg,) = legs
+        if named_by is not None and not leg.sent_as_asked:
+            return _NONE_FOUND
+        decision = _decide_alone(
+            question.at, question.window, _alone(leg, trunks, wanted, settings), settings, named_by
+        )
+    else:
+        instances = [
+            instance
+            for instance in _instances(legs, trunks, wanted, settings)
+            if named_by is None or any(leg.sent_as_asked for leg in instance.rows)
+        ]
+        decision = _decide(question.at, question.window, instances, settings, named_by)
+    if not _is_internal(decision.upstream):
         return decision
     return _follow_internal(question, decision, trunks, find, settings)
 
@@ -203,38 +217,38 @@ def _decide(
 
     Only an instance within the window is an answer; one beyond it may still be the rival of another at its edge.
     """
-    if len(found) < 2:
-        return _decide_alone(at, window, found, settings, named_by)
+    if not found:
+        return _NONE_FOUND
+    if len(found) == 1:
+        return _decide_alone(at, window, found[0], settings, named_by)
     return _decide_among(at, window, found, settings, named_by)
 
 
 def _decide_alone(
     at: datetime,
     window: timedelta,
-    found: Sequence[Instance],
+    instance: Instance,
     settings: MatchSettings,
     named_by: ProviderId | None,
 ) -> Decision:
-    """What `_decide_among` says of one instance or none, which is what nearly every question meets."""
-    if not found:
-        return _NONE_FOUND
-    (instance,) = found
+    """What `_decide_among` says of one instance, which is what nearly every question meets."""
     away = instance.distance(at)
     if away > window:
         return _NONE_FOUND
-    if named_by is not None and not _FITS[instance.fit]:
-        why = Considered(instance, away, False, instance.fit.value)
+    fit = instance.fit
+    if named_by is not None and fit in _UNFIT:
+        why = Considered(instance, away, False, fit.value)
         return Decision(Verdict.NOT_FOUND, (why,), handed_over=False)
     far = away > settings.trusted_distance
-    if not instance.calling_matches and (far or instance.span > settings.trusted_span):
+    if not instance.calling_matches and (far or instance.latest - instance.earliest > settings.trusted_span):
         return Decision(Verdict.AMBIGUOUS, (Considered(instance, away, False, _untrusted(far)),))
     return Decision(
         Verdict.FOUND,
         (Considered(instance, away, True, "fits"),),
-        upstream=instance.upstream,
-        called_in=instance.called_in,
-        instances=(instance,),
-        handed_over=True if instance.fit is Fit.DIRECT else None,
+        instance.upstream,
+        instance.called_in,
+        (instance,),
+        True if fit is Fit.DIRECT else None,
     )
 
 
@@ -415,9 +429,25 @@ def _instances(
     if not legs:
         return []
     if len(legs) == 1:
-        (leg,) = legs
-        upstream = trunks.ingress_party(leg.ingress_trunk, leg.ingress_address, leg.latest)
-        return [_instance(legs, upstream, _fit(legs, trunks, leg.latest, wanted, settings))]
+        return [_alone(legs[0], trunks, wanted, settings)]
+    return _grouped(legs, trunks, wanted, settings)
+
+
+def _alone(leg: Leg, trunks: TrunkMap, wanted: Callable[[Party], bool], settings: MatchSettings) -> Instance:
+    """What `_grouped` makes of one row."""
+    at = leg.latest
+    upstream = trunks.ingress_party(leg.ingress_trunk, leg.ingress_address, at)
+    went_to = trunks.egress_party(leg.egress_trunk, leg.egress_address, at)
+    if type(went_to) is Party:
+        fit = Fit.DIRECT if wanted(went_to) else Fit.ELSEWHERE
+    else:
+        fit = _fit((leg,), trunks, at, wanted, settings)
+    return Instance((leg,), upstream, leg.called_in, leg.earliest, at, fit, leg.calling_matches)
+
+
+def _grouped(
+    legs: Sequence[Leg], trunks: TrunkMap, wanted: Callable[[Party], bool], settings: MatchSettings
+) -> list[Instance]:
     by_call: dict[object, list[Leg]] = {}
     for number, leg in enumerate(legs):
         key: object = number if leg.call_ref is None else (leg.call_ref, leg.called_in)

@@ -130,7 +130,7 @@ class TrunkMap:
     _by_name: Mapping[str, tuple[TrunkEntry, ...]] = field(repr=False)
     _with_networks: tuple[TrunkEntry, ...] = field(repr=False)
     _changes: tuple[datetime, ...] = field(repr=False)
-    _known: dict[tuple[Direction, str | None, str | None, int], Party | Unknown] = field(
+    _known: dict[tuple[bool, str | None, str | None, int], Party | Unknown] = field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -192,7 +192,7 @@ class TrunkMap:
         if not trunk and not address:
             return Unknown.NOT_RECORDED
         # Between two dates of the map nothing changes: what was found once holds for the whole time between them.
-        key = (direction, trunk, address, bisect_right(self._changes, at))
+        key = (direction is Direction.INGRESS, trunk, address, bisect_right(self._changes, at))
         party = self._known.get(key)
         if party is None:
             if len(self._known) >= _MOST_KNOWN:

@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.legs import Leg
-from agent.match import Decision, Fit, Instance, MatchSettings, Verdict, _decide_alone, _decide_among, match
+from agent.match import (
+    Decision,
+    Fit,
+    Instance,
+    MatchSettings,
+    Verdict,
+    _decide_alone,
+    _decide_among,
+    _ends_here,
+    _grouped,
+    _leads_to,
+    match,
+)
 from agent.trunks import TrunkMap, Unknown, parse_party
 from protos.e164 import E164
 from protos.types import Question
@@ -441,10 +453,52 @@ class TestOneCallAlone:
         asked = question()
         begin = asked.at + timedelta(seconds=off)
         upstream = parse_party("provider:birch")
-        found = [Instance((leg(),), upstream, None, begin, begin + timedelta(seconds=span), fit, calling)]
+        found = Instance((leg(),), upstream, None, begin, begin + timedelta(seconds=span), fit, calling)
         named_by = asked.named_by if named else None
         window = timedelta(seconds=60)
         short = _decide_alone(asked.at, window, found, SHOWS_EGRESS, named_by)
-        assert short == _decide_among(asked.at, window, found, SHOWS_EGRESS, named_by)
-        nothing = _decide_alone(asked.at, window, [], SHOWS_EGRESS, named_by)
-        assert nothing == _decide_among(asked.at, window, [], SHOWS_EGRESS, named_by)
+        assert short == _decide_among(asked.at, window, [found], SHOWS_EGRESS, named_by)
+
+    @given(
+        off=st.sampled_from([-60, -11, 0, 1, 11, 61, 400]),
+        setup=st.sampled_from([0, 2, 180, 90_000]),
+        ingress=st.sampled_from(["in-birch", "in-alder", "nowhere", None]),
+        egress=st.sampled_from(["out-elm", "out-fir", "out-homes", "nowhere", None]),
+        disposition=st.sampled_from(["answered", "failed", None]),
+        calling=st.sampled_from([None, True, False]),
+        sent=st.booleans(),
+        named_by=st.sampled_from(["elm", "fir", None]),
+        shows=st.booleans(),
+    )
+    def test_one_row_is_matched_by_the_short_way_as_by_the_long_one(
+        self,
+        off: int,
+        setup: int,
+        ingress: str | None,
+        egress: str | None,
+        disposition: str | None,
+        calling: bool | None,
+        sent: bool,
+        named_by: str | None,
+        shows: bool,
+    ) -> None:
+        settings = SHOWS_EGRESS if shows else MatchSettings()
+        asked = question(named_by=named_by)
+        row = leg(
+            off,
+            setup=setup,
+            ingress=ingress,
+            egress=egress,
+            disposition=disposition,
+            calling=calling,
+            sent_as_asked=sent,
+        )
+        wanted = _ends_here if asked.named_by is None else _leads_to(asked.named_by)
+        found = [i for i in _grouped([row], TRUNKS, wanted, settings) if named_by is None or sent]
+        long = _decide_among(asked.at, asked.window, found, settings, asked.named_by)
+        assert decide(asked, row, settings=settings) == long
+
+    def test_no_row_is_matched_by_the_short_way_as_by_the_long_one(self) -> None:
+        asked = question()
+        long = _decide_among(asked.at, asked.window, [], SHOWS_EGRESS, asked.named_by)
+        assert decide(asked) == long
