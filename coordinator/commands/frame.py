@@ -15,6 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from sqlalchemy import Engine
 
     from coordinator.config import ConfigError, LoadedConfig
     from coordinator.foreground import Office
