@@ -41,7 +41,8 @@ def _gzip_bomb() -> bytes:
 @PACKED.content("delimited", says=BOMB)
 def _gzip_bomb_of_right_records() -> bytes:
     """Every row can be read, and there is no end of them."""
-    return gzip.compress(TABLE) + gzip.compress(ROW * (_PIECE // len(ROW)), 9) * _PIECES
+    long = ROW[:-1] + b" " * 3000 + b"\n"
+    return gzip.compress(TABLE) + gzip.compress(long * (_PIECE // len(long))) * _PIECES
 
 
 @PACKED.content("jsonl", says=BOMB)
