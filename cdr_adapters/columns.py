@@ -30,7 +30,7 @@ from cdr_adapters.column_specs import (
     TimeColumn,
 )
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
-from cdr_adapters.numbers import normalise
+from cdr_adapters.number_columns import normalise
 from cdr_adapters.raw import AdapterError, RawBatch
 from cdr_adapters.rejects import Mask, Rejects
 from cdr_adapters.schema import CALLS, DISPOSITIONS, Batch, RejectReason

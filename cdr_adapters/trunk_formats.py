@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cdr_adapters.numbers import normalise
+from cdr_adapters.number_columns import normalise
 
 _UNDESCRIBED = "auto"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import phonenumbers
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_adapters.numbers import dialled_digits, normalise, number_of
+from cdr_adapters.number_columns import normalise, read_numbers, texts_of_numbers
+from cdr_adapters.number_shapes import understood
+from cdr_adapters.numbers import dialled_digits, number_of
 from protos.e164 import InvalidNumberError, parse_e164
 
 FORMATS = ("auto", "10d", "11d", "e164", "00e164", "011e164", "tech:77501:11d", "tech:0155#:11d", "tech:1234#:e164")
@@ -204,8 +207,8 @@ class TestColumns:
             return number_of(text, called_format)
 
         monkeypatch.setattr("cdr_adapters.numbers.number_of", counting)
-        normalise(pa.array(["+44 20 7946 0123", "2025550143"] * 500), "auto")
-        assert seen == ["+44 20 7946 0123"]
+        normalise(pa.array(["+44 (0)20 7946 0123", "2025550143"] * 500), "auto")
+        assert seen == ["+44 (0)20 7946 0123"], "its trunk prefix has to go"
 
 
 def _by_the_library(digits: str) -> str | None:
@@ -292,3 +295,93 @@ class TestVectorOperations:
         dialled_digits(text)
         for called_format in FORMATS:
             number_of(text, called_format)
+
+
+_SHAPES = st.one_of(
+    st.sampled_from(
+        [
+            "+10000000000", "10000000000", "0000000000", "(000) 000-0000", "000-000-0000", "000.000.0000",
+            "011000000000000", "00000000000000", "+000 00 0000 0000", "+00 (0)00 0000 0000", "sip:+10000000000@a",
+            "sip:0000000000@198.51.100.7;user=phone", "<sip:+10000000000@a>", '"0" <tel:+1-000-000-0000>',
+            "tel:+00000000000;npdi", "0000#10000000000", "0000000000.0", "000.00.00.000", "sip:%2B10000000000@a",
+            "0000000000000000000000@a", "tel:0000000000;phone-context=+00", " 0000000000 ", "00000#+0000000000",
+        ]
+    ),
+    st.text("00000000+-(). @<>:;#*%sipte\t\0\u00a0\u0660", max_size=30),
+)  # fmt: skip
+"""Texts in which any digit may stand for each nought."""
+
+
+def _filled(shape: str, digits: list[int]) -> str:
+    """The shape with these digits in place of its noughts, as many as there are."""
+    rest = iter(digits)
+    return "".join(str(next(rest, 0)) if mark == "0" else mark for mark in shape)
+
+
+_FILLED = st.builds(_filled, _SHAPES, st.lists(st.sampled_from([0, 0, 1, 1, 4, 2, 3, 5, 6, 7, 8, 9]), max_size=20))
+
+
+class TestShapes:
+    @given(st.lists(st.one_of(st.none(), _FILLED), min_size=33, max_size=80), st.sampled_from(FORMATS))
+    @settings(max_examples=100, deadline=None)
+    def test_say_the_same_as_one_number_at_a_time(self, texts: list[str | None], called_format: str) -> None:
+        expected = [None if text is None else number_of(text, called_format) for text in texts]
+        assert normalise(pa.array(texts, pa.string()), called_format).to_pylist() == expected
+
+    @given(_SHAPES, st.lists(st.lists(st.integers(0, 9), max_size=20), min_size=40, max_size=60), st.data())
+    @settings(max_examples=100, deadline=None)
+    def test_mean_for_each_text_what_it_means_alone(
+        self, shape: str, digits: list[list[int]], data: st.DataObject
+    ) -> None:
+        called_format = data.draw(st.sampled_from(FORMATS))
+        texts = [_filled(shape, each) for each in digits]
+        expected = [number_of(text, called_format) for text in texts]
+        column = pa.array(["before", *texts, "behind"])
+        assert normalise(column[1:-1], called_format).to_pylist() == expected, "of a part of a column, too"
+
+    @pytest.mark.parametrize(
+        "shape", ["(000) 000-0000", "sip:+10000000000@192.0.2.7", "<tel:+1-000-000-0000>", "01100000000000"]
+    )
+    def test_settle_all_their_texts_together(self, shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("cdr_adapters.numbers.number_of", lambda *_: pytest.fail("one by one"))
+        digits = [[2, 0, 2, 5, 5, 5, 0, 1, *divmod(line, 10)] for line in range(100)]
+        if shape.startswith("011"):
+            digits = [[0, 1, 1, 4, 4, 2, 0, 7, 9, 4, 6, 0, *divmod(line, 10)] for line in range(100)]
+        found = normalise(pa.array([_filled(shape, each) for each in digits]), "auto")
+        assert found.null_count == 0
+
+    @pytest.mark.parametrize("shape", [b"%000000000000", b"0000000000.0", b"0;phone-context=+00", "٢0".encode()])
+    def test_in_which_it_matters_which_digits_there_are_are_left_alone(self, shape: bytes) -> None:
+        assert understood(shape) is None
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "2025550143\0",
+            "<2025550143@a> <b>",
+            "<2025550143@a",
+            "2025550143@<b>",
+            ">2025550143@a<",
+            "2025550143@" + "x" * 2000,
+        ],
+    )
+    def test_are_not_those_of_texts_that_only_begin_alike(self, text: str) -> None:
+        texts = ["2025550143", "2025550143@a", text] * 40
+        assert normalise(pa.array(texts), "auto").to_pylist() == [number_of(text, "auto") for text in texts]
+
+    def test_texts_cut_off_at_the_end_of_a_column_are_whole(self) -> None:
+        for width in range(1, 30):
+            texts = ["2" * width] * 40
+            assert normalise(pa.array(texts), "auto").to_pylist() == [number_of("2" * width, "auto")] * 40
+
+
+class TestIntegers:
+    @given(st.lists(st.one_of(st.just(0), st.integers(10**6, 10**15 - 1)), max_size=60))
+    @settings(max_examples=100, deadline=None)
+    def test_become_the_texts_that_they_are(self, integers: list[int]) -> None:
+        texts = texts_of_numbers(np.array(integers, np.uint64))
+        texts.validate(full=True)
+        assert texts.to_pylist() == [f"+{integer}" if integer else None for integer in integers]
+
+    def test_are_what_texts_become(self) -> None:
+        assert read_numbers(pa.array(["2025550143", None, "x"]), "auto").tolist() == [12025550143, 0, 0]

@@ -16,7 +16,7 @@ from cdr_adapters.kit.proposal.names import word_set
 from cdr_adapters.kit.proposal.profile import Profile
 from cdr_adapters.kit.proposal.roles import Named, TimeColumn, percent
 from cdr_adapters.kit.proposal.times import read_as
-from cdr_adapters.numbers import normalise
+from cdr_adapters.number_columns import normalise
 
 _SIP_CODE: Final = re.compile(r"[1-6][0-9]{2}", re.ASCII)
 _WORDS: Final = {
