@@ -14,13 +14,23 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from protos.signing import PublicKey
 
 EVIDENCE_USAGE: Final = x509.ObjectIdentifier("2.25.220571946317345690352287394513407260017")
 """The extended key usage of keys that sign evidence (an arc made from a UUID, ITU-T X.667)."""
+
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for certificates that it can't make sense of."""
 
 
 class CertificateError(ValueError):
@@ -81,7 +91,7 @@ class PinnedRoots:
             leaf = x509.load_der_x509_certificate(der)
             key = leaf.public_key()
             extensions = leaf.extensions
-        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        except _UNREADABLE:
             raise CertificateError("it is no certificate in DER form") from None
         if not any(_issued_by(leaf, root) for root in self._roots):
             raise CertificateError("no pinned root issued it")
@@ -90,7 +100,7 @@ class PinnedRoots:
         try:
             usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
             names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except x509.ExtensionNotFound:
+        except (x509.ExtensionNotFound, *_UNREADABLE):
             raise CertificateError("it lacks extended key usage or alternative names") from None
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         if EVIDENCE_USAGE not in list(usages):
@@ -106,6 +116,6 @@ def _issued_by(leaf: x509.Certificate, root: x509.Certificate) -> bool:
     try:
         leaf.verify_directly_issued_by(root)
         constraints = root.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+    except (InvalidSignature, x509.ExtensionNotFound, *_UNREADABLE):
         return False
     return constraints.ca

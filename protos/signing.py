@@ -11,7 +11,6 @@ such a thing, is for others to decide (`protos.certificates`, `protos.orders`).
 from __future__ import annotations
 
 import base64
-import binascii
 import enum
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -122,8 +121,8 @@ class PublicKey:
             raise KeyFormatError(f"a public key begins with {KEY_PREFIX!r} and goes on with 32 bytes in base64")
         try:
             return cls(base64.b64decode(text[len(KEY_PREFIX) :], validate=True))
-        except binascii.Error as error:
-            raise KeyFormatError(f"what follows {KEY_PREFIX!r} is no base64: {error}") from None
+        except ValueError as error:
+            raise KeyFormatError(f"what follows {KEY_PREFIX!r} is no key: {error}") from None
 
     @classmethod
     def of(cls, key: Ed25519PublicKey) -> PublicKey:
@@ -189,11 +188,13 @@ def read_signer(path: Path) -> Signer:
         KeyFormatError: it can't be read, can be read by others, or holds no such key.
     """
     try:
-        if path.stat().st_mode & 0o077:
-            raise KeyFormatError(f"signing key {path} can be read by others: chmod 600 {path}")
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        open_to_others, pem = path.stat().st_mode & 0o077, path.read_bytes()
     except OSError as error:
         raise KeyFormatError(f"signing key {path} can't be read: {error.strerror}") from None
+    if open_to_others:
+        raise KeyFormatError(f"signing key {path} can be read by others: chmod 600 {path}")
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):
         raise KeyFormatError(f"signing key {path} holds no unencrypted private key in PEM form") from None
     if not isinstance(key, Ed25519PrivateKey):

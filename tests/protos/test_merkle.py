@@ -1,0 +1,121 @@
+"""Merkle trees: an independent implementation agrees, and nothing but the right path proves anything."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import pymerkle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protos import merkle
+
+# RFC 6962's well-known example: the leaves of the Certificate Transparency reference tests, with published roots.
+LEAVES = [bytes.fromhex(text) for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657")]
+LEAVES.append(bytes.fromhex("606162636465666768696a6b6c6d6e6f"))
+ROOTS = {
+    1: "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    2: "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    3: "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    8: "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+}
+
+
+def node_of(hashes: list[bytes]) -> merkle.Node:
+    def node(level: int, index: int) -> bytes:
+        some = hashes[index << level : (index + 1) << level]
+        assert len(some) == 1 << level, "only complete subtrees may be asked for"
+        return merkle.Tree(some).root
+
+    return node
+
+
+def leaves_of(count: int) -> list[bytes]:
+    return [b"leaf %d" % number for number in range(count)]
+
+
+class TestRoots:
+    @pytest.mark.parametrize("size", ROOTS)
+    def test_are_those_of_certificate_transparency(self, size: int) -> None:
+        assert merkle.tree_of(LEAVES[:size]).root.hex() == ROOTS[size]
+
+    def test_of_nothing_is_the_hash_of_nothing(self) -> None:
+        assert merkle.range_hash(0, 0, node_of([])) == sha256(b"").digest() == merkle.EMPTY_ROOT
+        with pytest.raises(ValueError, match="at least one"):
+            merkle.Tree([])
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 33, 100])
+    def test_are_those_of_another_implementation(self, size: int) -> None:
+        other = pymerkle.InmemoryTree(algorithm="sha256")
+        for leaf in leaves_of(size):
+            other.append_entry(leaf)
+        assert merkle.tree_of(leaves_of(size)).root == other.get_root()
+
+
+class TestInclusion:
+    @given(st.integers(1, 200), st.data())
+    @settings(max_examples=100, deadline=None)
+    def test_is_proved_by_the_path_and_by_no_other(self, size: int, data: st.DataObject) -> None:
+        leaves = leaves_of(size)
+        tree, index = merkle.tree_of(leaves), data.draw(st.integers(0, size - 1))
+        hashed, path = merkle.leaf_hash(leaves[index]), tree.path(index)
+        assert merkle.inclusion_path(index, size, node_of([merkle.leaf_hash(leaf) for leaf in leaves])) == path
+        assert merkle.root_by_path(hashed, index, size, path) == tree.root
+        assert merkle.root_by_path(merkle.leaf_hash(b"another"), index, size, path) != tree.root
+        assert merkle.root_by_path(hashed, index, size, [*path, bytes(32)]) != tree.root
+        if path:
+            place = data.draw(st.integers(0, len(path) - 1))
+            bent = [bytes(32) if at == place else step for at, step in enumerate(path)]
+            assert merkle.root_by_path(hashed, index, size, bent) != tree.root
+            assert merkle.root_by_path(hashed, index, size, path[:-1]) != tree.root
+            short = [step[:31] if at == place else step for at, step in enumerate(path)]
+            assert merkle.root_by_path(hashed, index, size, short) is None
+
+    def test_of_a_leaf_outside_the_tree_is_none(self) -> None:
+        tree = merkle.tree_of(leaves_of(3))
+        for index in (-1, 3, 1 << 70):
+            assert merkle.root_by_path(merkle.leaf_hash(b"leaf 0"), index, 3, tree.path(0)) is None
+        with pytest.raises(ValueError, match="no leaf 3"):
+            merkle.inclusion_path(3, 3, node_of([]))
+
+    def test_an_inner_node_is_no_leaf(self) -> None:
+        tree = merkle.tree_of(leaves_of(4))
+        pair = b"".join(merkle.leaf_hash(leaf) for leaf in leaves_of(2))
+        assert merkle.root_by_path(merkle.leaf_hash(pair), 0, 2, tree.path(0)[1:]) != tree.root
+
+
+class TestConsistency:
+    @given(st.integers(0, 130), st.integers(0, 130), st.data())
+    @settings(max_examples=150, deadline=None)
+    def test_is_proved_by_the_path_and_by_no_other(self, one: int, two: int, data: st.DataObject) -> None:
+        old, new = sorted((one, two))
+        hashes = [merkle.leaf_hash(leaf) for leaf in leaves_of(new)]
+        node = node_of(hashes)
+        was, now = merkle.range_hash(0, old, node), merkle.range_hash(0, new, node)
+        path = merkle.consistency_path(old, new, node)
+        assert merkle.is_consistent(old, was, new, now, path)
+        assert not merkle.is_consistent(old, was, new, bytes(32), path) or old == 0
+        assert not merkle.is_consistent(old, bytes(32), new, now, path)
+        assert not merkle.is_consistent(old, was, new, now, [*path, bytes(32)])
+        if path:
+            place = data.draw(st.integers(0, len(path) - 1))
+            bent = [bytes(32) if at == place else step for at, step in enumerate(path)]
+            assert not merkle.is_consistent(old, was, new, now, bent)
+            assert not merkle.is_consistent(old, was, new, now, path[:-1])
+
+    @given(st.integers(1, 60), st.integers(1, 60), st.data())
+    @settings(max_examples=100, deadline=None)
+    def test_a_log_that_was_rewritten_is_never_consistent(self, one: int, two: int, data: st.DataObject) -> None:
+        old, new = sorted((one, two))
+        hashes = [merkle.leaf_hash(leaf) for leaf in leaves_of(new)]
+        was = merkle.range_hash(0, old, node_of(hashes))
+        hashes[data.draw(st.integers(0, old - 1))] = merkle.leaf_hash(b"rewritten")
+        node = node_of(hashes)
+        path = merkle.consistency_path(old, new, node)
+        assert not merkle.is_consistent(old, was, new, merkle.range_hash(0, new, node), path)
+
+    def test_of_a_log_that_shrank_can_be_neither_made_nor_shown(self) -> None:
+        with pytest.raises(ValueError, match="holds no 5"):
+            merkle.consistency_path(5, 4, node_of([]))
+        assert not merkle.is_consistent(5, bytes(32), 4, bytes(32), [])
