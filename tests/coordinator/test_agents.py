@@ -200,7 +200,7 @@ class TestAnAgentInTrouble:
         with pytest.raises(UnreachableError):
             await agents.ask(agent.entry, QUESTION, EXACT, PATIENT)
         async with served(agent, authority):
-            await agents._lines["ginkgo"].lines[0].channel.channel_ready()
+            await agents._channels._lines["ginkgo"].lines[0].channel.channel_ready()
             assert (await agents.ask(agent.entry, QUESTION, EXACT, PATIENT)).answer.provider == "ginkgo"
 
 
