@@ -46,6 +46,7 @@ class Domain(enum.Enum):
     WITNESS = "witness"
     IDENTITY = "identity"
     REGISTRY = "registry"
+    BUNDLE = "bundle"
 
     @property
     def algorithm(self) -> str:
