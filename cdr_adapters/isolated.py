@@ -30,8 +30,9 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 import pyarrow as pa
 
 from cdr_adapters.batch_frames import LENGTHS, FrameError, check_lengths, decode_calls, decode_head, decode_raw
-from cdr_adapters.isolated_worker import LENGTH, CallsRequest, RawRequest, Request
+from cdr_adapters.isolated_worker import FOR_OTHERS, LENGTH, CallsRequest, RawRequest, Request
 from cdr_adapters.raw import AdapterError, RawBatch
+from cdr_adapters.registry import BUILT_IN
 
 if TYPE_CHECKING:
     from cdr_adapters.mapping import SourceMapping, TrunkFormats
@@ -83,14 +84,16 @@ LIMITS = Limits()
 
 
 class _Process:
-    """One worker process and the pipes to it."""
+    """One worker process and the pipes to it; `is_for_others` when it may read formats of other distributions."""
 
-    def __init__(self, limits: Limits, directory: str) -> None:
+    def __init__(self, limits: Limits, directory: str, *, is_for_others: bool) -> None:
+        self.is_for_others = is_for_others
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         environment["TMPDIR"] = directory
         environment["PYTHONPATH"] = os.pathsep.join([str(_HERE), *(str(Path(e).absolute()) for e in sys.path if e)])
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "cdr_adapters.isolated_worker", str(limits.memory_bytes)],
+            [sys.executable, "-P", "-m", "cdr_adapters.isolated_worker", str(limits.memory_bytes)]
+            + [FOR_OTHERS] * is_for_others,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -232,6 +235,9 @@ class Worker:
 
     def _asked(self, path: Path, request: Request, directory: str) -> _Process:
         """The worker, which has got the request; a new one when the old one is gone."""
+        is_for_others = request.format not in BUILT_IN
+        if self._process is not None and is_for_others and not self._process.is_for_others:
+            self._end_process()
         if self._process is not None:
             try:
                 self._process.ask(request)
@@ -239,7 +245,7 @@ class Worker:
                 self._end_process()
             else:
                 return self._process
-        self._process = _Process(self._limits, directory)
+        self._process = _Process(self._limits, directory, is_for_others=is_for_others)
         self._reply(self._process, path, _START_SECONDS)  # it is ready
         with contextlib.suppress(BrokenPipeError):  # then it has no reply either, and that is said
             self._process.ask(request)

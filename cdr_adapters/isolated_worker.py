@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -33,6 +34,9 @@ from cdr_adapters.schema import Batch
 LENGTH: Final = struct.Struct("<L")
 """What every request begins with: how long it is."""
 
+FOR_OTHERS: Final = "for-others"
+"""The argument of a process that reads formats of other distributions."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallsRequest:
@@ -42,6 +46,10 @@ class CallsRequest:
     mapping: SourceMapping
     formats: TrunkFormats
     processor_seconds: int
+
+    @property
+    def format(self) -> str:
+        return self.mapping.format
 
     def batches(self) -> Iterator[Batch]:
         """See `read.read_source`."""
@@ -71,7 +79,7 @@ Request = CallsRequest | RawRequest
 
 def main() -> int:
     """Serve requests until there are no more."""
-    memory_bytes = int(sys.argv[1])
+    memory_bytes, is_for_others = int(sys.argv[1]), sys.argv[2:] == [FOR_OTHERS]
     faulthandler.enable()
     requests = sys.stdin.buffer
     with os.fdopen(os.dup(1), "wb", buffering=0) as replies:
@@ -79,7 +87,7 @@ def main() -> int:
         _limit(resource.RLIMIT_AS, memory_bytes)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold subscribers' numbers
         with contextlib.suppress(BrokenPipeError):
-            pa.array([""])  # loads what pyarrow loads at its first use, which may take longer than a small file
+            settle_pyarrow(with_pandas=is_for_others)
             _write(replies, frame("ready"))
             while length := requests.read(LENGTH.size):
                 # what the process that started this one has pickled is its own
@@ -88,6 +96,32 @@ def main() -> int:
                     return 1
                 pa.default_memory_pool().release_unused()
     return 0
+
+
+class _WithoutPandas(MetaPathFinder):
+    """While in use, there is no pandas to be imported."""
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        """See `importlib.abc.MetaPathFinder`."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
+
+
+def settle_pyarrow(*, with_pandas: bool) -> None:
+    """Let pyarrow load what it loads at its first use, which may take longer than a small file.
+
+    It looks whether what it gets is pandas', for which it imports pandas: that takes longer than a file of 100 MB. Our
+    own formats have nothing of pandas'; those of others may.
+    """
+    if with_pandas:
+        pa.array([""])
+        return
+    finder = _WithoutPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([""])
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def _limit(kind: int, soft: int) -> None:

@@ -38,7 +38,7 @@ def _content(rows: Rows, day: int, routes: list[Route], source: str, keys: DayCi
     cipher = keys.day(day)
     called = cipher.called_column(rows.called)
     key = pages.key_of(called, (rows.earliest - day * DAY_MS).astype(np.uint64))
-    order = np.argsort(key, kind="stable")
+    order = np.argsort(key)  # which of equal keys comes first doesn't matter: an index is a set
     rows, called = rows.take(order), called[order]
     span = rows.latest - rows.earliest
     dictionary, codes = _coded(rows, span, routes)

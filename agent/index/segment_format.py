@@ -75,7 +75,8 @@ class Dictionary:
 
     def encode(self) -> bytes:
         """As JSON."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        said = {"ingress": self.ingress, "egress": self.egress, "profiles": self.profiles}
+        return json.dumps(said, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Dictionary:

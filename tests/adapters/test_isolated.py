@@ -77,6 +77,9 @@ def read(path, options, columns):
         what = tempfile.gettempdir()
     if what == "environment":
         what = " ".join(sorted(name for name in os.environ if name.startswith(("HOPBACK", "SOURCE"))))
+    if what == "pandas":
+        import pandas
+        what = pa.array(pandas.Series(["read by pandas", None]))[0].as_py()
     yield RawBatch(
         string_batch({"called": ["+12025550143"], "start": ["2026-11-21T23:23:27Z"], "trunk": [what]}, 1),
         pa.array([1]),
@@ -251,6 +254,26 @@ class TestOneWorker:
         for _ in range(5):
             list(worker.read_source(path, mapping(), TrunkFormats()))
             assert worker._process is process
+
+    def test_does_not_import_pandas_for_our_own_formats(self, tmp_path: Path) -> None:
+        with Worker() as worker:
+            list(worker.read_source(written(tmp_path, TABLE), mapping(), TrunkFormats()))
+            maps = Path(f"/proc/{pid_of(worker)}/maps").read_text()
+            assert "/pyarrow/" in maps
+            assert "/pandas/" not in maps
+
+    def test_makes_way_for_one_that_reads_the_formats_of_others_with_all_that_they_may_use(
+        self, plugins: None, tmp_path: Path
+    ) -> None:
+        with Worker() as worker:
+            list(worker.read_source(written(tmp_path, TABLE), mapping(), TrunkFormats()))
+            ours = pid_of(worker)
+            (call,) = calls(worker.read_source(written(tmp_path, "pandas"), mapping("harm"), TrunkFormats()))
+            assert call["ingress_trunk"] == "read by pandas"
+            theirs = pid_of(worker)
+            assert theirs != ours
+            list(worker.read_source(written(tmp_path, TABLE), mapping(), TrunkFormats()))
+            assert pid_of(worker) == theirs, "which serves our own as well"
 
     def test_is_started_when_a_file_comes_and_gone_at_the_end(self, tmp_path: Path) -> None:
         with Worker() as worker:
