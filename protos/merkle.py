@@ -94,6 +94,53 @@ def root_by_path(hashed: bytes, index: int, size: int, path: Sequence[bytes]) ->
     return hashed if last == 0 else None
 
 
+class Inclusions:
+    """Checks many inclusion paths in one tree, with the same verdicts as `root_by_path` but no hash computed twice.
+
+    What one path proved of the nodes above a leaf, the next path that reaches one of them must say again.
+    """
+
+    __slots__ = ("_proven", "_root", "_size")
+
+    def __init__(self, size: int, root: bytes) -> None:
+        self._size, self._root = size, root
+        self._proven: dict[tuple[int, int], tuple[bytes, tuple[bytes, ...], int]] = {}
+        """Of a node that is under the root: its hash, and a path that leads on from there after so many steps."""
+
+    def proves(self, leaf: bytes, index: int, path: tuple[bytes, ...]) -> bool:
+        """Whether `path` leads from these exact bytes at `index` to the root."""
+        hashed, steps, last, level = leaf_hash(leaf), 0, self._size - 1, 0
+        if not 0 <= index <= last:
+            return False
+        passed: list[tuple[tuple[int, int], tuple[bytes, tuple[bytes, ...], int]]] = []
+        proven = self._proven
+        while True:
+            known = proven.get((level, index))
+            if known is not None:
+                proven_hash, proven_path, proven_steps = known
+                if proven_hash != hashed or proven_path[proven_steps:] != path[steps:]:
+                    return False
+                break
+            passed.append(((level, index), (hashed, path, steps)))
+            if steps == len(path):
+                if last or hashed != self._root:
+                    return False
+                break
+            sibling = path[steps]
+            if last == 0 or len(sibling) != HASH_SIZE:
+                return False
+            steps += 1
+            if index & 1 or index == last:
+                hashed = node_hash(sibling, hashed)
+                while not index & 1 and index:
+                    index, last, level = index >> 1, last >> 1, level + 1
+            else:
+                hashed = node_hash(hashed, sibling)
+            index, last, level = index >> 1, last >> 1, level + 1
+        proven.update(passed)
+        return True
+
+
 def range_hash(first: int, end: int, node: Node) -> bytes:
     """The hash over the leaves from `first` up to `end`; `first` is a multiple of the greatest power of 2 below."""
     count = end - first

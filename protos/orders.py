@@ -8,7 +8,7 @@ protocol's: 300 s of window, 72 hours of life, 32 hops; a provider may demand le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -150,26 +150,38 @@ def decode_order(exact: bytes) -> Order:
         raise ContractError(ErrorReason.INVALID_FIELD, f"invalid order: {error}", ("order",)) from None
 
 
-def grant_problem(granted: Granted, persons: Persons, seals: SealChecker) -> RefusalReason | None:
-    """Why this order is not properly signed and approved, None when it is. Time and coordinator are not looked at."""
+def grant_problem(
+    granted: Granted, persons: Persons, seals: SealChecker, covers: Callable[[Proof, bytes], bool] = Proof.covers
+) -> RefusalReason | None:
+    """Why this order is not properly signed and approved, None when it is. Time and coordinator are not looked at.
+
+    `covers` says whether a proof's path leads from an order to the seal's root; many orders of one tree share steps.
+    """
     order, exact = granted.order, granted.exact
     key = persons.submitters.get(order.submitter)
-    if key is None or not _signed(granted.submission, exact, Domain.ORDER, key, seals):
+    if key is None or not _signed(granted.submission, exact, Domain.ORDER, key, seals, covers):
         return RefusalReason.ORDER_SIGNATURE
     approved = set()
     for proof in granted.approvals:
         name = _name_of(proof, persons.approvers)
         if name is None:
             continue  # an approver whom this party doesn't know counts for nothing
-        if not _signed(proof, exact, Domain.APPROVAL, persons.approvers[name], seals):
+        if not _signed(proof, exact, Domain.APPROVAL, persons.approvers[name], seals, covers):
             return RefusalReason.ORDER_SIGNATURE
         if name != order.submitter and persons.approvers[name] != key:
             approved.add(persons.approvers[name].raw)
     return None if len(approved) >= persons.approvals else RefusalReason.ORDER_NOT_APPROVED
 
 
-def _signed(proof: Proof, exact: bytes, domain: Domain, key: PublicKey, seals: SealChecker) -> bool:
-    return proof.covers(exact) and seals.is_good(proof.seal, domain, key)
+def _signed(
+    proof: Proof,
+    exact: bytes,
+    domain: Domain,
+    key: PublicKey,
+    seals: SealChecker,
+    covers: Callable[[Proof, bytes], bool],
+) -> bool:
+    return covers(proof, exact) and seals.is_good(proof.seal, domain, key)
 
 
 def _name_of(proof: Proof, approvers: Mapping[str, PublicKey]) -> str | None:

@@ -84,6 +84,23 @@ class TestInclusion:
         pair = b"".join(merkle.leaf_hash(leaf) for leaf in leaves_of(2))
         assert merkle.root_by_path(merkle.leaf_hash(pair), 0, 2, tree.path(0)[1:]) != tree.root
 
+    @given(st.integers(1, 60), st.data())
+    @settings(max_examples=100, deadline=None)
+    def test_of_many_leaves_is_judged_as_one_by_one(self, size: int, data: st.DataObject) -> None:
+        leaves = leaves_of(size)
+        tree = merkle.tree_of(leaves)
+        many = merkle.Inclusions(size, tree.root)
+        for _ in range(20):
+            index = data.draw(st.integers(0, size - 1))
+            claimed = data.draw(st.just(index) | st.integers(-1, size))
+            path = list(tree.path(index))
+            if path and data.draw(st.integers(0, 1)):
+                place = data.draw(st.integers(0, len(path) - 1))
+                path[place : place + data.draw(st.integers(0, 1))] = [data.draw(st.binary(min_size=32, max_size=32))]
+            leaf = data.draw(st.sampled_from([leaves[index], b"another"]))
+            alone = merkle.root_by_path(merkle.leaf_hash(leaf), claimed, size, path)
+            assert many.proves(leaf, claimed, tuple(path)) is (alone == tree.root)
+
 
 class TestConsistency:
     @given(st.integers(0, 130), st.integers(0, 130), st.data())
