@@ -94,7 +94,8 @@ class TestInclusion:
             index = data.draw(st.integers(0, size - 1))
             claimed = data.draw(st.just(index) | st.integers(-1, size))
             path = list(tree.path(index))
-            if path and data.draw(st.integers(0, 1)):
+            altered = data.draw(st.booleans())
+            if path and altered:
                 place = data.draw(st.integers(0, len(path) - 1))
                 path[place : place + data.draw(st.integers(0, 1))] = [data.draw(st.binary(min_size=32, max_size=32))]
             leaf = data.draw(st.sampled_from([leaves[index], b"another"]))
