@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from agent.index.coverage import CoverageState
-from agent.match import EXACT, Decision, Instance, MatchSettings, Verdict, upstream_provider
+from agent.match import EXACT, Decision, Instance, MatchSettings, Verdict
 from agent.trunks import Party, PartyKind, Unknown
 from protos.identity import ProviderId
 from protos.types import Answer, Handover, Outcome, Question, RefusalReason
@@ -65,7 +66,7 @@ def answer(
 
 
 def _found(question: Question, decision: Decision, me: ProviderId) -> Answer:
-    confirmed = question.named_by is not None and decision.handed_over is True
+    confirmed = decision.handed_over is True and question.named_by is not None
     handover = Handover.CONFIRMED if confirmed else Handover.UNSPECIFIED
     party = decision.upstream
     if party is Unknown.NOT_RECORDED:
@@ -74,14 +75,18 @@ def _found(question: Question, decision: Decision, me: ProviderId) -> Answer:
         return Answer(me, Outcome.UNMAPPED, handover=handover)
     if party.kind in (PartyKind.CUSTOMER, PartyKind.SUBSCRIBERS):
         return Answer(me, Outcome.ORIGINATED_HERE, handover=handover)
-    return Answer(
-        me,
-        Outcome.FOREIGN_UPSTREAM if party.kind is PartyKind.FOREIGN else Outcome.UPSTREAM,
-        upstream=upstream_provider(party),
-        ask_called=decision.called_in,
-        time_correction=_correction(question.at, decision.instances),
-        handover=handover,
-    )
+    outcome = Outcome.FOREIGN_UPSTREAM if party.kind is PartyKind.FOREIGN else Outcome.UPSTREAM
+    upstream = ProviderId(party.name)
+    correction = _correction(question.at, decision.instances)
+    if decision.called_in is None and not correction:
+        return _same(me, outcome, upstream, handover)
+    return Answer(me, outcome, upstream, ask_called=decision.called_in, time_correction=correction, handover=handover)
+
+
+@lru_cache(4096)
+def _same(me: ProviderId, outcome: Outcome, upstream: ProviderId, handover: Handover) -> Answer:
+    """An answer that many questions get; with a number or a time it would be one question's own."""
+    return Answer(me, outcome, upstream, handover=handover)
 
 
 def _correction(at: datetime, instances: Sequence[Instance]) -> timedelta:

@@ -6,14 +6,13 @@ switch's names. Nothing in here leaves the provider.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from protos.e164 import E164
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(NamedTuple):
     """One record found for a called number.
 
     Attributes:

@@ -15,7 +15,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TypeVar
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 import protovalidate
 from google.protobuf.message import DecodeError, Message
@@ -28,7 +28,8 @@ from protos.types import WINDOW_CAP, Answer, ErrorReason, Handover, Outcome, Que
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _S = timedelta(seconds=1)
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", re.ASCII)
+_SAFETY = SafeUUID.unknown
 _LAST_MS = 253402300799999
 """The last millisecond of the year 9999."""
 _WIDEST_S = WINDOW_CAP // timedelta(seconds=1)
@@ -38,6 +39,7 @@ _FIRST_FIELD = 0x0A
 """The tag of a first field that is bytes; below 128 its length is one byte."""
 _ONE_BYTE = 128
 _DIGEST = 32
+_DIGEST_FIELD = bytes((_FIRST_FIELD, _DIGEST))
 
 _provider_id = lru_cache(4096)(parse_provider_id)  # the same few, in every question
 
@@ -141,7 +143,11 @@ def _broken(message: Message, error: ValueError) -> ContractError:
 def _uuid(text: str) -> UUID:
     if _UUID.fullmatch(text) is None:  # UUID() takes other forms too
         raise ValueError("not a UUID in its canonical form")
-    return UUID(int=int(text.replace("-", ""), 16))
+    # As it is unpickled: the constructor weighs six ways to say one, and takes as long as all the rest of a question.
+    uuid = UUID.__new__(UUID)
+    object.__setattr__(uuid, "int", int(text.replace("-", ""), 16))
+    object.__setattr__(uuid, "is_safe", _SAFETY)
+    return uuid
 
 
 def _within(value: int, least: int, most: int) -> int:
@@ -172,16 +178,19 @@ def decode_question(data: bytes) -> Question:
     """
     message = parse(pb.Question(), data)
     named_by, calling = message.named_by, message.calling_number
+    at_ms, window_ms, deadline_ms = message.at_unix_ms, message.window_ms, message.deadline_unix_ms
+    if not (0 < at_ms <= _LAST_MS and 0 < window_ms <= _WIDEST_MS and deadline_ms > 0):
+        raise _broken(message, ValueError("out of range"))
     try:
         return Question(
             _uuid(message.question_id),
             _provider_id(message.target),
             parse_e164(message.called_number),
-            _EPOCH + _within(message.at_unix_ms, 1, _LAST_MS) * _MS,
-            _within(message.window_ms, 1, _WIDEST_MS) * _MS,
+            _EPOCH + at_ms * _MS,
+            window_ms * _MS,
             _provider_id(named_by) if named_by else None,
             parse_e164(calling) if calling else None,
-            _EPOCH + min(_within(message.deadline_unix_ms, 1, 2**63), _LAST_MS) * _MS,
+            _EPOCH + (deadline_ms if deadline_ms <= _LAST_MS else _LAST_MS) * _MS,
         )
     except ValueError as error:
         raise _broken(message, error) from None
@@ -190,22 +199,26 @@ def decode_question(data: bytes) -> Question:
 def encode_answer(answer: Answer, question_sha256: bytes) -> bytes:
     """The exact bytes of one answer, bound to the question by its digest."""
     if len(question_sha256) != _DIGEST:
-        return pb.Answer(question_sha256=question_sha256).SerializeToString() + _said(answer)
-    return b"\n\x20" + question_sha256 + _said(answer)
+        return pb.Answer(question_sha256=question_sha256).SerializeToString() + _said(answer)[1]
+    return _DIGEST_FIELD + question_sha256 + _said(answer)[1]
 
 
 def encode_response(answer: Answer, question_sha256: bytes) -> bytes:
     """A serialised LookupResponse with the exact bytes of one answer, unsigned."""
-    exact = encode_answer(answer, question_sha256)
-    if len(exact) < _ONE_BYTE:
-        return bytes((_FIRST_FIELD, len(exact))) + exact
-    return pb.LookupResponse(answer=exact).SerializeToString()
+    before, after = _said(answer)
+    if before and len(question_sha256) == _DIGEST:
+        return before + question_sha256 + after
+    return pb.LookupResponse(answer=encode_answer(answer, question_sha256)).SerializeToString()
 
 
-def _said(answer: Answer) -> bytes:
-    """The bytes of all fields but the digest, which is the first: the same few, unless a number is among them."""
-    rest = _rest if answer.ask_called is None else _rest.__wrapped__
-    return rest(
+def _said(answer: Answer) -> tuple[bytes, bytes]:
+    """What stands around the digest of the question: the same few, unless a number is among it.
+
+    Before it what begins the response (empty where the answer is too long for a length of one byte) and its own tag,
+    after it all other fields.
+    """
+    around = _around if answer.ask_called is None else _around.__wrapped__
+    return around(
         answer.provider,
         answer.outcome.value,
         answer.upstream,
@@ -218,7 +231,7 @@ def _said(answer: Answer) -> bytes:
 
 
 @lru_cache(4096)
-def _rest(
+def _around(
     provider: ProviderId,
     outcome: int,
     upstream: ProviderId | None,
@@ -227,8 +240,8 @@ def _rest(
     handover: int,
     retry_after: timedelta,
     refusal: int,
-) -> bytes:
-    return pb.Answer(
+) -> tuple[bytes, bytes]:
+    after = pb.Answer(
         provider=provider,
         outcome=outcome,  # type: ignore[arg-type]
         upstream=upstream or "",
@@ -238,6 +251,8 @@ def _rest(
         retry_after_s=retry_after // _S,
         refusal=refusal,  # type: ignore[arg-type]
     ).SerializeToString(deterministic=True)
+    size = len(_DIGEST_FIELD) + _DIGEST + len(after)
+    return bytes((_FIRST_FIELD, size)) + _DIGEST_FIELD if size < _ONE_BYTE else b"", after
 
 
 def decode_answer(data: bytes, *, question_sha256: bytes, expected: ProviderId) -> Answer:

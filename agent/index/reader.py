@@ -9,7 +9,7 @@ Never answers from a directory that it could not read whole: that raises, and an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from time import monotonic_ns
@@ -156,6 +156,8 @@ class Index:
             segments = state.by_day.get(day, ())
             # each is asked for by its own secret, so that none is searched under another one
             ciphers = [self._follower.days.day(day, segment.header.secret) for segment in segments]
+            for segment in segments:
+                segment.dictionary()  # what its rows mean must be known before any counts as found or absent
             known[day] = (ciphers[0], segments) if segments else None
         return known[day]
 
@@ -207,8 +209,11 @@ class Index:
     def _leg(self, state: State, hit: Hit, hint: int, from_ms: int) -> Leg | None:
         """The leg in a row; None when its seizure interval ends before `from_ms`."""
         segment, place, ms, word = hit
-        ingress, egress, span, disposition, translated, form_in, called_from, call_ref = segment.record(place, word)
-        day = segment.header.day
+        ingress, egress, span, disposition, translated, form_in, called_from, call_ref, position = segment.record(
+            place, word
+        )
+        header = segment.header
+        day = header.day
         earliest_ms = day * DAY_MS + ms
         if earliest_ms + span < from_ms:
             return None
@@ -227,8 +232,8 @@ class Index:
             *egress,
             call_ref,
             disposition,
-            segment.header.source,
-            segment.serial << 32 | segment.position(place),
+            header.source,
+            segment.serial << 32 | position,
         )
 
     def _find_many(self, state: State, queries: Sequence[Query]) -> list[list[Leg]]:
@@ -344,5 +349,5 @@ def _in_order(legs: list[Leg]) -> list[Leg]:
     if len(legs) < 2:
         return legs
     return sorted(
-        {replace(leg, row=0): leg for leg in legs}.values(), key=lambda leg: (leg.earliest, leg.latest, leg.source)
+        {leg._replace(row=0): leg for leg in legs}.values(), key=lambda leg: (leg.earliest, leg.latest, leg.source)
     )

@@ -46,6 +46,8 @@ _WORDS = PAGE // 8
 _KEY_MASK = ~((1 << TIME_BITS) - 1) & (2**64 - 1)
 _TIME_MASK = (1 << TIME_BITS) - 1
 _TAIL_SHIFT = TIME_BITS - pages.TAIL_BITS
+_CODES_FROM = 16 + pages.CALL_REF_BITS
+_CALL_REFS = (1 << pages.CALL_REF_BITS) - 1
 
 
 class Record(NamedTuple):
@@ -54,6 +56,7 @@ class Record(NamedTuple):
     Attributes:
         span: milliseconds of the seizure interval. calling: pseudonym of 32 bits, call_ref: of 24; None for none.
         translated: whether another number came in. form_in: whether this row is the form that came in.
+        position: the row's number in the segment.
     """
 
     ingress: Route
@@ -64,6 +67,11 @@ class Record(NamedTuple):
     form_in: bool
     calling: int | None
     call_ref: int | None
+    position: int
+
+
+_Meaning = tuple[Route, int, str | None, bool, bool]
+"""What a profile says: egress, span, disposition, whether translated, whether the form that came in."""
 
 
 class Segment:
@@ -95,6 +103,9 @@ class Segment:
         self._octets, self._octet_view = arena.octets, arena.octet_view
         self._words, self._halves, self._checked = arena.word_view, arena.half_view, arena.checked_view
         self._dictionary: Dictionary | None = None
+        self._meanings: list[_Meaning | None] = []
+        self._ingress: list[Route] = []
+        self._ingress_bits, self._rest, self._rests_at = header.ingress_bits, header.rest, self.form.rests_at
         self.serial = next(_SERIAL)
 
     def _map(self, arena: Arena) -> tuple[Footer, Lease]:
@@ -171,15 +182,19 @@ class Segment:
         """What the codes mean; unsealed when first asked for.
 
         Raises:
-            IndexCorruptError: it was altered, or the day's key is gone.
+            IndexCorruptError: it was altered, contradicts the header, or the day's key is gone.
         """
         if self._dictionary is None:
+            header = self.header
             try:
-                self._dictionary = Dictionary.decode(
-                    self._keys.day(self.header.day, self.header.secret).unseal_text(self._sealed)
-                )
+                dictionary = Dictionary.decode(self._keys.day(header.day, header.secret).unseal_text(self._sealed))
+                more = header.ingress_bits - dictionary.ingress_bits
+                rest = pages.rest_for(dictionary.bits + more)
             except (SealBrokenError, ValueError, TypeError, KeyError) as error:
                 raise IndexCorruptError(self.path, f"its dictionary can't be read ({error})") from None
+            if more < 0 or rest != header.rest:
+                raise IndexCorruptError(self.path, "its header and its dictionary contradict each other")
+            self._dictionary = dictionary
         return self._dictionary
 
     def record(self, place: int, word: int) -> Record:
@@ -188,27 +203,47 @@ class Segment:
         Raises:
             IndexCorruptError: it contradicts the segment.
         """
-        dictionary = self._dictionary or self.dictionary()
-        page, slot = divmod(place, _WORDS)
-        rest = self.form.rest
-        at = page * PAGE + self.form.rests_at + slot * rest
+        meanings = self._meanings or self._means()
+        page = place // _WORDS
+        rest = self._rest
+        at = page * PAGE + self._rests_at + (place - page * _WORDS) * rest
         rests = int.from_bytes(self._octet_view[at : at + rest], "little")
-        codes = (word >> 16) & 0xFFFFFFFF | (rests >> (16 + pages.CALL_REF_BITS)) << pages.CODE_BITS
-        bits = self.header.ingress_bits
+        codes = word >> 16 & 0xFFFFFFFF | rests >> _CODES_FROM << pages.CODE_BITS
+        profile = codes >> self._ingress_bits
         try:
-            egress, span, flags = dictionary.profiles[codes >> bits]
-            return Record(
-                ingress=dictionary.ingress[codes & ((1 << bits) - 1)],
-                egress=dictionary.egress[egress],
-                span=span,
-                disposition=DISPOSITIONS[flags >> DISPOSITION_SHIFT],
-                translated=bool(flags & TRANSLATED),
-                form_in=bool(flags & FORM_IN),
-                calling=(word & 0xFFFF | (rests & 0xFFFF) << 16) or None,
-                call_ref=(rests >> 16) & ((1 << pages.CALL_REF_BITS) - 1) or None,
-            )
+            meaning = meanings[profile]
+            ingress = self._ingress[codes - (profile << self._ingress_bits)]
         except IndexError:
-            raise IndexCorruptError(self.path, f"the row at word {place - self.first_word} contradicts it") from None
+            meaning = None
+        if meaning is None:
+            raise IndexCorruptError(self.path, f"the row at word {place - self.first_word} contradicts it")
+        egress, span, disposition, translated, form_in = meaning
+        return Record(
+            ingress,
+            egress,
+            span,
+            disposition,
+            translated,
+            form_in,
+            word & 0xFFFF | (rests & 0xFFFF) << 16 or None,
+            rests >> 16 & _CALL_REFS or None,
+            (page - self.first_page) * self._per_page + place - page * _WORDS,
+        )
+
+    def _means(self) -> list[_Meaning | None]:
+        """What each profile says; None for one that contradicts the dictionary."""
+        dictionary = self.dictionary()
+        self._ingress = dictionary.ingress
+        meanings: list[_Meaning | None] = []
+        for egress, span, flags in dictionary.profiles:
+            disposition = flags >> DISPOSITION_SHIFT
+            if 0 <= egress < len(dictionary.egress) and 0 <= disposition < len(DISPOSITIONS):
+                said = bool(flags & TRANSLATED), bool(flags & FORM_IN)
+                meanings.append((dictionary.egress[egress], span, DISPOSITIONS[disposition], *said))
+            else:
+                meanings.append(None)
+        self._meanings = meanings
+        return meanings
 
     def position(self, place: int) -> int:
         """The row's number in the segment."""

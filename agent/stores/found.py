@@ -105,12 +105,8 @@ def in_order(legs: list[Leg]) -> list[Leg]:
     """By time, and each leg once."""
     if len(legs) < 2:
         return legs
-    each = {_but_for_its_row(leg): leg for leg in legs}
+    each = {leg._replace(row=0): leg for leg in legs}
     return sorted(each.values(), key=lambda leg: (leg.earliest, leg.latest, leg.source))
-
-
-def _but_for_its_row(leg: Leg) -> tuple[object, ...]:
-    return tuple(getattr(leg, name) for name in Leg.__slots__ if name != "row")
 
 
 def _columns(batch: Batch) -> dict[str, list[Any]]:

@@ -94,7 +94,7 @@ class FakeRecords:
             raise self.broken
         legs = self.legs.get(called, [])
         return [
-            leg if calling is None else replace(leg, calling_matches=calling == CALLING)
+            leg if calling is None else leg._replace(calling_matches=calling == CALLING)
             for leg in legs
             if leg.earliest <= latest and leg.latest >= earliest
         ]
@@ -112,7 +112,7 @@ class FakeRecords:
 
 def some_records() -> FakeRecords:
     """One call from alder to a subscriber, and one from a customer on to cedar."""
-    onward = replace(LEG, ingress_trunk="IN-CUSTOMER", egress_trunk="OUT-CEDAR", call_ref=0xDEF, row=8)
+    onward = LEG._replace(ingress_trunk="IN-CUSTOMER", egress_trunk="OUT-CEDAR", call_ref=0xDEF, row=8)
     return FakeRecords({CALLED: [LEG], OTHER: [onward]})
 
 

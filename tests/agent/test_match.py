@@ -411,10 +411,9 @@ class TestWhateverTheRecords:
 
 
 def _at_same_time(rival: Leg, decision: Decision) -> Leg:
-    from dataclasses import replace
 
     call = decision.instances[0]
-    return replace(rival, earliest=call.earliest, latest=call.latest)
+    return rival._replace(earliest=call.earliest, latest=call.latest)
 
 
 class TestARecordThatHardlyKnowsItsTime:

@@ -362,7 +362,7 @@ async def test_an_explanation_of_every_answer_is_kept_when_the_operator_wants_it
 
 
 async def test_a_trunk_that_is_not_mapped_is_told_to_the_operator_and_to_nobody_else(parties: Parties) -> None:
-    records = FakeRecords({CALLED: [replace(LEG, ingress_trunk="IN-NEW")]})
+    records = FakeRecords({CALLED: [LEG._replace(ingress_trunk="IN-NEW")]})
     async with serving(parties, records) as address, channel(address, parties.lab) as opened:
         with capture_logs() as logs:
             answer = await ask(opened, question())
@@ -372,7 +372,7 @@ async def test_a_trunk_that_is_not_mapped_is_told_to_the_operator_and_to_nobody_
 
 
 async def test_a_call_whose_upstream_is_not_recorded_is_no_fault_of_the_trunk_map(parties: Parties) -> None:
-    records = FakeRecords({CALLED: [replace(LEG, ingress_trunk=None, ingress_address=None)]})
+    records = FakeRecords({CALLED: [LEG._replace(ingress_trunk=None, ingress_address=None)]})
     async with serving(parties, records) as address, channel(address, parties.lab) as opened:
         with capture_logs() as logs:
             answer = await ask(opened, question())

@@ -57,8 +57,8 @@ class TestWhatIsAnswered:
 
     def test_the_edge_of_the_window_does_not_tear_a_calls_rows_apart(self) -> None:
         later = CALL_TIME + timedelta(seconds=65)
-        redial = replace(LEG, ingress_trunk="IN-CUSTOMER", call_ref=0xDEF, earliest=later, latest=later, row=8)
-        its_reply = replace(redial, earliest=later - timedelta(seconds=120), latest=later + timedelta(seconds=9), row=9)
+        redial = LEG._replace(ingress_trunk="IN-CUSTOMER", call_ref=0xDEF, earliest=later, latest=later, row=8)
+        its_reply = redial._replace(earliest=later - timedelta(seconds=120), latest=later + timedelta(seconds=9), row=9)
         answer = desk(FakeRecords({CALLED: [LEG, redial, its_reply]})).consult(question()).answer
         assert (answer.outcome, answer.upstream) == (Outcome.UPSTREAM, ALDER)
 
@@ -135,7 +135,7 @@ class TestWhatAnAbsenceMeans:
 
 class TestAnExplanation:
     def test_says_which_record_was_taken_which_not_and_why(self) -> None:
-        another = replace(LEG, call_ref=1, row=9)
+        another = LEG._replace(call_ref=1, row=9)
         records = FakeRecords({CALLED: [LEG, another]})
         told = explanation(desk(records).consult(question()), NOW)
         assert told["verdict"] == "found"

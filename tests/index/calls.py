@@ -7,7 +7,7 @@ times in ms. A line `bad…` is rejected, a line `skip…` is skipped. All numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -166,4 +166,4 @@ def scan(
 
 def alike(legs: Iterable[Leg]) -> list[Leg]:
     """Legs without their rows, in an order of their own: what two searches must have in common."""
-    return sorted({replace(leg, row=0) for leg in legs}, key=lambda leg: (leg.earliest, leg.latest, repr(leg)))
+    return sorted({leg._replace(row=0) for leg in legs}, key=lambda leg: (leg.earliest, leg.latest, repr(leg)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -110,7 +109,7 @@ class Shop:
         index = Index.open(self.index, KEYS)
         index.verify()
         found = [index.find(called, None, at(0), at(2 * NOON)) for called in (ALICE, CAROL, TOLL_FREE)]
-        return [sorted((replace(leg, row=0) for leg in legs), key=repr) for legs in found]
+        return [sorted((leg._replace(row=0) for leg in legs), key=repr) for legs in found]
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def scanned(table: Table, directory: Path, formats: TrunkFormats = FORMATS) -> C
 def plain(legs: Sequence[Leg]) -> list[tuple[Any, ...]]:
     """Legs to compare: all but the position, which every store counts in its own way."""
     return sorted(
-        (tuple(getattr(leg, name) for name in Leg.__slots__ if name not in ("row", "source")) for leg in legs), key=repr
+        (tuple(getattr(leg, name) for name in Leg._fields if name not in ("row", "source")) for leg in legs), key=repr
     )
 
 
