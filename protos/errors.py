@@ -61,8 +61,21 @@ class Fault:
         return _CODES[self.reason]
 
 
+class FaultError(Exception):
+    """Ends the handling of a request with a fault."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
 def trailing_metadata(fault: Fault) -> tuple[tuple[str, bytes], ...]:
     """The trailing metadata in which `fault` travels beside its status code."""
+    return ((DETAILS_KEY, status_of(fault)),)
+
+
+def status_of(fault: Fault) -> bytes:
+    """The google.rpc.Status of `fault`, serialised."""
     status = status_pb2.Status(code=fault.code.value[0], message=fault.message)
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason=pb.ErrorReason.Name(fault.reason.value), domain=DOMAIN)
@@ -73,7 +86,7 @@ def trailing_metadata(fault: Fault) -> tuple[tuple[str, bytes], ...]:
             for name in fault.fields
         ]
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=violations))
-    return ((DETAILS_KEY, status.SerializeToString(deterministic=True)),)
+    return bytes(status.SerializeToString(deterministic=True))
 
 
 class _Failed(Protocol):
@@ -91,11 +104,12 @@ def read_fault(error: BaseException) -> Fault | None:
         return None
     for key, value in cast("_Failed", error).trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
-            return _from_status(value)
+            return fault_of(value)
     return None
 
 
-def _from_status(data: bytes) -> Fault | None:
+def fault_of(data: bytes) -> Fault | None:
+    """The fault in a serialised google.rpc.Status, None when there is none that this contract knows; never raises."""
     status = status_pb2.Status()
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     try:

@@ -7,10 +7,14 @@ from a message.
 
 Files are checked when they are read, all mistakes at once: a key that belongs to another certificate or a certificate
 that has expired would otherwise show only as a failed handshake on the other side.
+
+Certificates are renewed while calls run: a server takes them from a `Live` at every handshake; a connection that stands
+keeps those with which it began. Clients open new channels (`coordinator.transport`, `agent.dialout`).
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from protos.identity import ProviderId, provider_tls_name
+from protos.live import Live
 
 
 class TlsFilesError(ValueError):
@@ -83,11 +88,28 @@ def read_tls_files(certificate: Path, key: Path, roots: Path, now: datetime) -> 
     )
 
 
-def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
-    """Credentials of a server that insists on a client certificate of its roots."""
-    return grpc.ssl_server_credentials(
-        [(files.key, files.certificate)], root_certificates=files.roots, require_client_auth=True
-    )
+def server_credentials(files: TlsFiles | Live[TlsFiles]) -> grpc.ServerCredentials:
+    """Credentials of a server that insists on a client certificate of its roots; a `Live` is read at every one."""
+    if isinstance(files, TlsFiles):
+        return grpc.ssl_server_credentials(
+            [(files.key, files.certificate)], root_certificates=files.roots, require_client_auth=True
+        )
+    return _renewed_credentials(files, require_client=True)
+
+
+def open_server_credentials(files: Live[TlsFiles]) -> grpc.ServerCredentials:
+    """Credentials of a server that asks nobody for a certificate: who calls is to be proven otherwise."""
+    return _renewed_credentials(files, require_client=False)
+
+
+def _renewed_credentials(live: Live[TlsFiles], *, require_client: bool) -> grpc.ServerCredentials:
+    def present() -> grpc.ServerCertificateConfiguration:
+        files = live.current
+        return grpc.ssl_server_certificate_configuration(
+            [(files.key, files.certificate)], root_certificates=files.roots if require_client else None
+        )
+
+    return grpc.dynamic_ssl_server_credentials(present(), present, require_client_authentication=require_client)
 
 
 def channel_credentials(files: TlsFiles) -> grpc.ChannelCredentials:
@@ -95,6 +117,11 @@ def channel_credentials(files: TlsFiles) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(
         root_certificates=files.roots, private_key=files.key, certificate_chain=files.certificate
     )
+
+
+def open_channel_credentials(roots: bytes) -> grpc.ChannelCredentials:
+    """Credentials of a client that has no certificate yet and trusts these roots alone."""
+    return grpc.ssl_channel_credentials(root_certificates=roots)
 
 
 def provider_channel_options(provider: ProviderId) -> tuple[tuple[str, str], ...]:
@@ -107,6 +134,29 @@ def peer_uris(auth_context: Mapping[str, Iterable[bytes]]) -> list[str]:
     if any(version != b"TLSv1.3" for version in auth_context.get("ssl_tls_version", ())):
         return []
     return [uri.decode("ascii", "replace") for uri in auth_context.get("peer_uri", ())]
+
+
+class PeerSerials:
+    """Serial numbers of the certificates that others prove to own, each certificate parsed once."""
+
+    def __init__(self, remembered: int = 4096) -> None:
+        self._known: OrderedDict[bytes, int | None] = OrderedDict()
+        self._remembered = remembered
+
+    def of(self, auth_context: Mapping[str, Iterable[bytes]]) -> int | None:
+        """The serial number of the other side's certificate; None without one that can be read."""
+        pem = next(iter(auth_context.get("x509_pem_cert", ())), b"")
+        if pem in self._known:
+            self._known.move_to_end(pem)
+            return self._known[pem]
+        try:
+            serial: int | None = x509.load_pem_x509_certificate(pem).serial_number
+        except ValueError:
+            serial = None
+        self._known[pem] = serial
+        if len(self._known) > self._remembered:
+            self._known.popitem(last=False)
+        return serial
 
 
 def _read(path: Path, what: str, problems: list[str]) -> bytes:
