@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from protos.e164 import E164
 from protos.identity import ProviderId
+from protos.orders import MOST_HOPS
 from protos.types import WINDOW_CAP, Answer, Outcome, Question
 
 DEFAULT_WINDOW = timedelta(seconds=60)
@@ -49,6 +50,8 @@ class Status(enum.Enum):
     HOP_LIMIT = "hop_limit"
     NON_RESPONSIVE = "non_responsive"
     BAD_ANSWER = "bad_answer"
+    ORDER_EXPIRED = "order_expired"
+    WINDOW_SPENT = "window_spent"
 
     @property
     def phase(self) -> Phase:
@@ -70,6 +73,7 @@ _PHASES = {
 _REOPENABLE = frozenset(
     {
         Status.UNMAPPED,
+        Status.DISPUTED,
         Status.NO_AGENT,
         Status.NEEDS_HUMAN,
         Status.REFUSED,
@@ -104,6 +108,8 @@ class Call:
     """The call to trace, as the order gives it.
 
     `at` is the seizure time at the terminating provider, aware UTC in whole milliseconds, as times travel.
+    `order_sha256` is the digest of the approved order under which it is traced, `expires` until when that counts; both
+    are None in a trial alone, where agents answer unsigned questions.
     """
 
     called: E164
@@ -112,6 +118,8 @@ class Call:
     calling: E164 | None = None
     window: timedelta = DEFAULT_WINDOW
     hop_limit: int = DEFAULT_HOP_LIMIT
+    order_sha256: bytes | None = None
+    expires: datetime | None = None
 
     def __post_init__(self) -> None:
         if self.at.utcoffset() != timedelta(0):
@@ -122,6 +130,10 @@ class Call:
             raise ValueError(f"a window must lie between 1 ms and {WINDOW_CAP.seconds} s")
         if self.hop_limit < 1:
             raise ValueError("a hop limit must be 1 at least")
+        if (self.order_sha256 is None) != (self.expires is None):
+            raise ValueError("a call has an order with its end, or neither")
+        if self.order_sha256 is not None and self.hop_limit > MOST_HOPS:
+            raise ValueError(f"no order allows more than {MOST_HOPS} hops")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from coordinator.chain import Hop, Problem, Status, Traceback
 from protos.types import Handover, Outcome, RefusalReason
@@ -31,6 +32,8 @@ TITLES: Mapping[Status, str] = {
     Status.HOP_LIMIT: "hop limit",
     Status.NON_RESPONSIVE: "non-responsive",
     Status.BAD_ANSWER: "bad answer",
+    Status.ORDER_EXPIRED: "order expired",
+    Status.WINDOW_SPENT: "window spent",
 }
 
 
@@ -88,9 +91,12 @@ def _not_yet_available(traceback: Traceback) -> _Words:
 
 
 def _origin_found(traceback: Traceback) -> _Words:
-    provider = _last(traceback).provider
+    hop = _last(traceback)
+    provider, named_by = hop.provider, hop.question.named_by
+    confirmed = f" {named_by} and {provider} agree that {provider} handed it over;" if named_by else ""
     return (
-        f"A customer of {provider} placed the call: {provider} is the originating provider.",
+        f"A customer of {provider} placed the call: {provider} says so itself, and is the originating provider."
+        f"{confirmed} that nobody handed it to {provider} rests on its own word.",
         f"Ask {provider} who the customer is; the identity never travels in a traceback.",
     )
 
@@ -146,12 +152,22 @@ def _unmapped(traceback: Traceback) -> _Words:
 def _disputed(traceback: Traceback) -> _Words:
     hop = _last(traceback)
     named_by, provider = hop.question.named_by, hop.provider
-    denies = hop.answer is not None and hop.answer.handover is Handover.NOT_MINE
-    says = f"denies having handed it to {named_by}" if denies else "finds no such call in its complete records"
+    if hop.detail:  # it contradicts itself, or what it is registered as
+        return (
+            f"{provider} {hop.detail}. Nobody is accused on one party's word: the answer is kept.",
+            f"Ask {provider} to look at this call by hand, then {_command(traceback, 'retry')}.",
+        )
+    if hop.answer is not None and hop.answer.outcome is Outcome.REFUSED:
+        says = f"says that {named_by} is no neighbour of it"
+    elif hop.answer is not None and hop.answer.handover is Handover.NOT_MINE:
+        says = f"denies having handed it to {named_by}"
+    else:
+        says = "finds no such call in its complete records"
     return (
         f"{named_by} says that the call came from {provider}; {provider} {says}. One of them is wrong, and nobody is "
         "accused: both answers are kept.",
-        f"Ask {named_by} and {provider} to check their records, trunk maps and clocks.",
+        f"Ask {named_by} and {provider} to check their records, trunk maps and clocks, then "
+        f"{_command(traceback, 'retry')}.",
     )
 
 
@@ -180,7 +196,7 @@ def _needs_human(traceback: Traceback) -> _Words:
 
 _REFUSALS: Mapping[RefusalReason, _Words] = {
     RefusalReason.UNSPECIFIED: ("gives no reason", "Ask {provider} why."),
-    RefusalReason.WINDOW_TOO_WIDE: ("takes no window this wide", "Trace it anew with a smaller --window."),
+    RefusalReason.WINDOW_TOO_WIDE: ("takes no window this wide", "Submit a new order with a smaller window."),
     RefusalReason.TIME_IN_FUTURE: ("says that the call's time lies in the future", "Compare both clocks with UTC."),
     RefusalReason.RECORDS_GAP: (
         "has a gap in its records at that time",
@@ -190,6 +206,45 @@ _REFUSALS: Mapping[RefusalReason, _Words] = {
         "says that {named_by}, which named it, is no neighbour of it",
         "Ask {named_by} and {provider} to compare their trunk maps, then {retry}.",
     ),
+    RefusalReason.ORDER_MISSING: ("finds no order with the question", "Compare versions, then {retry}."),
+    RefusalReason.ORDER_INVALID: (
+        "does not take the order: it is not for this coordinator, or asks for more than {provider} allows",
+        "Ask {provider} for its limits, and submit an order within them.",
+    ),
+    RefusalReason.ORDER_SIGNATURE: (
+        "does not accept the signatures under the order",
+        "Ask {provider} to compare the keys of submitters and approvers in its configuration with yours, then {retry}.",
+    ),
+    RefusalReason.ORDER_NOT_APPROVED: (
+        "wants more approvals than the order has, or others",
+        "Have it approved by further persons whom {provider} knows, then {retry}.",
+    ),
+    RefusalReason.ORDER_EXPIRED: ("says that the order has expired", "Submit a new order."),
+    RefusalReason.OUTSIDE_ORDER: (
+        "says that the question leads outside the order",
+        "Look at the numbers and times of the chain; compare clocks with UTC.",
+    ),
+    RefusalReason.NOT_NAMED: (
+        "finds no proof that it was named for this call",
+        "Compare versions with {provider} and the provider before it, then {retry}.",
+    ),
+    RefusalReason.NAMING_SIGNATURE: (
+        "does not accept the signature of {named_by}, which named it",
+        "Ask {named_by} and {provider} to compare roots and certificates, then {retry}.",
+    ),
+    RefusalReason.LIFETIME: (
+        "says that the question lives too long, or not yet",
+        "Compare both clocks with UTC, then {retry}.",
+    ),
+    RefusalReason.REPLAY: (
+        "has had another question under this id",
+        "Ask {provider} what it has logged: somebody else may be asking in this coordinator's name.",
+    ),
+    RefusalReason.BUDGET: (
+        "has answered as many questions as it allows for now",
+        "Wait for a day, then {retry}; or ask {provider} to raise its limits.",
+    ),
+    RefusalReason.DENIED: ("has put this number or coordinator on its deny list", "Ask {provider} in person."),
     RefusalReason.DEADLINE_PASSED: ("got the question too late", "Compare both clocks with UTC, then {retry}."),
     RefusalReason.POLICY: ("refuses by its own rules", "Ask {provider} in person."),
 }
@@ -243,6 +298,26 @@ def _bad_answer(traceback: Traceback) -> _Words:
     )
 
 
+def _order_expired(traceback: Traceback) -> _Words:
+    expires = traceback.call.expires
+    when = f" at {expires:%Y-%m-%d %H:%M:%S} UTC" if expires else ""
+    return (
+        f"The order under which this call was traced has expired{when}; nobody may be asked any more.",
+        "Submit a new order with `hopback-coordinator order submit`, have it approved, and trace the call under that.",
+    )
+
+
+def _window_spent(traceback: Traceback) -> _Words:
+    hop = _last(traceback)
+    upstream = hop.answer.upstream if hop.answer else None
+    window = traceback.call.window // timedelta(seconds=1)
+    return (
+        f"{upstream} would be next, but the time to ask it for lies {window} s or more from the order's time, outside "
+        "what the order allows.",
+        "Submit a new order with a more exact time, or with a wider window.",
+    )
+
+
 def _how(hop: Hop) -> str:
     return "no answer in time" if hop.problem is Problem.TIMED_OUT else "not reachable"
 
@@ -266,4 +341,6 @@ _WORDS: Mapping[Status, Callable[[Traceback], _Words]] = {
     Status.HOP_LIMIT: _hop_limit,
     Status.NON_RESPONSIVE: _non_responsive,
     Status.BAD_ANSWER: _bad_answer,
+    Status.ORDER_EXPIRED: _order_expired,
+    Status.WINDOW_SPENT: _window_spent,
 }

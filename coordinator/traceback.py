@@ -19,10 +19,17 @@ raises, and repeating an event is harmless. `Started` is also how a traceback is
 open question is asked once more with the same id and bytes, or anew when its deadline has passed.
 
 Every answered hop re-anchors the next question: its called number is the answer's `ask_called`, or stays; its time
-moves by `time_correction`; the provider that answered becomes `named_by`; calling number and window stay the order's.
+moves by `time_correction`; the provider that answered becomes `named_by`; the calling number stays the order's.
+
+A call that is traced under an order is asked for by signed questions alone. Each says by what right: the order by its
+digest, and the signed answer that named its target by the digest of its naming. Its window is what the order's window
+leaves where the time has moved, so that no record outside the order is ever asked for; its life ends with the order's
+at the latest. Where nothing is left of either, the chain is closed and says so.
 
 What is never inferred: a provider that was named and knows nothing of the call is not "not found", it is a dispute; an
 answer that denies the handover closes the chain whatever else it says; a question that was already asked is a loop.
+Disputes, too, are: a provider that names itself, one that says it has no trunk to its neighbour that named it, and one
+that claims to have originated a call although it is registered as one that originates none.
 """
 
 from __future__ import annotations
@@ -33,8 +40,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from coordinator.chain import Hop, Phase, Problem, Status, Traceback
-from protos.types import Answer, Handover, Outcome, Question
+from coordinator.chain import Call, Hop, Phase, Problem, Status, Traceback
+from coordinator.signed import SignedAnswer, SignedQuestion
+from protos.codec import digest
+from protos.hops import QUESTION_LIFE
+from protos.types import Answer, Authority, Handover, Outcome, Question, RefusalReason
 
 LOOP_TOLERANCE = timedelta(seconds=5)
 """Two questions to one provider, for one number, named by one neighbour, this close in time, are the same question."""
@@ -57,6 +67,10 @@ class Patience:
     question_lifetime: timedelta = timedelta(minutes=2)
     not_yet_pause: timedelta = timedelta(minutes=15)
     not_yet_cap: timedelta = timedelta(hours=24)
+
+    def __post_init__(self) -> None:
+        if self.question_lifetime > QUESTION_LIFE:
+            raise ValueError(f"a question lives for {QUESTION_LIFE // timedelta(minutes=1)} minutes at most")
 
     def pause_after(self, failures: int) -> timedelta:
         """How long to wait after that many failed attempts in a row."""
@@ -219,11 +233,49 @@ FINDINGS = frozenset(
 )
 
 
-def _question(traceback: Traceback, position: int, round_: int, draft: Question, deadline: datetime) -> Question:
-    """`draft` with its deadline, and an id that follows from whatever makes its bytes: equal ids mean equal bytes."""
-    whole_ms = deadline.replace(microsecond=deadline.microsecond // 1000 * 1000)  # as it travels
-    identity = uuid.uuid5(traceback.id, f"hop {position} round {round_} until {whole_ms.isoformat()}")
-    return replace(draft, question_id=identity, deadline=whole_ms)
+# Outcomes that make the provider the source of the call, and what a provider that is none says by them.
+_NO_SOURCE: Mapping[Outcome, str] = {
+    Outcome.ORIGINATED_HERE: "claims to have originated the call, but is registered as one that originates none",
+    Outcome.FOREIGN_UPSTREAM: "claims to be the gateway, but is registered as one that brings in no calls",
+}
+
+
+def _question(
+    traceback: Traceback, position: int, round_: int, draft: Question, issued: datetime, deadline: datetime
+) -> Question:
+    """`draft` with its life and authority, and an id that follows from whatever makes its bytes: equal ids mean equal
+    bytes.
+    """
+    call = traceback.call
+    if call.order_sha256 is None or call.expires is None:
+        deadline = _whole_ms(deadline)
+        identity = uuid.uuid5(traceback.id, f"hop {position} round {round_} until {deadline.isoformat()}")
+        return replace(draft, question_id=identity, deadline=deadline)
+    issued, deadline = _whole_ms(issued), _whole_ms(min(deadline, call.expires))
+    named = draft.named if isinstance(draft, SignedQuestion) else None
+    naming = digest(named.exact) if named is not None else None
+    life = f"from {issued.isoformat()} until {deadline.isoformat()}"
+    identity = uuid.uuid5(
+        traceback.id, f"hop {position} round {round_} {life} by {naming.hex() if naming else 'order'}"
+    )
+    nonce = digest(b"hopback nonce" + traceback.id.bytes + identity.bytes)[:16]
+    return SignedQuestion(
+        question_id=identity,
+        target=draft.target,
+        called=draft.called,
+        at=draft.at,
+        window=draft.window,
+        named_by=draft.named_by,
+        calling=draft.calling,
+        deadline=deadline,
+        authority=Authority(call.order_sha256, naming, position, issued, nonce),
+        named=named,
+    )
+
+
+def _whole_ms(time: datetime) -> datetime:
+    """A time as it travels."""
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def _ask(traceback: Traceback, hop: Hop, *, position: int) -> Step:
@@ -235,27 +287,39 @@ def _ask(traceback: Traceback, hop: Hop, *, position: int) -> Step:
 def _ask_new(traceback: Traceback, draft: Question, at: datetime, patience: Patience) -> Step:
     """Append a hop that was not asked before.
 
-    It inherits the deadline of the hop before it while that leaves time enough. A step that is taken again after a
-    crash, a little later, therefore leads to the very same question.
+    It inherits the life of the hop before it while that leaves time enough. A step that is taken again after a crash, a
+    little later, therefore leads to the very same question.
     """
+    if _expired(traceback.call, at):
+        return _close(traceback, Status.ORDER_EXPIRED)
     position = len(traceback.hops)
-    inherited = traceback.hops[-1].question.deadline if traceback.hops else at
-    enough = inherited - at >= patience.question_lifetime / 2
-    deadline = inherited if enough else at + patience.question_lifetime
-    question = _question(traceback, position, 1, draft, deadline)
+    issued, deadline = at, at + patience.question_lifetime
+    if traceback.hops:
+        before = traceback.hops[-1].question
+        if before.deadline - at >= patience.question_lifetime / 2:
+            deadline = before.deadline
+            issued = before.authority.issued if before.authority else at
+    question = _question(traceback, position, 1, draft, issued, deadline)
     return _ask(traceback, Hop(question=question, asked=at), position=position)
 
 
 def _ask_anew(traceback: Traceback, at: datetime, patience: Patience, *, failures: int) -> Step:
-    """Ask the last hop in a new round: another question id, another deadline, the same question otherwise."""
+    """Ask the last hop in a new round: another question id, another life, the same question otherwise."""
+    if _expired(traceback.call, at):
+        return _close(traceback, Status.ORDER_EXPIRED)
     position = len(traceback.hops) - 1
     last = traceback.hops[position]
-    question = _question(traceback, position, last.round + 1, last.question, at + patience.question_lifetime)
+    question = _question(traceback, position, last.round + 1, last.question, at, at + patience.question_lifetime)
     return _ask(
         traceback,
         Hop(question=question, asked=at, round=last.round + 1, failures=failures),
         position=position,
     )
+
+
+def _expired(call: Call, at: datetime) -> bool:
+    """Whether no question may be asked any more: the least that a question can live is a millisecond."""
+    return call.expires is not None and call.expires - at < timedelta(milliseconds=1)
 
 
 def _ask_still(traceback: Traceback, at: datetime, patience: Patience) -> Step:
@@ -309,14 +373,13 @@ def _on_answer(traceback: Traceback, event: Answered, patience: Patience) -> Ste
         return _on_bad_answer(
             traceback, BadAnswer(event.question_id, event.at, "answers for another provider"), patience
         )
-    if answer.upstream == answer.provider:
-        return _on_bad_answer(
-            traceback, BadAnswer(event.question_id, event.at, "names itself as its upstream"), patience
-        )
+    if question.authority is not None and not isinstance(answer, SignedAnswer):
+        return _on_bad_answer(traceback, BadAnswer(event.question_id, event.at, "is not signed"), patience)
     traceback = _with_last(traceback, answer=answer, ended=event.at, failures=0, problem=None, detail="")
     named = question.named_by is not None
-    if named and answer.handover is Handover.NOT_MINE and answer.outcome in FINDINGS:
-        return _close(traceback, Status.DISPUTED)
+    contradiction = _contradiction(question, answer)
+    if contradiction is not None:
+        return _close(_with_last(traceback, detail=contradiction), Status.DISPUTED)
     status = AFTER[answer.outcome][named]
     if status is Status.NOT_YET_AVAILABLE:
         pause = min(answer.retry_after or patience.not_yet_pause, patience.not_yet_cap)
@@ -324,6 +387,20 @@ def _on_answer(traceback: Traceback, event: Answered, patience: Patience) -> Ste
     if status is not None:
         return _close(traceback, status)
     return _ask_upstream(traceback, question, answer, event.at, patience)
+
+
+def _contradiction(question: Question, answer: Answer) -> str | None:
+    """What makes a dispute of this answer, in words that need no more where the answer itself says it; else None."""
+    if answer.upstream == answer.provider:
+        return "names itself as its upstream"
+    if question.named_by is not None:
+        if answer.handover is Handover.NOT_MINE and answer.outcome in FINDINGS:
+            return ""
+        if answer.outcome is Outcome.REFUSED and answer.refusal is RefusalReason.UNKNOWN_PROVIDER:
+            return ""
+    if isinstance(answer, SignedAnswer) and not answer.originates and answer.outcome in _NO_SOURCE:
+        return _NO_SOURCE[answer.outcome]
+    return None
 
 
 def _ask_upstream(traceback: Traceback, question: Question, answer: Answer, at: datetime, patience: Patience) -> Step:
@@ -337,6 +414,11 @@ def _ask_upstream(traceback: Traceback, question: Question, answer: Answer, at: 
         at=question.at + answer.time_correction,
         named_by=answer.provider,
     )
+    if isinstance(draft, SignedQuestion) and isinstance(answer, SignedAnswer):
+        call = traceback.call
+        draft = replace(draft, window=call.window - abs(draft.at - call.at), named=answer.named(question))
+        if draft.window < timedelta(milliseconds=1):
+            return _close(traceback, Status.WINDOW_SPENT)
     if any(_same_instance(draft, hop.question) for hop in traceback.hops):
         return _close(traceback, Status.LOOP)
     if len(traceback.hops) >= traceback.call.hop_limit:

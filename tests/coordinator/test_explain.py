@@ -40,7 +40,7 @@ def render(traceback: Traceback, *, show_numbers: bool = False) -> str:
 @pytest.mark.parametrize("status", Status)
 def test_every_status_says_what_it_means_and_what_to_do_next(status: Status) -> None:
     outcome = Outcome.FOREIGN_UPSTREAM if status is Status.GATEWAY_FOUND else Outcome.NOT_FOUND
-    names_upstream = status in (Status.LOOP, Status.HOP_LIMIT)
+    names_upstream = status in (Status.LOOP, Status.HOP_LIMIT, Status.WINDOW_SPENT)
     words = explain(ended(status, upstream("birch", "oak") if names_upstream else says("birch", outcome)))
     assert words.title == TITLES[status]
     for sentence in (words.means, words.next):

@@ -29,7 +29,7 @@ from coordinator.traceback import (
     WaitUntil,
     advance,
 )
-from protos.types import Answer, Handover, Outcome, Question
+from protos.types import Answer, Handover, Outcome, Question, RefusalReason
 from tests.coordinator.make import (
     CALLED,
     CALLING,
@@ -209,6 +209,24 @@ class TestADispute:
         disputed = answered(asked(), upstream("ginkgo", "birch"), denial)
         assert role(disputed, 1) is Role.INTERMEDIATE
 
+    def test_stands_when_a_provider_names_itself_and_the_answer_is_kept(self) -> None:
+        disputed = answered(asked(), upstream("ginkgo", "ginkgo"))
+        assert disputed.status is Status.DISPUTED
+        assert disputed.hops[-1].answer == upstream("ginkgo", "ginkgo")
+
+    def test_stands_when_a_named_provider_has_no_trunk_to_the_one_that_named_it(self) -> None:
+        stranger = Answer(provider("birch"), Outcome.REFUSED, refusal=RefusalReason.UNKNOWN_PROVIDER)
+        assert answered(asked(), upstream("ginkgo", "birch"), stranger).status is Status.DISPUTED
+
+    def test_does_not_stand_on_any_other_refusal(self) -> None:
+        refusal = Answer(provider("birch"), Outcome.REFUSED, refusal=RefusalReason.BUDGET)
+        assert answered(asked(), upstream("ginkgo", "birch"), refusal).status is Status.REFUSED
+
+    def test_can_be_looked_into_by_asking_again(self) -> None:
+        disputed = answered(asked(), upstream("ginkgo", "birch"), says("birch", Outcome.NOT_FOUND))
+        again, _ = advance(disputed, Reopened(NOW + SECOND))
+        assert open_question(again).target == "birch"
+
     def test_does_not_stand_when_the_handover_is_confirmed(self) -> None:
         fine = says("birch", Outcome.ORIGINATED_HERE, handover=Handover.CONFIRMED)
         assert answered(asked(), upstream("ginkgo", "birch"), fine).status is Status.ORIGIN_FOUND
@@ -360,9 +378,6 @@ class TestNonsense:
 
     def test_is_an_answer_for_another_provider(self) -> None:
         assert answered(asked(), says("birch", Outcome.ORIGINATED_HERE)).status is Status.BAD_ANSWER
-
-    def test_is_a_provider_that_names_itself(self) -> None:
-        assert answered(asked(), upstream("ginkgo", "ginkgo")).status is Status.BAD_ANSWER
 
 
 class TestARestart:

@@ -1,0 +1,146 @@
+"""Questions and answers with what proves them, as the coordinator holds them between the hops and keeps them.
+
+A `SignedAnswer` is an answer together with its two exact parts and the proof that its provider sealed them: it stands
+alone, whatever else travelled in the same envelope. A `SignedQuestion` is a question together with the signed answer
+that names its target, which the target's agent wants to see. Both are the plain values of `protos.types` to whoever
+doesn't look at signatures, such as the store and the driver.
+
+Here stands also how both are kept: a question in its exact bytes, an answer in its parts followed by its proof. What a
+trial exchanged unsigned is kept as `protos.codec` has it; a question says by its authority which of the two it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Final
+
+from hopback.v1 import lookup_pb2 as lookup
+from protos import codec, hops
+from protos.codec import ContractError, digest, parse
+from protos.hops import PART_SIZE, Asked, Named, Naming, Parts
+from protos.signing import Domain, Proof, Seal
+from protos.types import Answer, ErrorReason, Question
+
+_FORM: Final = b"\x01"
+"""The first byte of a kept answer: the form of what follows."""
+_HEAD: Final = 1 + 2 * PART_SIZE + 32 + 4 + 32 + 64 + 4
+"""Bytes before the path: form, naming, finding, the seal's key id, size, root and signature, the leaf's index."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedAnswer(Answer):
+    """An answer that its provider sealed.
+
+    `originates` is False where the registry knew the provider, when it answered, as one that originates no calls.
+    """
+
+    parts: Parts = field(repr=False)
+    proof: Proof = field(repr=False)
+    originates: bool = field(default=True, compare=False)
+
+    def named(self, question: Question) -> Named:
+        """What the upstream gets to see of this answer to `question`."""
+        if question.authority is None:
+            raise ValueError("only a question under an order has a signed answer")
+        naming = Naming(
+            order_sha256=question.authority.order_sha256,
+            provider=self.provider,
+            upstream=self.upstream,
+            called=(self.ask_called or question.called) if self.upstream else None,
+            at=question.at + self.time_correction if self.upstream else None,
+        )
+        return Named(naming, self.parts.naming, digest(self.parts.finding), self.proof)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedQuestion(Question):
+    """A question under an order; `named` proves that its target was named, None for the terminating provider."""
+
+    named: Named | None = field(default=None, repr=False, compare=False)
+
+
+_ANSWER_FIELDS: Final = tuple(one.name for one in fields(Answer))
+_QUESTION_FIELDS: Final = tuple(one.name for one in fields(Question))
+
+
+def signed_answer(answer: Answer, parts: Parts, proof: Proof, *, originates: bool = True) -> SignedAnswer:
+    """`answer` together with what proves it."""
+    said = {name: getattr(answer, name) for name in _ANSWER_FIELDS}
+    return SignedAnswer(**said, parts=parts, proof=proof, originates=originates)
+
+
+def encode_question(question: Question) -> bytes:
+    """The exact bytes of a question, with the authority by which it is asked, or without one in a trial."""
+    return codec.encode_question(question) if question.authority is None else hops.encode_question(question)
+
+
+def decode_question(exact: bytes, before: tuple[Question, Answer] | None = None) -> Question:
+    """The question that was kept; `before` is the hop before it, whose signed answer names its target.
+
+    Raises:
+        ContractError: MALFORMED or INVALID_FIELD.
+    """
+    if not parse(lookup.Question(), exact).order_sha256:
+        return codec.decode_question(exact)
+    question = hops.decode_question(exact).question
+    named = None
+    if before is not None and isinstance(before[1], SignedAnswer):
+        named = before[1].named(before[0])
+    return SignedQuestion(**{name: getattr(question, name) for name in _QUESTION_FIELDS}, named=named)
+
+
+def keep(parts: Parts, proof: Proof) -> bytes:
+    """The bytes in which a signed answer is kept."""
+    seal = proof.seal
+    return b"".join(
+        (
+            _FORM,
+            parts.naming,
+            parts.finding,
+            seal.key_id,
+            seal.size.to_bytes(4, "big"),
+            seal.root,
+            seal.signature,
+            proof.index.to_bytes(4, "big"),
+            *proof.path,
+        )
+    )
+
+
+def parts_of(kept: bytes) -> tuple[Parts, Proof]:
+    """Parts and proof in what `keep` made.
+
+    Raises:
+        ContractError: MALFORMED.
+    """
+    if len(kept) < _HEAD or kept[:1] != _FORM or (len(kept) - _HEAD) % 32:
+        raise ContractError(ErrorReason.MALFORMED, "a signed answer is not kept in a form that is known here")
+    at = 1 + 2 * PART_SIZE
+    parts = Parts(kept[1 : 1 + PART_SIZE], kept[1 + PART_SIZE : at])
+    seal = Seal(
+        algorithm=Domain.ANSWER.algorithm,
+        key_id=kept[at : at + 32],
+        size=int.from_bytes(kept[at + 32 : at + 36], "big"),
+        root=kept[at + 36 : at + 68],
+        signature=kept[at + 68 : at + 132],
+    )
+    path = tuple(kept[start : start + 32] for start in range(_HEAD, len(kept), 32))
+    return parts, Proof(seal, int.from_bytes(kept[at + 132 : _HEAD], "big"), path)
+
+
+def decode_answer(kept: bytes, exact: bytes, question: Question) -> Answer:
+    """The answer that was kept, to `question` whose exact bytes are `exact`.
+
+    Raises:
+        ContractError: MALFORMED, INVALID_FIELD or WRONG_TARGET.
+    """
+    if question.authority is None:
+        return codec.decode_answer(kept, question_sha256=digest(exact), expected=question.target)
+    parts, proof = parts_of(kept)
+    answer, _ = hops.decode_parts(parts, Asked(exact, question, question.authority), question.target)
+    return signed_answer(answer, parts, proof)
+
+
+def seal_id(seal: Seal) -> bytes:
+    """By what the envelope of a seal is known in the store."""
+    return digest(seal.signed + seal.signature)
