@@ -1,0 +1,75 @@
+"""What letters say: plain text, no number of a subscriber, nothing about the call but that there is a question. Pure.
+
+Mail travels unprotected beyond the first server, so that the question itself is only shown to who opens the link.
+Times are told in the provider's own zone and in UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from coordinator.tasks.task import Kind, NoticeKind, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Subject and body of a letter."""
+
+    subject: str
+    body: str
+
+
+def letter(
+    task: Task, kind: NoticeKind, *, provider_name: str, link: str, zone: ZoneInfo, coordinator: str, now: datetime
+) -> Letter:
+    """The letter of `kind` about `task`; `link` answers it."""
+    due = f"{_local(task.plan.due, zone)} ({task.plan.due:%Y-%m-%d %H:%M} UTC)"
+    overdue = now > task.plan.due
+    opening = {
+        NoticeKind.INVITATION: "A call is being traced, and your records tell where it came from.",
+        NoticeKind.REMINDER: "You have a traceback request that is not answered yet.",
+        NoticeKind.ESCALATION: "A traceback request to your company is overdue: nobody has answered it.",
+    }[kind]
+    subject = {
+        NoticeKind.INVITATION: "Traceback request",
+        NoticeKind.REMINDER: "Reminder: traceback request",
+        NoticeKind.ESCALATION: "Overdue: traceback request",
+    }[kind]
+    what = {
+        Kind.NO_AGENT: "Which provider handed you this call?",
+        Kind.REVIEW: "Your agent holds its answer for your review.",
+    }[task.asked.kind]
+    body = f"""\
+To {provider_name}
+
+{opening}
+{what}
+
+Reference:   {str(task.id)[:8]}
+Answer by:   {due}{_by_how_much(now - task.plan.due) if overdue else ""}
+
+See the question and answer it here:
+
+{link}
+
+The link is for your company alone, works once, and needs no password: pass
+it on to nobody outside.
+
+Providers must answer traceback requests fully within 24 hours (47 CFR
+64.1200(n)(1)); the time above follows your business hours. A late answer
+still counts: please give it also when the time has passed.
+
+{coordinator}
+"""
+    return Letter(f"{subject} {str(task.id)[:8]}, answer by {_local(task.plan.due, zone)}", body)
+
+
+def _local(at: datetime, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%a %d %b %Y, %H:%M %Z}"
+
+
+def _by_how_much(over: timedelta) -> str:
+    hours = over // timedelta(hours=1)
+    return f"\n             overdue by {hours} hours" if hours > 1 else "\n             overdue"
