@@ -1,0 +1,463 @@
+"""What a bundle proves, by whom, and what it doesn't: without store, without network, without trust in who made it.
+
+Everything is checked against the keys and roots that the verifying party trusts itself (`Trust`). Where it names none,
+those in the bundle are taken, and every statement says so. A statement is proven, not proven, or broken; the verdict
+is as bad as its worst statement. Nothing that is in the file raises: what can't be read is broken, and named.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from coordinator.evidence import container
+from coordinator.evidence.container import Damage
+from hopback.v1 import audit_pb2 as audit
+from hopback.v1 import bundle_pb2 as pb
+from hopback.v1 import evidence_pb2 as evidence
+from protos import hops, merkle
+from protos.certificates import CertificateError, Certified, PinnedRoots
+from protos.codec import ContractError, digest, from_unix_ms
+from protos.hops import Asked, Parts
+from protos.identity import InvalidIdentityError, coordinator_uri, parse_provider_id, provider_uri
+from protos.orders import Granted, Persons, decode_order, grant_problem
+from protos.signing import Domain, KeyFormatError, Proof, PublicKey, Seal, SealChecker
+from protos.types import Answer, Handover, Outcome
+
+EVIDENCE: Final = "evidence.pb"
+ROOTS: Final = "roots.pem"
+MANIFEST: Final = "MANIFEST.json"
+SEAL: Final = "MANIFEST.seal"
+TIMESTAMP: Final = "MANIFEST.tsr"
+READABLE: Final = ("READ-ME.txt", "summary.html", "summary.pdf", "evidence.json")
+MEMBERS: Final = (*READABLE, EVIDENCE, ROOTS, MANIFEST, SEAL, TIMESTAMP)
+REQUIRED: Final = tuple(name for name in MEMBERS if name != TIMESTAMP)
+
+
+class Standing(enum.Enum):
+    """What becomes of a statement."""
+
+    PROVEN = "proven"
+    NOT_PROVEN = "not proven"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One thing that the bundle says; `by` is whose signature shows it, `why` what is missing or broken."""
+
+    standing: Standing
+    what: str
+    by: str = ""
+    why: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What the verifying party trusts of itself: persons' keys, roots of machines' certificates, how many approvals."""
+
+    persons: Mapping[str, PublicKey] = field(default_factory=dict)
+    roots: bytes = b""
+    approvals: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class HopSeen:
+    """One hop as it is in the bundle, read as far as it can be."""
+
+    message: pb.HopEvidence
+    asked: Asked | None = None
+    answer: Answer | None = None
+    finding: hops.Finding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All statements, and what they are about."""
+
+    statements: tuple[Statement, ...]
+    evidence: pb.TracebackEvidence | None = None
+    granted: Granted | None = None
+    hops: tuple[HopSeen, ...] = ()
+
+    @property
+    def standing(self) -> Standing:
+        """The worst of the statements that matter: a bundle is broken as soon as one byte is."""
+        standings = {statement.standing for statement in self.statements}
+        if Standing.BROKEN in standings:
+            return Standing.BROKEN
+        return Standing.PROVEN if Standing.PROVEN in standings else Standing.NOT_PROVEN
+
+
+def verify(data: bytes, trust: Trust) -> Verdict:
+    """What the bundle in `data` proves to a party that trusts what `trust` says."""
+    held = container.read(data, MEMBERS)
+    statements = [_of_damage(damage) for damage in held.damage]
+    missing = [name for name in REQUIRED if name not in held.members]
+    strangers = [name for name in held.members if name not in MEMBERS]
+    statements += [_broken(f"the bundle holds {name}", "it is missing") for name in missing]
+    statements += [_broken("the bundle holds nothing else", f"{name!r} is no part of a bundle") for name in strangers]
+    if not held.damage:
+        statements.append(_proven("every byte is as it was made", "checksums"))
+    message = _evidence(held.members.get(EVIDENCE, b""), statements)
+    if message is None:
+        return Verdict(tuple(statements))
+    check = _Check(message, trust, held.members.get(ROOTS, b""))
+    statements += check.manifest(held.members)
+    granted = check.order(statements)
+    seen = check.hops(granted, statements)
+    statements += check.chain(seen)
+    statements += _never_proven(seen)
+    return Verdict(tuple(statements), message, granted, seen)
+
+
+def _evidence(data: bytes, statements: list[Statement]) -> pb.TracebackEvidence | None:
+    try:
+        return pb.TracebackEvidence.FromString(data)
+    except DecodeError:
+        statements.append(_broken(f"{EVIDENCE} can be read", "it is no TracebackEvidence"))
+        return None
+
+
+class _Check:
+    """Checks one bundle's content against one party's trust."""
+
+    def __init__(self, message: pb.TracebackEvidence, trust: Trust, roots_in_bundle: bytes) -> None:
+        self._message, self._trust = message, trust
+        self._checker = SealChecker()
+        self._seals = [Seal.of_message(seal) for seal in message.seals]
+        self._own_roots = bool(trust.roots)
+        self._problems: list[Statement] = []
+        try:
+            self._roots = PinnedRoots.from_pem(trust.roots or roots_in_bundle)
+        except CertificateError as error:
+            self._roots = PinnedRoots(())
+            self._problems.append(_broken("the roots can be read", str(error)))
+        self._certified = dict(self._machines())
+
+    def _machines(self) -> Iterable[tuple[bytes, Certified]]:
+        for number, der in enumerate(self._message.certificates):
+            try:
+                certified = self._roots.certified(der)
+            except CertificateError as error:
+                self._problems.append(_broken(f"certificate {number} is of a trusted root", str(error)))
+            else:
+                yield certified.key.key_id, certified
+
+    @property
+    def _coordinator(self) -> str:
+        try:
+            return coordinator_uri(self._message.coordinator)
+        except InvalidIdentityError:
+            return ""
+
+    @property
+    def _whose_roots(self) -> str:
+        return "" if self._own_roots else " (by a root in the bundle itself: give --roots to check against your own)"
+
+    def manifest(self, members: Mapping[str, bytes]) -> list[Statement]:
+        """That the members are those which the coordinator sealed."""
+        said, made = members.get(MANIFEST, b""), []
+        expected = manifest_of(
+            {name: content for name, content in members.items() if name not in (MANIFEST, SEAL, TIMESTAMP)}
+        )
+        if said != expected:
+            made.append(_broken("the manifest is that of the members", _first_difference(said, expected)))
+        try:
+            seal = Seal.of_message(evidence.Seal.FromString(members.get(SEAL, b"")))
+        except DecodeError:
+            return [*made, *self._problems, _broken("the manifest is sealed", f"{SEAL} is no seal")]
+        uri = self._coordinator
+        what = "the bundle is what the coordinator made"
+        good = self._signed(Proof(seal, 0, ()), said, Domain.BUNDLE, uri, _time(self._message.made_unix_ms))
+        made.append(_proven(what, uri + self._whose_roots) if good is None else _broken(what, good))
+        return [*made, *self._problems]
+
+    def order(self, statements: list[Statement]) -> Granted | None:
+        """That the order was certified and approved."""
+        message = self._message.order
+        try:
+            order = decode_order(message.order)
+            granted = Granted(
+                order, message.order, self._proof(message.submission), tuple(map(self._proof, message.approvals))
+            )
+            in_bundle = {person.name: PublicKey.parse(person.key) for person in self._message.persons}
+        except (ContractError, KeyFormatError, _NoSealError) as error:
+            statements.append(_broken("the order can be read", str(error)))
+            return None
+        persons = self._trust.persons or in_bundle
+        whose = (
+            "" if self._trust.persons else " (keys as the bundle names them: give --person to check against your own)"
+        )
+        problem = grant_problem(granted, Persons(persons, persons, self._trust.approvals), self._checker)
+        what = f"{order.submitter} certified the order, and enough others approved it"
+        if problem is not None:
+            statements.append(_broken(what, f"{problem.name}{whose}"))
+        else:
+            approvers = {
+                name for name, key in persons.items() for p in granted.approvals if p.seal.key_id == key.key_id
+            }
+            statements.append(
+                _proven(what, ", ".join([order.submitter, *sorted(approvers - {order.submitter})]) + whose)
+            )
+        if order.coordinator != self._message.coordinator:
+            statements.append(_broken("the order is for this coordinator", f"it is for {order.coordinator}"))
+        return granted
+
+    def hops(self, granted: Granted | None, statements: list[Statement]) -> tuple[HopSeen, ...]:
+        """That each question was asked under the order and each answer given."""
+        seen = []
+        for message in self._message.hops:
+            place = f"hop {message.position} ({_printable(message.provider)})"
+            hop = HopSeen(message)
+            if not message.question:
+                statements.append(
+                    _unproven(f"{place} was asked of a person", _printable(message.note) or "no question")
+                )
+            else:
+                hop = self._question(hop, granted, place, statements)
+            if hop.asked is not None and message.naming:
+                hop = self._answer(hop, hop.asked, place, statements)
+            elif message.question:
+                statements.append(
+                    _unproven(f"{place} answered", _printable(message.note) or "there is no signed answer")
+                )
+            seen.append(hop)
+        return tuple(seen)
+
+    def _question(self, hop: HopSeen, granted: Granted | None, place: str, statements: list[Statement]) -> HopSeen:
+        what = f"{place} was asked under the order"
+        try:
+            asked = hops.decode_question(hop.message.question)
+            proof = self._proof(hop.message.question_proof)
+        except (ContractError, _NoSealError) as error:
+            statements.append(_broken(what, str(error)))
+            return hop
+        uri = self._coordinator
+        problem = self._signed(proof, asked.exact, Domain.QUESTION, uri, asked.authority.issued)
+        if problem is None and (granted is None or asked.authority.order_sha256 != granted.sha256):
+            problem = "the question names another order"
+        if problem is None and asked.question.target != hop.message.provider:
+            problem = f"the question is addressed to {asked.question.target}"
+        if problem is None and granted is not None and asked.question.deadline > granted.order.expires:
+            problem = "the order had expired"
+        at = asked.authority.issued.isoformat()
+        statements.append(
+            replace(_proven(what, uri + self._whose_roots), at=at) if problem is None else _broken(what, problem)
+        )
+        return replace(hop, asked=asked)
+
+    def _answer(self, hop: HopSeen, asked: Asked, place: str, statements: list[Statement]) -> HopSeen:
+        parts = Parts(hop.message.naming, hop.message.finding)
+        try:
+            provider = parse_provider_id(hop.message.provider)
+            answer, finding = hops.decode_parts(parts, asked, provider)
+            proof = self._proof(hop.message.answer_proof)
+        except (ContractError, InvalidIdentityError, _NoSealError) as error:
+            statements.append(_broken(f"{place} answered", str(error)))
+            return hop
+        what = f"{place} answered: {said(answer)}"
+        uri = provider_uri(provider)
+        problem = self._signed(proof, parts.leaf, Domain.ANSWER, uri, finding.answered)
+        if problem is None:
+            statements.append(replace(_proven(what, uri + self._whose_roots), at=finding.answered.isoformat()))
+        else:
+            statements.append(_broken(what, problem))
+        statements.append(self._logged(hop.message, parts, asked, place, uri))
+        return replace(hop, answer=answer, finding=finding)
+
+    def _logged(self, message: pb.HopEvidence, parts: Parts, asked: Asked, place: str, uri: str) -> Statement:
+        """That the provider's audit log holds the answer, and who else has seen that log."""
+        what = f"{place} logged the answer"
+        if not message.logged.entries:
+            return _unproven(what, "no proof from its log is in the bundle")
+        checkpoint = message.logged.checkpoint
+        try:
+            state = evidence.Checkpoint.FromString(checkpoint.checkpoint)
+            entries = [audit.AuditEntry.FromString(entry.entry) for entry in message.logged.entries]
+        except DecodeError:
+            return _broken(what, "checkpoint or entry can't be read")
+        if not checkpoint.seals or state.provider != message.provider:
+            return _broken(what, "the checkpoint is another provider's, or not sealed")
+        own = Seal.of_message(checkpoint.seals[0])
+        problem = self._signed(
+            Proof(own, 0, ()), checkpoint.checkpoint, Domain.CHECKPOINT, uri, _time(state.at_unix_ms)
+        )
+        if problem is not None:
+            return _broken(what, f"its checkpoint: {problem}")
+        holds_it = False
+        for entry, proven in zip(entries, message.logged.entries, strict=True):
+            root = merkle.root_by_path(merkle.leaf_hash(proven.entry), proven.index, state.size, list(proven.path))
+            if root != state.root:
+                return _broken(what, f"entry {proven.index} is not in the log that it signed")
+            holds_it |= entry.answer_leaf == parts.leaf and entry.question_sha256 == digest(asked.exact)
+        if not holds_it:
+            return _broken(what, "none of the entries is about this answer")
+        witnesses = self._witnesses(checkpoint)
+        seen_by = f"; its log was witnessed by {', '.join(witnesses)}" if witnesses else ""
+        return _proven(what, f"{uri}{seen_by}")
+
+    def _witnesses(self, checkpoint: evidence.SignedCheckpoint) -> list[str]:
+        names = []
+        for message in checkpoint.seals[1:]:
+            seal = Seal.of_message(message)
+            known = self._certified.get(seal.key_id)
+            if (
+                known is not None
+                and self._signed(Proof(seal, 0, ()), checkpoint.checkpoint, Domain.WITNESS, known.uri) is None
+            ):
+                names.append(known.uri)
+        return names
+
+    def chain(self, seen: Sequence[HopSeen]) -> list[Statement]:
+        """That each provider was asked because the one before named it, and where that led."""
+        made: list[Statement] = []
+        last: dict[int, HopSeen] = {}
+        for hop in seen:
+            if hop.asked is None:
+                continue
+            question, authority = hop.asked.question, hop.asked.authority
+            place = f"hop {authority.position} ({question.target})"
+            if authority.position == 0:
+                good = authority.naming_sha256 is None and question.named_by is None
+                made.append(
+                    _stands(good, f"{place} is the terminating provider of the order", "the question says otherwise")
+                )
+            else:
+                before = last.get(authority.position - 1)
+                made.append(self._named(before, hop.asked, place))
+            last[authority.position] = hop
+        if last and max(last) == len(last) - 1:
+            made.append(_ending([last[position] for position in sorted(last)]))
+        elif last:
+            made.append(_broken("the chain has no gaps", "a hop is missing"))
+        return made
+
+    def _named(self, before: HopSeen | None, asked: Asked, place: str) -> Statement:
+        question = asked.question
+        what = f"{place} was named by {question.named_by}"
+        if before is None or before.answer is None or digest(before.message.naming) != asked.authority.naming_sha256:
+            return _broken(what, "the answer that names it is not in the bundle")
+        if before.answer.upstream != question.target or before.answer.provider != question.named_by:
+            return _broken(what, "that answer names another provider")
+        return _proven(what, provider_uri(before.answer.provider))
+
+    def _proof(self, message: evidence.Proof) -> Proof:
+        if message.seal >= len(self._seals):
+            raise _NoSealError("a proof points at no seal")
+        return Proof(self._seals[message.seal], message.index, tuple(message.path))
+
+    def _signed(self, proof: Proof, exact: bytes, domain: Domain, uri: str, at: datetime | None = None) -> str | None:
+        """Why these bytes are not signed by the party of `uri` at `at`, None when they are."""
+        certified = self._certified.get(proof.seal.key_id)
+        if certified is None:
+            return "no certificate of a trusted root is there for the key that signed"
+        if certified.uri != uri:
+            return f"the key that signed is that of {certified.uri}"
+        if at is not None and not certified.valid_at(at):
+            return "the certificate of the key that signed was not valid then"
+        if not proof.covers(exact):
+            return "the signature covers other bytes"
+        return None if self._checker.is_good(proof.seal, domain, certified.key) else "the signature is wrong"
+
+
+class _NoSealError(ValueError):
+    pass
+
+
+def manifest_of(members: Mapping[str, bytes]) -> bytes:
+    """The manifest: size and SHA-256 of every member that the coordinator seals."""
+    entries = {name: {"size": len(content), "sha256": sha256(content).hexdigest()} for name, content in members.items()}
+    return (json.dumps({"bundle": 1, "members": entries}, indent=1) + "\n").encode()
+
+
+def said(answer: Answer) -> str:
+    """An answer in words, without numbers."""
+    handover = {
+        Handover.CONFIRMED: "; it did hand the call to the provider that named it",
+        Handover.NOT_MINE: "; it did not hand the call to the provider that named it",
+    }.get(answer.handover, "")
+    words = {
+        Outcome.UPSTREAM: f"the call came from {answer.upstream}",
+        Outcome.ORIGINATED_HERE: "a customer of its own placed the call",
+        Outcome.FOREIGN_UPSTREAM: f"the call came from abroad, from {answer.upstream}",
+        Outcome.REFUSED: f"refused ({answer.refusal.name})",
+    }.get(answer.outcome, answer.outcome.name.lower().replace("_", " "))
+    return words + handover
+
+
+def _ending(chain: Sequence[HopSeen]) -> Statement:
+    last = chain[-1]
+    if last.answer is None:
+        return _unproven("the chain ends", "the last provider asked has given no signed answer")
+    disputed = last.answer.handover is Handover.NOT_MINE
+    place = f"hop {len(chain) - 1} ({last.answer.provider})"
+    if disputed or (last.answer.outcome is Outcome.NOT_FOUND and len(chain) > 1):
+        return _unproven(
+            f"the chain ends at {place}",
+            "it disputes what the provider before it said: nobody is shown to be the source",
+        )
+    if last.answer.outcome in (Outcome.ORIGINATED_HERE, Outcome.FOREIGN_UPSTREAM):
+        return _proven(
+            f"the chain ends at {place}: {said(last.answer)}", "its own word, and the providers' that led there"
+        )
+    return _unproven(f"the chain ends at {place}", f"it says: {said(last.answer)}")
+
+
+def _never_proven(seen: Sequence[HopSeen]) -> list[Statement]:
+    """What no bundle proves, said in every one."""
+    made = [_unproven("the providers' records are true", "a signature shows who said it, not that it is so")]
+    pairs = [hop.answer for hop in seen if hop.answer is not None]
+    if len(pairs) > 1:
+        made.append(
+            _unproven(
+                "no two neighbours agreed on a false hop",
+                "each hop rests on the word of the provider and, where it confirms, of its neighbour",
+            )
+        )
+    made.append(_unproven("who the customer is", "no bundle holds a customer's identity"))
+    return made
+
+
+def _of_damage(damage: Damage) -> Statement:
+    where = (
+        f"offset {damage.offset}" if damage.end - damage.offset == 1 else f"offsets {damage.offset} to {damage.end - 1}"
+    )
+    return Statement(Standing.BROKEN, "every byte is as it was made", why=damage.what, at=where)
+
+
+def _first_difference(one: bytes, other: bytes) -> str:
+    at = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return f"they differ from byte {at} of {MANIFEST} on"
+
+
+def _proven(what: str, by: str) -> Statement:
+    return Statement(Standing.PROVEN, what, by=by)
+
+
+def _unproven(what: str, why: str) -> Statement:
+    return Statement(Standing.NOT_PROVEN, what, why=why)
+
+
+def _broken(what: str, why: str) -> Statement:
+    return Statement(Standing.BROKEN, what, why=why)
+
+
+def _stands(good: bool, what: str, otherwise: str) -> Statement:
+    return _proven(what, "the question's own words, sealed by the coordinator") if good else _broken(what, otherwise)
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)[:500]
+
+
+def _time(unix_ms: int) -> datetime:
+    return from_unix_ms(min(unix_ms, 253402300799999))

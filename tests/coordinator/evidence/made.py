@@ -1,0 +1,153 @@
+"""A traceback's evidence, made with real keys: three hops, the last one the originator's. Synthetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from coordinator.evidence.verify import Trust
+from coordinator.lab_ca import LabAuthority
+from hopback.v1 import audit_pb2 as audit
+from hopback.v1 import bundle_pb2 as pb
+from hopback.v1 import evidence_pb2 as evidence
+from protos import merkle
+from protos.codec import digest, unix_ms
+from protos.hops import Finding, answer_parts, encode_question
+from protos.identity import parse_provider_id
+from protos.orders import Granted
+from protos.signing import Domain, Proof, Seal, Signer, read_signer
+from protos.types import Answer, Authority, Handover, Outcome, Question, RecordCoverage
+from tests.protos.evidence_kit import ANN, BOB, ORDER, bytes_of, grant
+
+NOW = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
+TRACEBACK = UUID("2b1f6f3c-3b1d-4c62-9d5d-0a4c3f4f2a11")
+PATH = ("ginkgo", "birch", "alder")
+
+
+@dataclass
+class Industry:
+    """Certificates and signers of the coordinator and of the providers."""
+
+    roots: bytes
+    signers: dict[str, Signer]
+    certificates: dict[str, bytes]
+
+    @property
+    def trust(self) -> Trust:
+        return Trust({"ann": ANN.public, "bob": BOB.public}, self.roots)
+
+
+def industry(directory: Path) -> Industry:
+    authority = LabAuthority.create(directory, clock=lambda: NOW)
+    signers, certificates = {}, {}
+    for name in ("lab", *PATH, "mallory"):
+        uri = f"hopback://{'coordinator' if name == 'lab' else 'provider'}/{name}"
+        made = authority.issue_evidence(uri, f"{name}-evidence")
+        signers[name] = read_signer(made.key)
+        leaf = x509.load_pem_x509_certificate(made.certificate.read_bytes())
+        certificates[name] = leaf.public_bytes(Encoding.DER)
+    return Industry((directory / "ca.crt").read_bytes(), signers, certificates)
+
+
+class Maker:
+    """Puts a TracebackEvidence together, hop by hop."""
+
+    def __init__(self, parties: Industry, granted: Granted | None = None) -> None:
+        self.parties = parties
+        self.granted = granted or grant(replace(ORDER, hop_limit=10))
+        self._seals: dict[Seal, int] = {}
+        self.message = pb.TracebackEvidence(
+            traceback_id=str(TRACEBACK),
+            coordinator="lab",
+            status="origin_found",
+            made_unix_ms=unix_ms(NOW + timedelta(minutes=1)),
+            certificates=list(parties.certificates.values()),
+            persons=[
+                pb.PersonKey(name="ann", key=str(ANN.public)),
+                pb.PersonKey(name="bob", key=str(BOB.public)),
+            ],
+        )
+        self.message.order.CopyFrom(
+            evidence.GrantedOrder(
+                order=self.granted.exact,
+                submission=self.proof(self.granted.submission),
+                approvals=[self.proof(proof) for proof in self.granted.approvals],
+            )
+        )
+
+    def proof(self, proof: Proof) -> evidence.Proof:
+        place = self._seals.setdefault(proof.seal, len(self._seals))
+        return evidence.Proof(seal=place, index=proof.index, path=proof.path)
+
+    def hop(self, provider: str, answer: Answer, before: bytes | None, *, logged: bool = True) -> bytes:
+        """Ask `provider` and let it answer; returns the naming for the next one."""
+        position = len(self.message.hops)
+        target = parse_provider_id(provider)
+        at = NOW + timedelta(seconds=position)
+        question = Question(
+            question_id=uuid5(TRACEBACK, f"hop {position}"),
+            target=target,
+            called=ORDER.called,
+            at=ORDER.at,
+            window=ORDER.window,
+            named_by=parse_provider_id(self.message.hops[-1].provider) if before else None,
+            calling=ORDER.calling,
+            deadline=at + timedelta(minutes=2),
+            authority=Authority(
+                self.granted.sha256, digest(before) if before else None, position, at, bytes_of(f"n{position}", 16)
+            ),
+        )
+        exact = encode_question(question)
+        (asked,) = self.parties.signers["lab"].prove(Domain.QUESTION, [exact])
+        finding = Finding(RecordCoverage.COMPLETE, bytes_of(f"c{position}", 32), at + timedelta(milliseconds=5))
+        parts = answer_parts(answer, question, digest(exact), finding, bytes_of(f"s{position}", 32))
+        signer = self.parties.signers[provider]
+        (signed,) = signer.prove(Domain.ANSWER, [parts.leaf])
+        message = self.message.hops.add(
+            position=position, provider=provider, question=exact, naming=parts.naming, finding=parts.finding
+        )
+        message.question_proof.CopyFrom(self.proof(asked))
+        message.answer_proof.CopyFrom(self.proof(signed))
+        if logged:
+            self._log(message, provider, exact, parts.leaf)
+        del self.message.seals[:]
+        self.message.seals.extend(seal.to_message() for seal in self._seals)
+        return parts.naming
+
+    def _log(self, message: pb.HopEvidence, provider: str, question: bytes, leaf: bytes) -> None:
+        entries = [audit.AuditEntry(kind=audit.AUDIT_KIND_STARTED, at_unix_ms=1).SerializeToString()]
+        for kind, answered in ((audit.AUDIT_KIND_INTENT, b""), (audit.AUDIT_KIND_ANSWER, leaf)):
+            entry = audit.AuditEntry(kind=kind, question_sha256=digest(question), answer_leaf=answered)
+            entries.append(entry.SerializeToString())
+        tree = merkle.tree_of(entries)
+        state = evidence.Checkpoint(provider=provider, size=3, root=tree.root, at_unix_ms=unix_ms(NOW))
+        exact = state.SerializeToString(deterministic=True)
+        own, _ = self.parties.signers[provider].seal(Domain.CHECKPOINT, [exact])
+        seen, _ = self.parties.signers["mallory"].seal(Domain.WITNESS, [exact])
+        checkpoint = evidence.SignedCheckpoint(checkpoint=exact, seals=[own.to_message(), seen.to_message()])
+        message.checkpoint.CopyFrom(checkpoint)
+        message.logged.checkpoint.CopyFrom(checkpoint)
+        for index in (1, 2):
+            message.logged.entries.add(entry=entries[index], index=index, path=tree.path(index))
+
+
+def whole(parties: Industry) -> pb.TracebackEvidence:
+    """A traceback that found its originator."""
+    maker = Maker(parties)
+    naming = maker.hop("ginkgo", _upstream("ginkgo", "birch"), None)
+    naming = maker.hop("birch", _upstream("birch", "alder"), naming)
+    alder = parse_provider_id("alder")
+    maker.hop("alder", Answer(alder, Outcome.ORIGINATED_HERE, handover=Handover.CONFIRMED), naming)
+    return maker.message
+
+
+def _upstream(provider: str, upstream: str) -> Answer:
+    handover = Handover.UNSPECIFIED if provider == PATH[0] else Handover.CONFIRMED
+    return Answer(
+        parse_provider_id(provider), Outcome.UPSTREAM, upstream=parse_provider_id(upstream), handover=handover
+    )

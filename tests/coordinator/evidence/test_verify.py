@@ -1,0 +1,289 @@
+"""A bundle is verified offline: what is proven, by whom, what is not; and nothing that was altered passes."""
+
+from __future__ import annotations
+
+import ast
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from coordinator.evidence import container, readable
+from coordinator.evidence.bundle import bundle
+from coordinator.evidence.verify import MANIFEST, SEAL, Standing, Trust, Verdict, verify
+from hopback.v1 import bundle_pb2 as pb
+from protos.codec import digest
+from protos.hops import decode_naming
+from protos.identity import parse_provider_id
+from protos.types import Answer, Handover, Outcome
+from tests.coordinator.evidence.made import Industry, Maker, industry, whole
+from tests.protos.evidence_kit import ANN, BOB, CAROL, ORDER, grant
+
+
+@pytest.fixture(scope="module")
+def parties(tmp_path_factory: pytest.TempPathFactory) -> Industry:
+    return industry(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def good(parties: Industry) -> bytes:
+    return bundle(whole(parties), parties.trust, parties.signers["lab"])
+
+
+def broken(verdict: Verdict) -> list[str]:
+    return [f"{s.what}: {s.why}" for s in verdict.statements if s.standing is Standing.BROKEN]
+
+
+def proven(verdict: Verdict) -> list[str]:
+    return [s.what for s in verdict.statements if s.standing is Standing.PROVEN]
+
+
+def resealed(parties: Industry, change: Callable[[pb.TracebackEvidence], None]) -> Verdict:
+    """The verdict on a bundle that a dishonest coordinator made, with its own good seal."""
+    message = whole(parties)
+    change(message)
+    return verify(bundle(message, parties.trust, parties.signers["lab"]), parties.trust)
+
+
+def _without_birch(message: pb.TracebackEvidence) -> None:
+    del message.hops[1]
+
+
+class TestAWholeBundle:
+    def test_proves_order_questions_answers_log_and_chain(self, parties: Industry, good: bytes) -> None:
+        verdict = verify(good, parties.trust)
+        assert broken(verdict) == []
+        assert verdict.standing is Standing.PROVEN
+        assert proven(verdict) == [
+            "every byte is as it was made",
+            "the bundle is what the coordinator made",
+            "ann certified the order, and enough others approved it",
+            "hop 0 (ginkgo) was asked under the order",
+            "hop 0 (ginkgo) answered: the call came from birch",
+            "hop 0 (ginkgo) logged the answer",
+            "hop 1 (birch) was asked under the order",
+            "hop 1 (birch) answered: the call came from alder; it did hand the call to the provider that named it",
+            "hop 1 (birch) logged the answer",
+            "hop 2 (alder) was asked under the order",
+            "hop 2 (alder) answered: a customer of its own placed the call; "
+            "it did hand the call to the provider that named it",
+            "hop 2 (alder) logged the answer",
+            "hop 0 (ginkgo) is the terminating provider of the order",
+            "hop 1 (birch) was named by ginkgo",
+            "hop 2 (alder) was named by birch",
+            "the chain ends at hop 2 (alder): a customer of its own placed the call; "
+            "it did hand the call to the provider that named it",
+        ]
+
+    def test_says_who_signed_and_who_witnessed(self, parties: Industry, good: bytes) -> None:
+        by = {s.what: s.by for s in verify(good, parties.trust).statements}
+        assert by["ann certified the order, and enough others approved it"] == "ann, bob"
+        assert by["hop 1 (birch) was asked under the order"] == "hopback://coordinator/lab"
+        assert "witnessed by hopback://provider/mallory" in by["hop 1 (birch) logged the answer"]
+
+    def test_says_what_no_bundle_proves(self, parties: Industry, good: bytes) -> None:
+        unproven = [s.what for s in verify(good, parties.trust).statements if s.standing is Standing.NOT_PROVEN]
+        assert unproven == [
+            "the providers' records are true",
+            "no two neighbours agreed on a false hop",
+            "who the customer is",
+        ]
+
+    def test_without_trust_of_ones_own_says_so_in_every_statement(self, good: bytes) -> None:
+        verdict = verify(good, Trust())
+        assert broken(verdict) == []
+        by_keys = [
+            s for s in verdict.statements if "hopback://" in s.by and "logged" not in s.what and "named" not in s.what
+        ]
+        assert all("in the bundle itself" in s.by for s in by_keys)
+        assert any("as the bundle names them" in s.by for s in verdict.statements)
+
+    def test_is_the_same_bytes_every_time(self, parties: Industry, good: bytes) -> None:
+        assert (
+            bundle(
+                verify(good, parties.trust).evidence or pb.TracebackEvidence(), parties.trust, parties.signers["lab"]
+            )
+            == good
+        )
+
+
+class TestNothingAlteredPasses:
+    def test_no_byte_of_the_file(self, parties: Industry, good: bytes) -> None:
+        chance = random.Random(3)
+        for at in chance.sample(range(len(good)), 400):
+            bent = bytearray(good)
+            bent[at] ^= chance.randrange(1, 256)
+            verdict = verify(bytes(bent), parties.trust)
+            assert verdict.standing is Standing.BROKEN
+            assert f"offset {at}" in [s.at for s in verdict.statements]
+
+    def test_no_byte_of_the_evidence_even_with_the_checksums_put_right(self, parties: Industry, good: bytes) -> None:
+        chance = random.Random(4)
+        members = dict(container.read(good).members)
+        for at in chance.sample(range(len(members["evidence.pb"])), 300):
+            bent = bytearray(members["evidence.pb"])
+            bent[at] ^= chance.randrange(1, 256)
+            verdict = verify(container.write({**members, "evidence.pb": bytes(bent)}), parties.trust)
+            assert verdict.standing is Standing.BROKEN, at
+
+    @pytest.mark.nightly
+    def test_no_byte_at_all(self, parties: Industry, good: bytes) -> None:
+        for at in range(len(good)):
+            bent = bytearray(good)
+            bent[at] ^= 1 + at % 255
+            assert verify(bytes(bent), parties.trust).standing is Standing.BROKEN, at
+
+    def test_no_other_coordinators_seal(self, parties: Industry) -> None:
+        made = bundle(whole(parties), parties.trust, parties.signers["mallory"])
+        assert any("the bundle is what the coordinator made" in line for line in broken(verify(made, parties.trust)))
+
+    def test_no_roots_of_others(self, parties: Industry, good: bytes, tmp_path: Path) -> None:
+        other = industry(tmp_path)
+        verdict = verify(good, replace(parties.trust, roots=other.roots))
+        assert verdict.standing is Standing.BROKEN
+        assert not any("answered" in what for what in proven(verdict))
+
+    def test_no_persons_of_others(self, parties: Industry, good: bytes) -> None:
+        verdict = verify(good, replace(parties.trust, persons={"ann": CAROL.public, "bob": BOB.public}))
+        assert any("ann certified the order" in line for line in broken(verdict))
+        verdict = verify(good, replace(parties.trust, approvals=2))
+        assert any("ORDER_NOT_APPROVED" in line for line in broken(verdict))
+
+    def test_no_missing_or_strange_member(self, parties: Industry, good: bytes) -> None:
+        members = dict(container.read(good).members)
+        for name in (MANIFEST, SEAL, "summary.html", "evidence.pb"):
+            less = {key: value for key, value in members.items() if key != name}
+            assert verify(container.write(less), parties.trust).standing is Standing.BROKEN
+        more = container.write({**members, "extra.txt": b"?"})
+        assert verify(more, parties.trust).standing is Standing.BROKEN
+
+    @pytest.mark.parametrize("size", [0, 1, 100])
+    def test_nothing_of_a_file_that_is_no_bundle(self, size: int) -> None:
+        assert verify(bytes(size), Trust()).standing is Standing.BROKEN
+
+
+class TestADishonestCoordinator:
+    """It has its own good key and makes a whole bundle; what others signed still can't be bent."""
+
+    @pytest.mark.parametrize("part", ["question", "naming", "finding"])
+    def test_can_not_change_what_was_asked_or_answered(self, parties: Industry, part: str) -> None:
+        def change(message: pb.TracebackEvidence) -> None:
+            exact = bytearray(getattr(message.hops[1], part))
+            exact[40] ^= 1
+            setattr(message.hops[1], part, bytes(exact))
+
+        assert broken(resealed(parties, change))
+
+    def test_can_not_put_a_hop_of_another_traceback_in(self, parties: Industry) -> None:
+        other = Maker(parties, grant(replace(ORDER, campaign="another")))
+        other.hop("ginkgo", Answer(parse_provider_id("ginkgo"), Outcome.ORIGINATED_HERE), None)
+
+        def change(message: pb.TracebackEvidence) -> None:
+            foreign = other.message.hops[0]
+            offset = len(message.seals)
+            message.seals.extend(other.message.seals)
+            for proof in (foreign.question_proof, foreign.answer_proof):
+                proof.seal += offset
+            message.hops[0].CopyFrom(foreign)
+
+        lines = broken(resealed(parties, change))
+        assert any("another order" in line for line in lines)
+
+    def test_can_not_leave_a_hop_out(self, parties: Industry) -> None:
+        lines = broken(resealed(parties, _without_birch))
+        assert any("is not in the bundle" in line for line in lines)
+
+    def test_can_not_swap_providers(self, parties: Industry) -> None:
+        def change(message: pb.TracebackEvidence) -> None:
+            message.hops[2].provider = "mallory"
+
+        assert any("addressed to alder" in line for line in broken(resealed(parties, change)))
+
+    def test_can_not_make_an_order(self, parties: Industry) -> None:
+        forged = Maker(parties, grant(ORDER, submitter=parties.signers["lab"], approvers=(parties.signers["lab"],)))
+        forged.hop("ginkgo", Answer(parse_provider_id("ginkgo"), Outcome.ORIGINATED_HERE), None)
+        verdict = verify(bundle(forged.message, parties.trust, parties.signers["lab"]), parties.trust)
+        assert any("ORDER_SIGNATURE" in line for line in broken(verdict))
+
+    def test_can_not_ask_after_the_order_expired(self, parties: Industry) -> None:
+        late = Maker(parties, grant(replace(ORDER, expires=ORDER.issued + timedelta(minutes=6))))
+        late.hop("ginkgo", Answer(parse_provider_id("ginkgo"), Outcome.ORIGINATED_HERE), None)
+        verdict = verify(bundle(late.message, parties.trust, parties.signers["lab"]), parties.trust)
+        assert any("expired" in line for line in broken(verdict))
+
+    def test_can_not_claim_a_log_entry_that_is_none(self, parties: Industry) -> None:
+        def change(message: pb.TracebackEvidence) -> None:
+            message.hops[1].logged.entries[1].index = 0
+
+        assert any("is not in the log" in line for line in broken(resealed(parties, change)))
+
+        def about_another(message: pb.TracebackEvidence) -> None:
+            message.hops[1].logged.CopyFrom(message.hops[0].logged)
+
+        assert any("another provider's" in line for line in broken(resealed(parties, about_another)))
+
+
+class TestADispute:
+    def test_shows_nobody_as_the_source(self, parties: Industry) -> None:
+        maker = Maker(parties)
+        naming = maker.hop(
+            "ginkgo",
+            Answer(parse_provider_id("ginkgo"), Outcome.UPSTREAM, upstream=parse_provider_id("birch")),
+            None,
+        )
+        denial = Answer(parse_provider_id("birch"), Outcome.NOT_FOUND, handover=Handover.NOT_MINE)
+        maker.hop("birch", denial, naming, logged=False)
+        maker.message.status = "disputed"
+        verdict = verify(bundle(maker.message, parties.trust, parties.signers["lab"]), parties.trust)
+        assert broken(verdict) == []
+        (ending,) = [s for s in verdict.statements if s.what.startswith("the chain ends")]
+        assert ending.standing is Standing.NOT_PROVEN
+        assert "nobody is shown to be the source" in ending.why
+        assert any(
+            s.what == "hop 1 (birch) logged the answer" and s.standing is Standing.NOT_PROVEN
+            for s in verdict.statements
+        )
+
+
+class TestWhatReadersSee:
+    def test_is_the_same_on_the_page_in_json_and_in_the_pdf(self, parties: Industry, good: bytes) -> None:
+        members = container.read(good).members
+        page, facts = members["summary.html"].decode(), json.loads(members["evidence.json"])
+        assert facts["hops"][2]["outcome"] == "ORIGINATED_HERE"
+        assert facts["order"]["submitter"] == "ann"
+        for text in ("the call came from birch", ORDER.called, "47 U.S.C. 222(d)(2)", "alder"):
+            assert text in page
+        assert members["summary.pdf"].startswith(b"%PDF-")
+        del parties
+
+    def test_is_text_never_markup(self, parties: Industry) -> None:
+        message = whole(parties)
+        message.hops[1].note = message.status = "<script>alert(1)</script>"
+        del message.hops[1:]
+        verdict = verify(bundle(message, parties.trust, parties.signers["lab"]), parties.trust)
+        assert "<script>" not in readable.page(verdict)
+
+
+class TestTheVerifier:
+    def test_imports_neither_store_nor_network(self) -> None:
+        code = (
+            "import sys; import coordinator.evidence.verify; "
+            "print([m for m in sys.modules if m.split('.')[0] in "
+            "('sqlalchemy', 'grpc', 'socket', 'http', 'urllib3', 'requests', 'alembic', 'asyncio')])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert [
+            name for name in ast.literal_eval(done.stdout) if name.split(".")[0] in ("sqlalchemy", "grpc", "alembic")
+        ] == []
+
+    def test_reads_a_naming_as_the_protocol_has_it(self, parties: Industry) -> None:
+        message = whole(parties)
+        assert decode_naming(message.hops[0].naming).upstream == "birch"
+        assert len(digest(message.hops[0].naming)) == 32
+        assert ANN.public != BOB.public
