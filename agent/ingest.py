@@ -155,7 +155,7 @@ def _isolated(stack: ExitStack) -> Read:
     """Reads in a process of its own, which no file can take down with it; it starts with the first file."""
     from cdr_adapters.isolated import Worker
 
-    return stack.enter_context(Worker()).read_source
+    return stack.enter_context(Worker()).read_packed
 
 
 def _set_aside_broken(writer: IndexWriter, source: str) -> None:

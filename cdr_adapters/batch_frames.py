@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import pyarrow as pa
 
 from cdr_adapters.raw import RawBatch, string_batch
-from cdr_adapters.schema import CALLS, Batch, Rejected, RejectReason
+from cdr_adapters.schema import CALLS, PACKED, Batch, Rejected, RejectReason
 
 LENGTHS: Final = struct.Struct("<LQ")
 """What every frame begins with: how long its JSON and its Arrow part are, in bytes."""
@@ -64,18 +64,25 @@ def encode(batch: Batch | RawBatch) -> list[bytes | memoryview]:
     """A batch as a frame."""
     fields = {"rejected": [_plain(reject) for reject in batch.rejected], "skipped": batch.skipped}
     if isinstance(batch, Batch):
+        is_packed = batch.calls.schema == PACKED
         # columns that nothing is in, of which most sources have several, need not travel
-        names = [name for name in CALLS.names if batch.calls.column(name).null_count < batch.calls.num_rows]
-        return frame(
-            "calls", batch.calls.select(names).serialize(), columns=names, length=batch.calls.num_rows, **fields
-        )
-    sink = pa.BufferOutputStream()
+        names = [
+            name for name in batch.calls.schema.names if batch.calls.column(name).null_count < batch.calls.num_rows
+        ]
+        fields |= {"columns": names, "length": batch.calls.num_rows}
+        some = batch.calls.select(names)
+        return frame("packed", _stream(some), **fields) if is_packed else frame("calls", some.serialize(), **fields)
     names = [*(batch.columns.schema.names if batch.columns.num_columns else ()), "row"]
     arrays = [*batch.columns.columns, batch.rows]
     whole = pa.RecordBatch.from_arrays(arrays[-len(names) :], names=names)
-    with pa.ipc.new_stream(sink, whole.schema) as writer:
-        writer.write_batch(whole)
-    return frame("raw", sink.getvalue(), header=batch.header, **fields)
+    return frame("raw", _stream(whole), header=batch.header, **fields)
+
+
+def _stream(batch: pa.RecordBatch) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue()
 
 
 def decode_calls(head: dict[str, Any], body: pa.Buffer) -> Batch:
@@ -84,20 +91,45 @@ def decode_calls(head: dict[str, Any], body: pa.Buffer) -> Batch:
     Raises:
         FrameError: there is none.
     """
+
+    def read(names: list[str]) -> pa.RecordBatch:
+        return pa.ipc.read_record_batch(body, pa.schema([CALLS.field(name) for name in names]))
+
+    return _decoded(head, CALLS, read)
+
+
+def decode_packed(head: dict[str, Any], body: pa.Buffer) -> Batch:
+    """The batch of call legs for an index in a frame.
+
+    Raises:
+        FrameError: there is none.
+    """
+
+    def read(names: list[str]) -> pa.RecordBatch:
+        some = pa.ipc.open_stream(body).read_next_batch()
+        if some.schema != pa.schema([PACKED.field(name) for name in names]):
+            raise FrameError("other columns than those it says")
+        return some
+
+    return _decoded(head, PACKED, read)
+
+
+def _decoded(head: dict[str, Any], schema: pa.Schema, read: Callable[[list[str]], pa.RecordBatch]) -> Batch:
+    """The batch whose columns `read` gives; those that aren't there are null."""
     try:
         names = list(head["columns"])
-        some = pa.ipc.read_record_batch(body, pa.schema([CALLS.field(name) for name in names]))
+        some = read(names)
         some.validate(full=True)
         rows = int(head["length"]) if not names else some.num_rows
         columns = [
             some.column(names.index(field.name)) if field.name in names else pa.nulls(rows, field.type)
-            for field in CALLS
+            for field in schema
         ]
-        calls = pa.RecordBatch.from_arrays(columns, schema=CALLS)
-        if any(not field.nullable and calls.column(field.name).null_count for field in CALLS):
+        calls = pa.RecordBatch.from_arrays(columns, schema=schema)
+        if any(not field.nullable and calls.column(field.name).null_count for field in schema):
             raise FrameError("a call without a time or a row")
         return Batch(calls, tuple(_rejects(head)), int(head["skipped"]))
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, StopIteration) as error:
         raise FrameError(f"no batch: {type(error).__name__}") from None
 
 

@@ -30,13 +30,13 @@ from cdr_adapters.column_specs import (
     TimeColumn,
 )
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
-from cdr_adapters.number_columns import normalise
+from cdr_adapters.number_columns import Numbers, array_of_numbers, read_numbers, texts_of_numbers
 from cdr_adapters.raw import AdapterError, RawBatch
 from cdr_adapters.rejects import Mask, Rejects
-from cdr_adapters.schema import CALLS, DISPOSITIONS, Batch, RejectReason
+from cdr_adapters.schema import CALLS, DISPOSITIONS, PACKED, Batch, RejectReason
 from cdr_adapters.text_bytes import TextBytes
 from cdr_adapters.time_columns import read_times
-from cdr_adapters.trunk_formats import FormatOf, normalise_by_trunk
+from cdr_adapters.trunk_formats import FormatOf, read_by_trunk
 
 _MS = timedelta(milliseconds=1)
 _TEXT = pa.string()
@@ -57,13 +57,14 @@ def _without_blanks(values: pa.StringArray) -> pa.StringArray:
 
 
 class ColumnMapper:
-    """One source's mapping, ready to be applied.
+    """One source's mapping, ready to be applied; `packed` says in which form the call legs are wanted.
 
     Raises:
         AdapterError: a pattern that the vectorised engine (RE2) doesn't know, such as one with a lookahead.
     """
 
-    def __init__(self, mapping: SourceMapping, formats: TrunkFormats) -> None:
+    def __init__(self, mapping: SourceMapping, formats: TrunkFormats, *, packed: bool = False) -> None:
+        self._schema = PACKED if packed else CALLS
         if mapping.columns is None:
             raise AdapterError(f"source {mapping.name!r}: it has no columns")
         self._source = mapping.name
@@ -128,8 +129,8 @@ class ColumnMapper:
         rejects = Rejects(table.num_rows)
         columns = self._texts(table, rejects)
         times = self._times(table, columns["disposition"], rejects)
-        self._numbers(table, columns, rejects)
-        calls = self._assemble(columns, times, rows, rejects.mask)
+        numbers = self._numbers(table, columns, rejects)
+        calls = self._assemble(columns, numbers, times, rows, rejects.mask)
         rejected = rejects.records(table, rows) if rejects.mask.any() else ()
         return Batch(calls, (*raw.rejected, *rejected), skipped)
 
@@ -166,7 +167,8 @@ class ColumnMapper:
         columns: dict[str, pa.Array] = {}
         for name in ("ingress_trunk", "egress_trunk", "call_id", "leg", "origid", "verstat"):
             spec: TextColumn | None = getattr(self._columns, name)
-            columns[name] = _nulls(table) if spec is None else self._text(table, spec)
+            if name in self._schema.names:
+                columns[name] = _nulls(table) if spec is None else self._text(table, spec)
         for name in ("ingress_address", "egress_address"):
             address: AddressColumn | None = getattr(self._columns, name)
             columns[name] = _nulls(table) if address is None else self._addresses(table, address, name, rejects)
@@ -175,6 +177,8 @@ class ColumnMapper:
             ("attestation", self._columns.attestation, ("A", "B", "C")),
         )
         for name, one_of, words in closed:
+            if name not in self._schema.names:
+                continue
             values = _nulls(table) if one_of is None else self._value(table, one_of)
             columns[name] = values if one_of is None else _translated(values, one_of.values, words)
         return columns
@@ -197,26 +201,26 @@ class ColumnMapper:
             return texts
         return pa.array([address or None for address in found], _TEXT).take(encoded.indices)
 
-    def _numbers(self, table: pa.RecordBatch, columns: dict[str, pa.Array], rejects: Rejects) -> None:
-        """Fill in the numbers. A called number as received must be readable; as sent it may be a subscriber's name."""
+    def _numbers(self, table: pa.RecordBatch, columns: dict[str, pa.Array], rejects: Rejects) -> dict[str, Numbers]:
+        """The numbers. A called number as received must be readable; as sent it may be a subscriber's name."""
+        found: dict[str, Numbers] = {}
         there: Mask = np.zeros(table.num_rows, np.bool_)
         bad: Mask = np.zeros(table.num_rows, np.bool_)
         for name, formats in (("called_in", self._ingress), ("called_out", self._egress)):
             spec: CalledColumn | None = getattr(self._columns, name)
             if spec is None:
-                columns[name] = _nulls(table)
                 continue
             texts = self._value(table, spec)
             if spec.format == "trunk":
                 side = "ingress" if name == "called_in" else "egress"
-                numbers = normalise_by_trunk(texts, formats, columns[f"{side}_trunk"], columns[f"{side}_address"])
+                numbers = read_by_trunk(texts, formats, columns[f"{side}_trunk"], columns[f"{side}_address"])
             else:
-                numbers = normalise(texts, spec.format)
-            columns[name] = numbers
-            if not numbers.null_count:
+                numbers = read_numbers(texts, spec.format)
+            found[name] = numbers
+            readable = numbers != 0
+            if readable.all():
                 there[:] = True
                 continue
-            readable = _some(pc.is_valid(numbers))
             unreadable = ~readable & _some(pc.is_valid(texts))
             if unreadable.any():
                 unreadable &= _some(pc.not_equal(pc.utf8_trim_whitespace(texts), ""))
@@ -227,9 +231,9 @@ class ColumnMapper:
         rejects.add(~there & bad, RejectReason.BAD_CALLED_NUMBER, "called_out: not a number in its format")
         rejects.add(~there, RejectReason.NO_CALLED_NUMBER, "no called number")
         calling = self._columns.calling
-        columns["calling"] = (
-            _nulls(table) if calling is None else normalise(self._value(table, calling), calling.format)
-        )
+        if calling is not None:
+            found["calling"] = read_numbers(self._value(table, calling), calling.format)
+        return found
 
     def _times(self, table: pa.RecordBatch, dispositions: pa.StringArray, rejects: Rejects) -> CallTimes:
         """The times of all rows."""
@@ -256,7 +260,12 @@ class ColumnMapper:
         return Moments.of(name, spec.said_format, times, self._offset)
 
     def _assemble(
-        self, columns: dict[str, pa.Array], times: CallTimes, rows: pa.Int64Array, rejected: Mask
+        self,
+        columns: dict[str, pa.Array],
+        numbers: dict[str, Numbers],
+        times: CallTimes,
+        rows: pa.Int64Array,
+        rejected: Mask,
     ) -> pa.RecordBatch:
         columns["row"] = rows
         first, second = times.first, times.second
@@ -280,6 +289,8 @@ class ColumnMapper:
             taken = pa.array(each)
             columns = {name: column.take(taken) for name, column in columns.items()}
         for name, (one, other, missing) in moments.items():
+            if name not in self._schema.names:
+                continue
             if missing is not None and missing.all():
                 columns[name] = pa.nulls(len(columns["row"]), CALLS.field(name).type)
                 continue
@@ -287,7 +298,21 @@ class ColumnMapper:
                 one = np.where(is_second, other[each], one[each])
                 missing = None if missing is None else missing[each]
             columns[name] = pa.array(one, mask=missing).cast(CALLS.field(name).type)
-        return pa.RecordBatch.from_arrays([columns[name] for name in CALLS.names], schema=CALLS)
+        for name in ("called_in", "called_out", "calling"):
+            kind = self._schema.field(name).type
+            if name not in numbers:
+                columns[name] = pa.nulls(len(columns["row"]), kind)
+                continue
+            chosen = numbers[name] if each is None else numbers[name][each]
+            columns[name] = texts_of_numbers(chosen) if pa.types.is_string(kind) else array_of_numbers(chosen)
+        return pa.RecordBatch.from_arrays(
+            [_as(columns[field.name], field.type) for field in self._schema], schema=self._schema
+        )
+
+
+def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The column, its values by their places in a list where they are wanted so."""
+    return column.dictionary_encode() if pa.types.is_dictionary(kind) else column
 
 
 def _heading(name: str) -> str:

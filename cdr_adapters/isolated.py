@@ -29,7 +29,15 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 import pyarrow as pa
 
-from cdr_adapters.batch_frames import LENGTHS, FrameError, check_lengths, decode_calls, decode_head, decode_raw
+from cdr_adapters.batch_frames import (
+    LENGTHS,
+    FrameError,
+    check_lengths,
+    decode_calls,
+    decode_head,
+    decode_packed,
+    decode_raw,
+)
 from cdr_adapters.isolated_worker import FOR_OTHERS, LENGTH, CallsRequest, RawRequest, Request
 from cdr_adapters.raw import AdapterError, RawBatch
 from cdr_adapters.registry import BUILT_IN
@@ -187,14 +195,22 @@ class Worker:
             self._directory.cleanup()
             self._directory = None
 
-    def read_source(self, path: Path, mapping: SourceMapping, formats: TrunkFormats) -> Iterator[Batch]:
+    def read_source(
+        self, path: Path, mapping: SourceMapping, formats: TrunkFormats, *, packed: bool = False
+    ) -> Iterator[Batch]:
         """The call legs in `path`, as `read.read_source` yields them.
 
         Raises:
             AdapterError: the file can't be read as the mapping says. WorkerDiedError: it took the worker down.
         """
         seconds = self._limits.seconds_for(path)
-        return self._read(path, CallsRequest(path, mapping, formats, int(seconds)), seconds, "calls", decode_calls)
+        request = CallsRequest(path, mapping, formats, int(seconds), packed)
+        kind, decode = ("packed", decode_packed) if packed else ("calls", decode_calls)
+        return self._read(path, request, seconds, kind, decode)
+
+    def read_packed(self, path: Path, mapping: SourceMapping, formats: TrunkFormats) -> Iterator[Batch]:
+        """The same for an index."""
+        return self.read_source(path, mapping, formats, packed=True)
 
     def read_raw(
         self, path: Path, format_name: str, options: dict[str, Any], columns: frozenset[str] | None

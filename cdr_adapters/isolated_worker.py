@@ -40,12 +40,13 @@ FOR_OTHERS: Final = "for-others"
 
 @dataclass(frozen=True, slots=True)
 class CallsRequest:
-    """Read the call legs of a file, within so much processor time."""
+    """Read the call legs of a file, within so much processor time; `packed` as in `read.read_source`."""
 
     path: Path
     mapping: SourceMapping
     formats: TrunkFormats
     processor_seconds: int
+    packed: bool = False
 
     @property
     def format(self) -> str:
@@ -53,7 +54,7 @@ class CallsRequest:
 
     def batches(self) -> Iterator[Batch]:
         """See `read.read_source`."""
-        return read_source(self.path, self.mapping, self.formats)
+        return read_source(self.path, self.mapping, self.formats, packed=self.packed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,13 @@ def _eight_digits(number: Words) -> Words:
     return digits | _UNITS
 
 
+def array_of_numbers(column: Numbers) -> pa.UInt64Array:
+    """The numbers as an array, null for 0."""
+    there = column != 0
+    valid = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
+    return pa.UInt64Array.from_buffers(pa.uint64(), len(column), [valid, pa.py_buffer(column)])
+
+
 def texts_of_numbers(column: Numbers) -> pa.StringArray:
     """The numbers as E.164 texts, null for 0."""
     counts = np.searchsorted(_POWERS, column, side="right").astype(np.int32)

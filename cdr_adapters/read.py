@@ -40,8 +40,8 @@ def check_source(mapping: SourceMapping, formats: TrunkFormats) -> None:
     ColumnMapper(mapping, formats)
 
 
-def read_source(path: Path, mapping: SourceMapping, formats: TrunkFormats) -> Iterator[Batch]:
-    """The call legs in `path`, a batch at a time; memory does not grow with the file.
+def read_source(path: Path, mapping: SourceMapping, formats: TrunkFormats, *, packed: bool = False) -> Iterator[Batch]:
+    """The call legs in `path`, a batch at a time; memory does not grow with the file. `packed` gives them for an index.
 
     An archive reads as its files one after another: rows are numbered in each of them, rejects say which it was.
 
@@ -49,7 +49,7 @@ def read_source(path: Path, mapping: SourceMapping, formats: TrunkFormats) -> It
         AdapterError: the file can't be read as the mapping says. Batches that came before it are right, but not all.
     """
     mapping = registry.completed(mapping)
-    mapper = ColumnMapper(mapping, formats)
+    mapper = ColumnMapper(mapping, formats, packed=packed)
     pending: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(_MAPPERS, "map-columns") as pool, closing(_raw_batches(path, mapping, mapper.used)) as raws:
         # the columns' work is done outside the interpreter's lock, beside the reader's and the consumer's

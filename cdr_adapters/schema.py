@@ -53,6 +53,22 @@ CALLS = pa.schema(
 )
 """The canonical schema. At least one of called_in and called_out is set in every row."""
 
+_WORD = pa.dictionary(pa.int32(), pa.string())
+
+PACKED = pa.schema(
+    [
+        *(pa.field(name, pa.uint64()) for name in ("called_in", "called_out", "calling")),
+        CALLS.field("seizure_earliest"),
+        CALLS.field("seizure_latest"),
+        *(pa.field(name, _WORD) for name in ("ingress_trunk", "egress_trunk", "ingress_address", "egress_address")),
+        CALLS.field("call_id"),
+        pa.field("disposition", _WORD),
+        CALLS.field("row"),
+    ]
+)
+"""What an index wants of the canonical columns, in the form in which it is made and taken in fastest: numbers as the
+integers that their digits are, names and addresses by their places in a list of those that occur."""
+
 
 DISPOSITIONS = ("answered", "unanswered", "failed", "route-advanced")
 """How a leg ended: somebody answered; it rang or was set up and nobody did; it was refused or broke; it was refused
@@ -84,6 +100,8 @@ class Rejected:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What an adapter yields: call legs in the canonical schema, what was rejected, what was skipped on purpose.
+
+    For an index, the call legs are in the schema `PACKED`.
 
     `skipped` counts records that are no call setups by the mapping's own rule (a BYE, an interim record).
     """

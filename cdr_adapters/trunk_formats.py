@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cdr_adapters.number_columns import normalise
+from cdr_adapters.number_columns import Numbers, read_numbers
 
 _UNDESCRIBED = "auto"
 
@@ -43,12 +43,12 @@ class FormatOf:
         return _UNDESCRIBED
 
 
-def normalise_by_trunk(
+def read_by_trunk(
     texts: pa.StringArray, formats: FormatOf, trunks: pa.StringArray, addresses: pa.StringArray
-) -> pa.StringArray:
+) -> Numbers:
     """Numbers, each in the format of its row's trunk."""
     if not formats:
-        return normalise(texts, _UNDESCRIBED)
+        return read_numbers(texts, _UNDESCRIBED)
     trunk, address = trunks.dictionary_encode(), addresses.dictionary_encode()
     trunk_names = [*trunk.dictionary.to_pylist(), None]
     address_names = [*address.dictionary.to_pylist(), None]
@@ -58,10 +58,10 @@ def normalise_by_trunk(
     pair = trunk_at.astype(np.int64) * width + address_at
     distinct, which = np.unique(pair, return_inverse=True)
     found = [formats.find(trunk_names[key // width], address_names[key % width]) for key in distinct]
-    numbers = pa.nulls(len(texts), pa.string())
+    numbers: Numbers = np.zeros(len(texts), np.uint64)
     for called_format in sorted(set(found)):
         rows = np.array([name == called_format for name in found])[which]
         if rows.all():
-            return normalise(texts, called_format)
-        numbers = pc.replace_with_mask(numbers, pa.array(rows), normalise(texts.filter(pa.array(rows)), called_format))
+            return read_numbers(texts, called_format)
+        numbers[rows] = read_numbers(texts.filter(pa.array(rows)), called_format)
     return numbers

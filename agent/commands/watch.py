@@ -73,7 +73,7 @@ def watch(config: Path, sources: tuple[str, ...], once: bool, ready_file: Path |
             worker = stack.enter_context(Worker())
             remembered = Remembered(loaded.index.directory)
             followed = [_followed(source, loaded, remembered) for source in chosen_sources(loaded, sources)]
-            take = _take(loaded, keys, worker.read_source, ending.asked)
+            take = _take(loaded, keys, worker.read_packed, ending.asked)
             following = Watch(followed, take, structlog.get_logger(), Clocks(lambda: datetime.now(UTC), monotonic))
 
             def looked() -> None:

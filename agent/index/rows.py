@@ -96,23 +96,28 @@ class Routes:
 
 def _distinct(column: pa.Array) -> tuple[list[str | None], I64]:
     """The distinct texts of a column, None first, and each row's position among them."""
-    encoded = column.dictionary_encode()
+    encoded = column.dictionary_encode()  # gives back one that is so already
     texts: list[str | None] = [None, *encoded.dictionary.to_pylist()]
     return texts, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
 
 
 def _digits(column: pa.Array, name: str) -> U64:
-    """E.164 texts as integers, null as 0."""
+    """E.164 numbers as integers, null as 0."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if column.null_count == len(column):
+        return np.zeros(len(column), np.uint64)
     try:
-        if not pc.all(pc.starts_with(column, "+"), min_count=0).as_py():
+        if pa.types.is_uint64(column.type):
+            digits = column.fill_null(0)
+        elif not pc.all(pc.starts_with(column, "+"), min_count=0).as_py():
             raise AdapterContractError(f"column {name} holds a text that is no E.164 number")
-        digits = pc.utf8_slice_codeunits(column, 1).cast(pa.int64()).fill_null(0)
+        else:
+            digits = pc.utf8_slice_codeunits(column, 1).cast(pa.int64()).fill_null(0)
     except pa.ArrowInvalid:
         raise AdapterContractError(f"column {name} holds a text that is no E.164 number") from None
-    numbers: U64 = digits.to_numpy(zero_copy_only=False).astype(np.uint64)
+    numbers: U64 = digits.to_numpy(zero_copy_only=False).astype(np.uint64, copy=False)
     if len(numbers) and int(numbers.max()) >= 10**15:
         raise AdapterContractError(f"column {name} holds a number of more than 15 digits")
     return numbers
@@ -137,15 +142,15 @@ def _milliseconds(column: pa.Array) -> I64:
 
 
 def rows_of(calls: pa.RecordBatch, keys: Keys, routes: Routes) -> Rows:
-    """The index rows of a batch of canonical call legs.
+    """The index rows of a batch of canonical call legs, packed or not.
 
     Raises:
         AdapterContractError: another schema, a null where none may be, no called number, an interval that ends before
             it begins, an unknown disposition.
     """
-    from cdr_adapters.schema import CALLS
+    from cdr_adapters.schema import CALLS, PACKED
 
-    if not calls.schema.equals(CALLS):
+    if not calls.schema.equals(PACKED) and not calls.schema.equals(CALLS):
         raise AdapterContractError("the batch has not the canonical schema")
     column = dict(zip(calls.schema.names, calls.columns, strict=True))
     for name in ("seizure_earliest", "seizure_latest", "row"):

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from cdr_adapters import batch_frames, isolated, registry
-from cdr_adapters.batch_frames import LENGTHS, FrameError, check_lengths, decode_calls, decode_head, decode_raw
+from cdr_adapters.batch_frames import (
+    LENGTHS,
+    FrameError,
+    check_lengths,
+    decode_calls,
+    decode_head,
+    decode_packed,
+    decode_raw,
+)
 from cdr_adapters.isolated import Limits, Worker, WorkerDiedError
 from cdr_adapters.isolated_worker import CallsRequest
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.raw import AdapterError, RawBatch, string_batch
 from cdr_adapters.read import read_source
-from cdr_adapters.schema import CALLS, Batch, Rejected, RejectReason
+from cdr_adapters.schema import CALLS, PACKED, Batch, Rejected, RejectReason
 from tests.adapters.reading import written
 
 TABLE = b"called,start,trunk\n+12025550143,2026-11-21T23:23:27Z,T1\nx,2026-11-21T23:23:27Z,\nbroken\n"
@@ -126,6 +134,17 @@ class TestRecords:
             there = list(worker.read_source(path, mapping(), TrunkFormats()))
             assert here == there
             assert all(batch.calls.schema == CALLS for batch in there)
+
+    def test_for_an_index_say_the_same_in_integers_and_places(self, worker: Worker, tmp_path: Path) -> None:
+        path = written(tmp_path, TABLE * 40)
+        (plain,) = read_source(path, mapping(), TrunkFormats())
+        (packed,) = worker.read_packed(path, mapping(), TrunkFormats())
+        assert (packed.rejected, packed.skipped) == (plain.rejected, plain.skipped)
+        assert packed.calls.schema == PACKED
+        assert packed.calls["called_in"].to_pylist() == [12025550143] * 40
+        for name in PACKED.names:
+            if name not in ("called_in", "called_out", "calling"):
+                assert packed.calls[name].to_pylist() == plain.calls[name].to_pylist()
 
     def test_are_many_batches_of_a_long_file(self, worker: Worker, tmp_path: Path) -> None:
         row = TABLE.splitlines(keepends=True)[1]
@@ -341,20 +360,30 @@ class TestFrames:
             raw = RawBatch(string_batch(columns, 2), pa.array([1, 2]), (REJECT,), 1, header)
             assert decode_raw(*self.parts(raw)) == raw
 
+    def test_for_an_index_bring_back_what_was_sent(self) -> None:
+        packed = CALL | {"called_in": 12025550143, "ingress_trunk": "T1"}
+        for rows in ([packed, CALL | {"called_in": None}], []):
+            batch = Batch(pa.RecordBatch.from_pylist(rows, schema=PACKED), (REJECT,), 5)
+            assert decode_packed(*self.parts(batch)) == batch
+
     def test_leave_out_what_is_empty(self) -> None:
         head, body = self.parts(Batch(pa.RecordBatch.from_pylist([CALL] * 1000, schema=CALLS)))
         assert head["columns"] == ["called_in", "seizure_earliest", "seizure_latest", "row"]
         assert body.size < 45 * 1000
 
-    def test_that_are_broken_are_refused(self) -> None:
-        head, body = self.parts(Batch(pa.RecordBatch.from_pylist([CALL], schema=CALLS)))
+    @pytest.mark.parametrize(("schema", "decode"), [(CALLS, decode_calls), (PACKED, decode_packed)])
+    def test_that_are_broken_are_refused(
+        self, schema: pa.Schema, decode: Callable[[dict[str, object], pa.Buffer], Batch]
+    ) -> None:
+        number = {"called_in": 12025550143, "ingress_trunk": "T1"} if schema == PACKED else {}
+        head, body = self.parts(Batch(pa.RecordBatch.from_pylist([CALL | number], schema=schema)))
         data = bytearray(body.to_pybytes())
         good = 0
         for at in range(len(data)):
             for bit in (1, 128):
                 data[at] ^= bit
                 try:
-                    batch = decode_calls(head, pa.py_buffer(bytes(data)))
+                    batch = decode(head, pa.py_buffer(bytes(data)))
                 except FrameError:
                     pass
                 else:
@@ -364,7 +393,7 @@ class TestFrames:
         assert 0 < good < len(data)
         for wrong in ({}, {**head, "columns": ["row"]}, {**head, "columns": ["called_in"]}, {**head, "rejected": [1]}):
             with pytest.raises(FrameError):
-                decode_calls(wrong, body)
+                decode(wrong, body)
 
     @pytest.mark.parametrize("text", [b"", b"x", b"[]", b'{"kind": 1}', b"[" * 100_000])
     def test_whose_head_is_none_are_refused(self, text: bytes) -> None:
