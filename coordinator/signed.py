@@ -11,6 +11,7 @@ trial exchanged unsigned is kept as `protos.codec` has it; a question says by it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Final
 
@@ -89,8 +90,21 @@ def decode_question(exact: bytes, before: tuple[Question, Answer] | None = None)
     return SignedQuestion(**{name: getattr(question, name) for name in _QUESTION_FIELDS}, named=named)
 
 
-def keep(parts: Parts, proof: Proof) -> bytes:
-    """The bytes in which a signed answer is kept."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a signed answer: its parts, the proof that its provider sealed them, the path of its question.
+
+    Questions and answers of an envelope stand in the same order, so that `proof.index` is the question's place, too, in
+    the seal that the store keeps with the envelope (`Exchange`).
+    """
+
+    parts: Parts
+    proof: Proof
+    question_path: tuple[bytes, ...]
+
+
+def keep(parts: Parts, proof: Proof, question_path: Iterable[bytes]) -> bytes:
+    """The bytes in which a signed answer is kept; both paths are of the same length."""
     seal = proof.seal
     return b"".join(
         (
@@ -103,20 +117,20 @@ def keep(parts: Parts, proof: Proof) -> bytes:
             seal.signature,
             proof.index.to_bytes(4, "big"),
             *proof.path,
+            *question_path,
         )
     )
 
 
-def parts_of(kept: bytes) -> tuple[Parts, Proof]:
-    """Parts and proof in what `keep` made.
+def read_kept(kept: bytes) -> Kept:
+    """The inverse of `keep`.
 
     Raises:
         ContractError: MALFORMED.
     """
-    if len(kept) < _HEAD or kept[:1] != _FORM or (len(kept) - _HEAD) % 32:
+    if len(kept) < _HEAD or kept[:1] != _FORM or (len(kept) - _HEAD) % 64:
         raise ContractError(ErrorReason.MALFORMED, "a signed answer is not kept in a form that is known here")
     at = 1 + 2 * PART_SIZE
-    parts = Parts(kept[1 : 1 + PART_SIZE], kept[1 + PART_SIZE : at])
     seal = Seal(
         algorithm=Domain.ANSWER.algorithm,
         key_id=kept[at : at + 32],
@@ -124,8 +138,16 @@ def parts_of(kept: bytes) -> tuple[Parts, Proof]:
         root=kept[at + 36 : at + 68],
         signature=kept[at + 68 : at + 132],
     )
-    path = tuple(kept[start : start + 32] for start in range(_HEAD, len(kept), 32))
-    return parts, Proof(seal, int.from_bytes(kept[at + 132 : _HEAD], "big"), path)
+    middle = _HEAD + (len(kept) - _HEAD) // 2
+    return Kept(
+        Parts(kept[1 : 1 + PART_SIZE], kept[1 + PART_SIZE : at]),
+        Proof(seal, int.from_bytes(kept[at + 132 : _HEAD], "big"), _nodes(kept[_HEAD:middle])),
+        _nodes(kept[middle:]),
+    )
+
+
+def _nodes(path: bytes) -> tuple[bytes, ...]:
+    return tuple(path[start : start + 32] for start in range(0, len(path), 32))
 
 
 def decode_answer(kept: bytes, exact: bytes, question: Question) -> Answer:
@@ -136,9 +158,9 @@ def decode_answer(kept: bytes, exact: bytes, question: Question) -> Answer:
     """
     if question.authority is None:
         return codec.decode_answer(kept, question_sha256=digest(exact), expected=question.target)
-    parts, proof = parts_of(kept)
-    answer, _ = hops.decode_parts(parts, Asked(exact, question, question.authority), question.target)
-    return signed_answer(answer, parts, proof)
+    known = read_kept(kept)
+    answer, _ = hops.decode_parts(known.parts, Asked(exact, question, question.authority), question.target)
+    return signed_answer(answer, known.parts, known.proof)
 
 
 def seal_id(seal: Seal) -> bytes:
