@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from coordinator.evidence import container
 from coordinator.evidence.container import Damage
+from coordinator.evidence.timestamp import TimestampError, stamped_at
 from hopback.v1 import audit_pb2 as audit
 from hopback.v1 import bundle_pb2 as pb
 from hopback.v1 import evidence_pb2 as evidence
@@ -62,11 +63,15 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What the verifying party trusts of itself: persons' keys, roots of machines' certificates, how many approvals."""
+    """What the verifying party trusts of itself.
+
+    Persons' keys, roots of machines' certificates (PEM), how many approvals it wants, roots of time stamps (PEM).
+    """
 
     persons: Mapping[str, PublicKey] = field(default_factory=dict)
     roots: bytes = b""
     approvals: int = 1
+    timestamp_roots: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,8 @@ def verify(data: bytes, trust: Trust) -> Verdict:
         return Verdict(tuple(statements))
     check = _Check(message, trust, held.members.get(ROOTS, b""))
     statements += check.manifest(held.members)
+    if TIMESTAMP in held.members:
+        statements.append(_stamped(held.members[TIMESTAMP], held.members.get(MANIFEST, b""), trust.timestamp_roots))
     granted = check.order(statements)
     seen = check.hops(granted, statements)
     statements += check.chain(seen)
@@ -392,6 +399,17 @@ def said(answer: Answer) -> str:
         Outcome.REFUSED: f"refused ({answer.refusal.name})",
     }.get(answer.outcome, answer.outcome.name.lower().replace("_", " "))
     return words + handover
+
+
+def _stamped(token: bytes, manifest: bytes, roots: bytes) -> Statement:
+    what = "the bundle existed at the time of its stamp"
+    if not roots:
+        return _unproven(what, "a time stamp is there: give --timestamp-roots to check it")
+    try:
+        at = stamped_at(token, manifest, roots)
+    except TimestampError as error:
+        return _broken(what, str(error))
+    return replace(_proven(what, "an authority of your --timestamp-roots"), at=at.isoformat())
 
 
 def _ending(chain: Sequence[HopSeen]) -> Statement:
