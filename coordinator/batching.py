@@ -1,142 +1,235 @@
-"""Questions that are due for the same provider at the same time travel in one message.
+"""Questions wait in lanes, one a provider; what is due for the same provider at the same time travels in one message.
 
-Stands before the client and looks like it (`coordinator.ports.AgentClient`), so that neither driver nor machine knows
-of batches. A question that comes alone goes out alone and at once. While `in_flight` messages to a provider are
-unanswered, further questions for it gather and go out together, up to `largest`: the busier the provider, the larger
-the batches, without any waiting on purpose.
+A question that comes alone goes out alone and at once. While as many messages to a provider are unanswered as may be,
+further questions for it gather and go out together: the busier the provider, the larger the batches, without waiting
+on purpose. Whose turn it is in a lane, `coordinator.priorities` says; whether the provider may be asked now,
+`coordinator.breaker`. What may not be asked now, or finds its lane full, is not kept here but handed back as
+`Postponed`, so that a provider that is slow or dead holds nothing but its own few places.
 
 A batch stands or falls as a whole, but one bad answer must not spoil the others' chains: when the answers of a batch
-can't be used, its questions are asked one by one, and each is judged for itself.
+can't be used, its halves are asked again, down to the question that is at fault.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Protocol
+from datetime import datetime, timedelta
 
-from coordinator.ports import AgentClient, AgentError, BadAnswerError, Provider, Reply
+from coordinator.alarms import Alarms
+from coordinator.breaker import Breaker, BreakerTerms, Budget, Rate
+from coordinator.ports import (
+    AgentClient,
+    AgentError,
+    AttemptTimedOutError,
+    BadAnswerError,
+    BatchClient,
+    Clock,
+    Provider,
+    Reply,
+    UnreachableError,
+)
+from coordinator.priorities import FairQueue, Priority
+from protos.identity import ProviderId
 from protos.types import Question
 
-LARGEST = 2000
-IN_FLIGHT = 2
+
+@dataclass(frozen=True, slots=True)
+class LaneTerms:
+    """How one provider is asked.
+
+    Attributes:
+        in_flight: messages that may be unanswered at the same time.
+        largest: questions in one message at most.
+        room: questions that may wait; further ones are postponed by `pause`.
+        slow: when a message is unanswered for this long, no question waits for the next one: all are postponed.
+        rate: questions a second; None for no bound.
+        budget: questions a day; None for no bound.
+    """
+
+    in_flight: int = 2
+    largest: int = 1000
+    room: int = 4000
+    pause: timedelta = timedelta(seconds=1)
+    slow: timedelta = timedelta(seconds=2)
+    rate: float | None = None
+    budget: int | None = None
+    breaker: BreakerTerms = field(default_factory=BreakerTerms)
 
 
-class BatchClient(AgentClient, Protocol):
-    """A client that can also put many questions at once."""
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """The question was not asked; it may be at `until`, at once where that has passed."""
 
-    async def ask_many(
-        self, provider: Provider, asked: Sequence[tuple[Question, bytes]], timeout: timedelta
-    ) -> list[Reply]:
-        """The answers to these questions (each with its exact bytes when sent singly), in their order.
+    until: datetime
 
-        Raises:
-            AgentError: one of its four kinds, for all of them.
-        """
-        ...
+
+Ending = Reply | AgentError | Postponed | Exception
+"""What becomes of a question; any other exception than AgentError is a defect of the client."""
 
 
 @dataclass(slots=True)
-class _Waiting:
+class Asked:
+    """A question on its way, its exact bytes, and who hears what becomes of it (once)."""
+
     question: Question
     exact: bytes
-    timeout: timedelta
-    reply: asyncio.Future[Reply]
+    priority: Priority
+    tell: Callable[[Ending], None]
 
 
 @dataclass(slots=True)
-class _Queue:
-    """What waits for one provider, and how many messages to it are unanswered."""
-
+class _Lane:
     provider: Provider
-    waiting: list[_Waiting] = field(default_factory=list)
-    in_flight: int = 0
+    terms: LaneTerms
+    breaker: Breaker
+    rate: Rate
+    budget: Budget
+    waiting: FairQueue[Asked] = field(default_factory=FairQueue)
+    sent_at: list[datetime] = field(default_factory=list)
     scheduled: bool = False
+    alarm: datetime | None = None
+
+    @property
+    def may_be_sent(self) -> int:
+        """How many messages may be unanswered: one, to see, while the agent seems to be down."""
+        return 1 if self.breaker.is_open else self.terms.in_flight
 
 
-class BatchingAgents:
-    """Implements `coordinator.ports.AgentClient` over a client that can batch."""
+class Lanes:
+    """Puts questions to agents."""
 
-    def __init__(self, client: BatchClient, *, largest: int = LARGEST, in_flight: int = IN_FLIGHT) -> None:
+    def __init__(
+        self,
+        client: AgentClient,
+        clock: Clock,
+        alarms: Alarms,
+        *,
+        attempt_timeout: timedelta,
+        terms: LaneTerms | None = None,
+        of: Mapping[ProviderId, LaneTerms] | None = None,
+    ) -> None:
+        """`of` has the terms of those providers whose terms differ from `terms`."""
         self._client = client
-        self._largest = largest
-        self._in_flight = in_flight
-        self._queues: dict[str, _Queue] = {}
+        self._batches = client if isinstance(client, BatchClient) else None
+        self._clock = clock
+        self._alarms = alarms
+        self._timeout = attempt_timeout
+        self._terms = terms or LaneTerms()
+        self._of = of or {}
+        self._lanes: dict[ProviderId, _Lane] = {}
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def ask(self, provider: Provider, question: Question, exact: bytes, timeout: timedelta) -> Reply:
-        """One attempt at one question, alone or together with others.
+    def put(self, provider: Provider, asked: Asked) -> None:
+        """Ask as soon as it may be."""
+        lane = self._lanes.get(provider.id)
+        if lane is None:
+            lane = self._lanes[provider.id] = self._lane(provider)
+        lane.provider = provider
+        now = self._clock.now()
+        full = len(lane.waiting) >= lane.terms.room
+        if full or (len(lane.sent_at) >= lane.may_be_sent and now - lane.sent_at[0] >= lane.terms.slow):
+            asked.tell(Postponed(now + lane.terms.pause))
+            return
+        lane.waiting.put(asked, asked.priority)
+        self._schedule(lane)
 
-        Raises:
-            AgentError: one of its four kinds.
-        """
-        queue = self._queues.setdefault(provider.id, _Queue(provider))
-        queue.provider = provider
-        entry = _Waiting(question, exact, timeout, asyncio.get_running_loop().create_future())
-        queue.waiting.append(entry)
-        self._schedule(queue)
-        return await entry.reply
+    def close(self) -> None:
+        """Send nothing more; whatever is on its way is given up, and nobody is told."""
+        self._lanes.clear()
+        for task in self._sending:
+            task.cancel()
 
-    def _schedule(self, queue: _Queue) -> None:
+    def _lane(self, provider: Provider) -> _Lane:
+        terms = self._of.get(provider.id, self._terms)
+        breaker = Breaker(provider.id, terms.breaker)
+        return _Lane(provider, terms, breaker, Rate(terms.rate), Budget(terms.budget))
+
+    def _schedule(self, lane: _Lane) -> None:
         """Send at the end of this turn of the loop, so that whatever else is due in it goes along."""
-        if queue.waiting and not queue.scheduled and queue.in_flight < self._in_flight:
-            queue.scheduled = True
-            asyncio.get_running_loop().call_soon(self._send, queue)
+        if len(lane.sent_at) < lane.may_be_sent and lane.waiting and not lane.scheduled:
+            lane.scheduled = True
+            asyncio.get_running_loop().call_soon(self._send, lane)
 
-    def _send(self, queue: _Queue) -> None:
-        queue.scheduled = False
-        batch, queue.waiting = queue.waiting[: self._largest], queue.waiting[self._largest :]
-        batch = [entry for entry in batch if not entry.reply.done()]  # cancelled meanwhile
-        if batch:
-            queue.in_flight += 1
-            task = asyncio.create_task(self._carry(queue, batch))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
-        self._schedule(queue)
+    def _send(self, lane: _Lane) -> None:
+        lane.scheduled = False
+        now = self._clock.now()
+        blocked = lane.breaker.blocked_until(now)
+        wanted = min(len(lane.waiting), lane.terms.largest)
+        if blocked is None and wanted and not lane.budget.granted(1, now):
+            blocked = lane.budget.next(now)
+        if blocked is not None:
+            for asked in lane.waiting.take(len(lane.waiting)):
+                asked.tell(Postponed(blocked))
+            return
+        granted = lane.rate.granted(lane.budget.granted(wanted, now), now)
+        if not granted:
+            self._wake(lane, lane.rate.next(now))
+            return
+        batch, alone = [], []
+        for asked in lane.waiting.take(granted):
+            left = asked.question.deadline - now
+            if left <= timedelta(0):
+                asked.tell(Postponed(now))
+            elif left < self._timeout / 2 or self._batches is None:  # its early deadline would hold for the whole batch
+                alone.append(asked)
+            else:
+                batch.append(asked)
+        sent = len(batch) + len(alone)
+        lane.rate, lane.budget = lane.rate.after(sent, now), lane.budget.after(sent, now)
+        for some in (batch, *([asked] for asked in alone)):
+            if some:
+                lane.sent_at.append(now)
+                task = asyncio.create_task(self._carry(lane, some, now))
+                self._sending.add(task)
+                task.add_done_callback(self._sending.discard)
+        self._schedule(lane)
 
-    async def _carry(self, queue: _Queue, batch: list[_Waiting]) -> None:
+    def _wake(self, lane: _Lane, time: datetime) -> None:
+        if lane.alarm is None:
+            lane.alarm = time
+
+            def ring() -> None:
+                lane.alarm = None
+                self._schedule(lane)
+
+            self._alarms.at(time, ring)
+
+    async def _carry(self, lane: _Lane, batch: Sequence[Asked], sent_at: datetime) -> None:
         try:
-            await self._put(queue.provider, batch)
-        except asyncio.CancelledError:
-            for entry in batch:
-                entry.reply.cancel()
-            raise
+            await self._put(lane, batch)
         finally:
-            queue.in_flight -= 1
-            self._schedule(queue)
+            lane.sent_at.remove(sent_at)
+            self._schedule(lane)
 
-    async def _put(self, provider: Provider, batch: list[_Waiting]) -> None:
-        if len(batch) == 1:
-            return await self._put_singly(provider, batch[0])
-        asked = [(entry.question, entry.exact) for entry in batch]
+    async def _put(self, lane: _Lane, batch: Sequence[Asked]) -> None:
+        timeout = min(self._timeout, min(asked.question.deadline for asked in batch) - self._clock.now())
+        replies: Sequence[Ending]
         try:
-            replies = await self._client.ask_many(provider, asked, min(entry.timeout for entry in batch))
-        except BadAnswerError:
-            for entry in batch:
-                await self._put_singly(provider, entry)
+            if len(batch) == 1 or self._batches is None:
+                (asked,) = batch
+                replies = [await self._client.ask(lane.provider, asked.question, asked.exact, timeout)]
+            else:
+                put = [(asked.question, asked.exact) for asked in batch]
+                replies = await self._batches.ask_many(lane.provider, put, timeout)
+        except (UnreachableError, AttemptTimedOutError) as error:
+            lane.breaker = lane.breaker.after_failure(self._clock.now())
+            replies = [error] * len(batch)
+        except BadAnswerError as error:
+            lane.breaker = lane.breaker.after_answer()
+            if len(batch) > 1:
+                half = len(batch) // 2
+                await self._put(lane, batch[:half])
+                await self._put(lane, batch[half:])
+                return
+            replies = [error]
+        except AgentError as error:
+            lane.breaker = lane.breaker.after_answer()
+            replies = [error] * len(batch)
         except Exception as error:
-            _fail(batch, error)
+            replies = [error] * len(batch)
         else:
-            for entry, reply in zip(batch, replies, strict=True):
-                if not entry.reply.done():
-                    entry.reply.set_result(reply)
-        return None
-
-    async def _put_singly(self, provider: Provider, entry: _Waiting) -> None:
-        try:
-            reply = await self._client.ask(provider, entry.question, entry.exact, entry.timeout)
-        except Exception as error:
-            if not entry.reply.done():
-                entry.reply.set_exception(error)
-        else:
-            if not entry.reply.done():
-                entry.reply.set_result(reply)
-
-
-def _fail(batch: list[_Waiting], error: Exception) -> None:
-    """Every question gets an error of its own: a shared exception would gather the tracebacks of all who raise it."""
-    for entry in batch:
-        if not entry.reply.done():
-            entry.reply.set_exception(type(error)(error.detail) if isinstance(error, AgentError) else error)
+            lane.breaker = lane.breaker.after_answer()
+        for asked, reply in zip(batch, replies, strict=True):
+            asked.tell(reply)

@@ -235,7 +235,11 @@ def import_calls(file: Path, as_json: bool, config_path: Path) -> None:
 def resume(ids: tuple[str, ...], as_json: bool, show_numbers: bool, config_path: Path) -> None:
     """Go on with open tracebacks, all or those named: after an interruption, or when records were not in yet."""
     with opened_store(config_path) as (loaded, store):
-        many = [find_traceback(store, name) for name in ids] if ids else list(store.open_tracebacks())
+        many = (
+            [find_traceback(store, name) for name in ids]
+            if ids
+            else [kept for identity in store.open_ids() if (kept := store.load(identity)) is not None]
+        )
         office = office_of(loaded, store)
         if len(ids) == 1:
             office.trace_one(many[0], as_json=as_json, show_numbers=show_numbers)

@@ -1,18 +1,29 @@
-"""The loop that does what the state machine wants: asks, waits, writes down, tells.
+"""The loop that does what the state machine wants: asks, waits, writes down, tells; for thousands at once.
 
-It decides nothing about a chain: `coordinator.traceback` does. What it adds is order and bounds: every change is
-durable before the command that follows from it is carried out, so that a crash at any point leaves a traceback that
-`drive` takes up where it was; at most `Limits.concurrent` tracebacks are active at once; none of those that only wait
-holds a place; one that would wait for longer than `Limits.longest_nap` is left in the store with its due time.
+It decides nothing about a chain: `coordinator.traceback` does. What it adds is order and bounds:
+
+- Every change is durable before the command that follows from it is carried out, so that a crash at any point leaves
+  a traceback that any process takes up where it was. Changes that come while others are being written are written
+  together with the next ones, in one transaction.
+- There is no task a traceback. One that asks is an entry in a provider's lane (`coordinator.batching`), one that waits
+  is an alarm. Neither keeps another from moving on.
+- One that would wait for longer than `Limits.longest_nap`, or that can't be asked now, is let go: the store knows when
+  it is due.
+- A write that is refused (another process has claimed the traceback) ends the driving of that one here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from coordinator.alarms import Alarms
+from coordinator.batching import Asked, Ending, Lanes, LaneTerms, Postponed
 from coordinator.chain import Traceback
 from coordinator.ports import (
     AgentClient,
@@ -24,11 +35,12 @@ from coordinator.ports import (
     Exchange,
     Kept,
     Registry,
-    StaleTracebackError,
+    Reply,
     Store,
     UnreachableError,
     Watcher,
 )
+from coordinator.priorities import Priority
 from coordinator.traceback import (
     AgentUnreachable,
     Answered,
@@ -47,10 +59,11 @@ from coordinator.traceback import (
     advance,
 )
 from protos.codec import encode_question
+from protos.identity import ProviderId
 from protos.types import Question
 
-_Received = tuple[bytes | None, Exchange | None]
-_NOTHING: _Received = (None, None)
+_SLOW_S = 1
+"""A question that is unanswered for longer is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +71,66 @@ class Limits:
     """Bounds of one driver.
 
     Attributes:
-        concurrent: how many tracebacks ask or write at the same time.
+        concurrent: how many tracebacks ask or write at the same time, or nap here. Those whose question is unanswered
+            for more than a second are not counted: they hold back nobody.
+        most: how many may be here in all.
         attempt_timeout: how long one attempt at a question may take.
-        longest_nap: waits up to this are slept through; longer ones leave the traceback to a later run.
+        longest_nap: waits up to this are slept through; longer ones leave the traceback to a later claim.
+        lane, lanes: how providers are asked, and those that are asked otherwise.
     """
 
     concurrent: int = 256
     attempt_timeout: timedelta = timedelta(seconds=10)
     longest_nap: timedelta = timedelta(seconds=30)
+    most: int = 20_000
     patience: Patience = field(default_factory=Patience)
+    lane: LaneTerms = field(default_factory=LaneTerms)
+    lanes: tuple[tuple[ProviderId, LaneTerms], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """A traceback that is no longer driven here.
+
+    Attributes:
+        due: when it is to go on; None when it is closed, or lost.
+        freed: the store says already that nobody drives it; else whoever claimed it must let it go.
+        lost: another process has taken it over; `kept` is the last state known here.
+    """
+
+    kept: Kept
+    due: datetime | None = None
+    freed: bool = False
+    lost: bool = False
+
+
+@dataclass(slots=True)
+class _Active:
+    traceback: Traceback
+    version: int
+    fence: int
+    priority: Priority
+    rested: Callable[[Rested], None]
+    napping: bool = False
+    asked: int = 0
+
+    @property
+    def kept(self) -> Kept:
+        return Kept(self.traceback, self.version, self.fence, self.priority)
+
+
+@dataclass(slots=True)
+class _Step:
+    """A change that is being written, and what follows when it is: a question, a wait, or neither."""
+
+    active: _Active
+    change: Change
+    question: Question | None
+    due: datetime | None
 
 
 class Driver:
-    """Carries tracebacks on until each is closed or has to wait."""
+    """Carries tracebacks on until each is closed or has to wait. `close` it at the end."""
 
     def __init__(
         self,
@@ -84,86 +144,287 @@ class Driver:
     ) -> None:
         self._store = store
         self._registry = registry
-        self._agents = agents
         self._clock = clock
         self._watcher = watcher
         self._limits = limits or Limits()
-        self._places = asyncio.Semaphore(self._limits.concurrent)
+        self._alarms = Alarms(clock)
+        self._lanes = Lanes(
+            agents,
+            clock,
+            self._alarms,
+            attempt_timeout=self._limits.attempt_timeout,
+            terms=self._limits.lane,
+            of=dict(self._limits.lanes),
+        )
+        self._active: dict[uuid.UUID, _Active] = {}
+        self._napping = 0
+        self._asking: Counter[int] = Counter()  # how many wait for an answer, by the second in which they were asked
+        self._steps: list[_Step] = []
+        self._writer: asyncio.Task[None] | None = None
+        self.failure: Exception | None = None
+        """What the store, or the client of the agents, could not do; nothing is driven any more then."""
+        self._told: set[Callable[[], object]] = set()
 
-    async def drive(self, kept: Kept, *, reopen: bool = False) -> Traceback:
-        """Carry one traceback on, new or taken up again; return it closed, waiting, or as another process took it.
+    @property
+    def places(self) -> int:
+        """How many more tracebacks may be taken now."""
+        fresh = int(self._clock.now().timestamp()) - _SLOW_S
+        slow = sum(count for second, count in self._asking.items() if second < fresh)
+        busy = len(self._active) - self._napping - slow
+        return min(self._limits.concurrent - busy, self._limits.most - len(self._active))
+
+    @property
+    def driven(self) -> dict[uuid.UUID, int]:
+        """The fences of all that are driven here, by id."""
+        return {active.traceback.id: active.fence for active in self._active.values()}
+
+    def close(self) -> None:
+        """Drive nothing any more. What was not written is as if it had not happened."""
+        self._active.clear()
+        self._steps.clear()
+        self._alarms.close()
+        self._lanes.close()
+        if self._writer is not None:
+            self._writer.cancel()
+
+    def take(self, kept: Kept, rested: Callable[[Rested], None], *, reopen: bool = False) -> None:
+        """Carry this one on, new or taken up again; `rested` hears of it once, when it is no longer driven here.
 
         With `reopen` the last provider of a closed one is asked again, where that can help.
         """
-        happens: type[Reopened | Started | RetryDue] = Reopened if reopen else Started
-        while True:
+        if self.failure is not None:
+            raise self.failure
+        active = _Active(kept.traceback, kept.version, kept.fence, kept.priority, rested)
+        self._active[kept.traceback.id] = active
+        now = self._clock.now()
+        self._happens(active, Reopened(now) if reopen else Started(now))
+
+    def lose(self, traceback_id: uuid.UUID) -> None:
+        """Another process has taken this one over."""
+        active = self._active.get(traceback_id)
+        if active is not None:
+            self._watcher.lost(active.traceback)
+            self._rest(active, Rested(active.kept, lost=True))
+
+    async def drive(self, kept: Kept, *, reopen: bool = False) -> Traceback:
+        """Carry one traceback on; return it closed, waiting, or as another process took it.
+
+        Raises:
+            Exception: whatever the store raises; the traceback can be taken up again.
+        """
+        done: asyncio.Future[Rested] = asyncio.get_running_loop().create_future()
+
+        def came(rested: Rested | None = None) -> None:
+            if not done.done():
+                if rested is None:
+                    done.set_exception(self.failure or RuntimeError("the driver was closed"))
+                else:
+                    done.set_result(rested)
+
+        def failed() -> None:
+            if self.failure is not None:
+                came()
+
+        with self.telling(failed):
+            self.take(kept, came, reopen=reopen)
             try:
-                async with self._places:  # the hop's time counts from here: waiting for a place is not the provider's
-                    kept, due = await self._until_it_rests(kept, happens(self._clock.now()))
-            except StaleTracebackError:
-                self._watcher.lost(kept.traceback)
-                return kept.traceback
-            if due is None or due - self._clock.now() > self._limits.longest_nap:
-                return kept.traceback
-            await self._clock.sleep_until(due)
-            happens = RetryDue
+                return (await done).kept.traceback
+            finally:
+                self._forget(kept.traceback.id)
 
     async def drive_all(self, many: Iterable[Kept], *, reopen: bool = False) -> AsyncIterator[Traceback]:
         """Carry many on together; yields each as it comes to rest, in no particular order.
 
         Raises:
-            Exception: whatever the store raises; the others are cancelled then, and can be taken up again.
+            Exception: whatever the store raises; none is driven any more then, and all can be taken up again.
         """
-        tasks = [asyncio.create_task(self.drive(kept, reopen=reopen)) for kept in many]
+        rested: list[Rested] = []
+        news = asyncio.Event()
+
+        waiting, under_way = iter(many), 0
+        following = next(waiting, None)
+        with self.telling(news.set):
+            while following is not None or under_way:
+                while following is not None and (self.places > 0 or not under_way):
+                    self.take(following, rested.append, reopen=reopen)
+                    under_way += 1
+                    following = next(waiting, None)
+                await news.wait()
+                news.clear()
+                if self.failure is not None:
+                    raise self.failure
+                come, rested[:] = rested[:], []
+                for one in come:
+                    under_way -= 1
+                    yield one.kept.traceback
+
+    @contextmanager
+    def telling(self, tell: Callable[[], object]) -> Iterator[None]:
+        """Call `tell` when there may be places again, or nothing can be driven any more (see `failure`)."""
+        self._told.add(tell)
         try:
-            for finished in asyncio.as_completed(tasks):
-                yield await finished
+            yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            self._told.discard(tell)
 
-    async def _until_it_rests(self, kept: Kept, event: Event) -> tuple[Kept, datetime | None]:
-        """Feed events until the machine asks nothing more now; the due time is set when it wants to wait."""
-        received = _NOTHING
-        while True:
-            kept, commands = await self._step(kept, event, received)
-            question, due = _reading(commands)
-            if question is None:
-                return kept, due
-            event, received = await self._ask(question)
+    def _tell(self) -> None:
+        for tell in tuple(self._told):
+            tell()
 
-    async def _step(self, kept: Kept, event: Event, received: _Received) -> tuple[Kept, tuple[Command, ...]]:
-        before = kept.traceback
+    # From an event to what follows from it
+
+    def _happens(
+        self, active: _Active, event: Event, received: bytes | None = None, batch: Exchange | None = None
+    ) -> None:
+        before = active.traceback
         after, commands = advance(before, event, self._limits.patience)
-        if after is not before:
-            await self._store.save(Change(before, after, kept.version, event.at, *received))
-            kept = Kept(after, kept.version + 1)
-            self._watcher.changed(after)
-        return kept, commands
+        question, due = _reading(commands)
+        if after is before:
+            self._follow(active, question, due, freed=False)
+            return
+        asked = None if question is None else encode_question(question)
+        held = due is not None and self._naps(due)
+        change = Change(before, after, active.version, event.at, received, batch, active.fence, asked, held)
+        self._steps.append(_Step(active, change, question, due))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
 
-    async def _ask(self, question: Question) -> tuple[Event, _Received]:
-        """One attempt; every way it can end is an event."""
+    async def _write(self) -> None:
+        try:
+            while self._steps:
+                steps, self._steps = self._steps, []
+                stale = await self._store.save([step.change for step in steps])
+                for index, step in enumerate(steps):
+                    if self._active.get(step.change.after.id) is not step.active:
+                        continue  # given up meanwhile
+                    if index in stale:
+                        self.lose(step.change.after.id)
+                    else:
+                        self._written(step)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._writer = None
+
+    def _written(self, step: _Step) -> None:
+        active, after = step.active, step.change.after
+        active.traceback = after
+        active.version += 1
+        self._watcher.changed(after)
+        self._follow(active, step.question, step.due, freed=step.change.frees, exact=step.change.asked)
+
+    def _follow(
+        self,
+        active: _Active,
+        question: Question | None,
+        due: datetime | None,
+        *,
+        freed: bool,
+        exact: bytes | None = None,
+    ) -> None:
+        if question is not None:
+            self._ask(active, question, encode_question(question) if exact is None else exact)
+        elif due is not None and not freed and self._naps(due):
+            self._nap(active, due, lambda: self._happens(active, RetryDue(self._clock.now())))
+        else:
+            self._rest(active, Rested(active.kept, due, freed))
+
+    def _ask(self, active: _Active, question: Question, exact: bytes) -> None:
         provider = self._registry.provider(question.target)
         if provider is None or provider.endpoint is None:
-            return NoAgent(question.question_id, self._clock.now(), registered=provider is not None), _NOTHING
-        exact = encode_question(question)
-        timeout = min(self._limits.attempt_timeout, question.deadline - self._clock.now())
-        try:
-            reply = await self._agents.ask(provider, question, exact, timeout)
-        except UnreachableError as error:
-            return AgentUnreachable(question.question_id, self._clock.now(), error.detail), _NOTHING
-        except AttemptTimedOutError as error:
-            return TimedOut(question.question_id, self._clock.now(), error.detail), _NOTHING
-        except BadAnswerError as error:
-            return BadAnswer(question.question_id, self._clock.now(), error.detail), (error.received, None)
-        except DeclinedError as error:
-            return Declined(question.question_id, self._clock.now(), error.detail), _NOTHING
-        return Answered(question.question_id, reply.answer, self._clock.now()), (reply.exact, reply.batch)
+            registered = provider is not None
+            self._happens(active, NoAgent(question.question_id, self._clock.now(), registered=registered))
+            return
+        active.asked = int(self._clock.now().timestamp())
+        self._asking[active.asked] += 1
+        asked = Asked(question, exact, active.priority, lambda outcome: self._hears(active, question, exact, outcome))
+        self._lanes.put(provider, asked)
+
+    def _hears(self, active: _Active, question: Question, exact: bytes, outcome: Ending) -> None:
+        """Every way in which an attempt can end is an event, but for one: it was not made."""
+        self._answered(active)
+        if self._active.get(active.traceback.id) is not active:
+            return
+        now, identity = self._clock.now(), question.question_id
+        match outcome:
+            case Reply():
+                self._happens(active, Answered(identity, outcome.answer, now), outcome.exact, outcome.batch)
+            case Postponed():
+                self._postpone(active, question, exact, outcome.until)
+            case UnreachableError():
+                self._happens(active, AgentUnreachable(identity, now, outcome.detail))
+            case AttemptTimedOutError():
+                self._happens(active, TimedOut(identity, now, outcome.detail))
+            case BadAnswerError():
+                self._happens(active, BadAnswer(identity, now, outcome.detail), outcome.received)
+            case DeclinedError():
+                self._happens(active, Declined(identity, now, outcome.detail))
+            case Exception():
+                self._fail(outcome)
+
+    def _answered(self, active: _Active) -> None:
+        self._asking[active.asked] -= 1
+        if not self._asking[active.asked]:
+            del self._asking[active.asked]
+
+    def _postpone(self, active: _Active, question: Question, exact: bytes, until: datetime) -> None:
+        """Ask later: the same question, as long as its answer can still be of use."""
+
+        def again() -> None:
+            if self._clock.now() < question.deadline:
+                self._ask(active, question, exact)
+            else:
+                self._happens(active, Started(self._clock.now()))
+
+        if until <= self._clock.now():
+            again()
+        elif self._naps(until):
+            self._nap(active, until, again)
+        else:
+            self._rest(active, Rested(active.kept, until))
+
+    # Napping, resting, failing
+
+    def _naps(self, until: datetime) -> bool:
+        """Whether a wait is slept through here, holding the lease."""
+        there_is_room = self._napping < self._limits.concurrent
+        return there_is_room and until - self._clock.now() <= self._limits.longest_nap
+
+    def _nap(self, active: _Active, until: datetime, then: Callable[[], None]) -> None:
+        active.napping = True
+        self._napping += 1
+
+        def wake() -> None:
+            if self._active.get(active.traceback.id) is active:
+                active.napping = False
+                self._napping -= 1
+                then()
+
+        self._alarms.at(until, wake)
+        self._tell()
+
+    def _rest(self, active: _Active, rested: Rested) -> None:
+        self._forget(active.traceback.id)
+        active.rested(rested)
+        self._tell()
+
+    def _forget(self, traceback_id: uuid.UUID) -> None:
+        active = self._active.pop(traceback_id, None)
+        if active is not None and active.napping:
+            self._napping -= 1
+
+    def _fail(self, error: Exception) -> None:
+        if self.failure is None:
+            self.failure = error
+            self.close()
+            self._tell()
 
 
 def _reading(commands: tuple[Command, ...]) -> tuple[Question | None, datetime | None]:
     """The question to put now, or the time to wait for; neither when the traceback is closed."""
-    question = next((command.question for command in commands if isinstance(command, Ask)), None)
-    due = next((command.time for command in commands if isinstance(command, WaitUntil)), None)
-    return question, due
+    for command in commands:
+        if isinstance(command, Ask):
+            return command.question, None
+        if isinstance(command, WaitUntil):
+            return None, command.time
+    return None, None

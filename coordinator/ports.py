@@ -6,11 +6,14 @@ tests put plain Python in their place and none has to fake a network or a databa
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from coordinator.chain import Traceback
+from coordinator.chain import Phase, Traceback
+from coordinator.priorities import Priority
 from protos.identity import ProviderId
 from protos.types import Answer, Question
 
@@ -117,20 +120,43 @@ class AgentClient(Protocol):
         ...
 
 
+@runtime_checkable
+class BatchClient(AgentClient, Protocol):
+    """A client that can also put many questions at once."""
+
+    async def ask_many(
+        self, provider: Provider, asked: Sequence[tuple[Question, bytes]], timeout: timedelta
+    ) -> list[Reply]:
+        """The answers to these questions (each with its exact bytes when sent singly), in their order.
+
+        Raises:
+            AgentError: one of its four kinds, for all of them.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A traceback as the store has it; `version` counts its changes and guards against two writers."""
+    """A traceback as the store has it.
+
+    `version` counts its changes, `fence` how often it was claimed: whoever writes must name both as they are stored.
+    """
 
     traceback: Traceback
     version: int
+    fence: int = 0
+    priority: Priority = Priority.REST
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One step of a traceback, to be written as one: what it was (at `version`), what it is now.
+    """One step of a traceback, to be written as one: what it was (at `version`, claimed as `fence`), what it is now.
 
-    `received` are the exact bytes of the answer that caused it, or of what came in place of one; `batch` is the batch
-    in which they came.
+    Attributes:
+        received: the exact bytes of the answer that caused it, or of what came in place of one.
+        batch: the batch in which they came.
+        asked: the exact bytes of the question that is open now; None where they are to be made.
+        held: the writer keeps its lease although the traceback waits now.
     """
 
     before: Traceback
@@ -139,21 +165,64 @@ class Change:
     at: datetime
     received: bytes | None = None
     batch: Exchange | None = None
+    fence: int = 0
+    asked: bytes | None = None
+    held: bool = False
 
-
-class StaleTracebackError(Exception):
-    """Somebody else has advanced this traceback since it was read; nothing was written."""
+    @property
+    def frees(self) -> bool:
+        """Whether the lease ends with this step: nothing more is to be done, or nothing now."""
+        phase = self.after.status.phase
+        return phase is Phase.CLOSED or (phase is Phase.WAITING and not self.held)
 
 
 class Store(Protocol):
     """Keeps tracebacks through restarts."""
 
-    async def save(self, change: Change) -> None:
-        """Return when the change is durable.
+    async def save(self, changes: Sequence[Change]) -> Collection[int]:
+        """Return when the changes are durable, but for those at the indices that are given back.
 
-        Raises:
-            StaleTracebackError: `change.version` is not the stored one.
+        Those are stale: version or fence is not the stored one, since somebody else has taken the traceback over.
+        Nothing of them is written, and no other suffers from it.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who may drive what is claimed now, and until when nobody else may."""
+
+    owner: str
+    now: datetime
+    until: datetime
+
+
+class Leases(Protocol):
+    """Who drives what: a traceback is claimed by one process at a time, and by another when that falls silent.
+
+    Every claim raises the traceback's fence, so that a former owner's writes are refused from then on.
+    """
+
+    async def claim(self, lease: Lease, places: int) -> list[Kept]:
+        """At most `places` tracebacks that are due and nobody's, by `coordinator.priorities`; now this owner's."""
+        ...
+
+    async def claim_these(
+        self, lease: Lease, ids: Sequence[uuid.UUID], *, closed_too: bool = False, early: bool = False
+    ) -> list[Kept]:
+        """Those of `ids` that are nobody's; with `early` also those that are not due yet."""
+        ...
+
+    async def renew(self, lease: Lease, fences: Mapping[uuid.UUID, int]) -> Collection[uuid.UUID]:
+        """Hold on to these, claimed with these fences, until `lease.until`; gives those that were lost meanwhile."""
+        ...
+
+    async def let_go(self, fences: Mapping[uuid.UUID, int], due: datetime) -> None:
+        """Others may claim these from `due` on; those that were lost meanwhile stay as they are."""
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """When the next traceback can be claimed, in the past if one can be now; None when all are closed."""
         ...
 
 

@@ -85,14 +85,13 @@ async def carry_on(
 ) -> AsyncIterator[Traceback]:
     """Drive these tracebacks; yields each as it comes to rest. `reopen` asks the last provider of closed ones again."""
     from coordinator.agents import GrpcAgents
-    from coordinator.batching import BatchingAgents
     from coordinator.driver import Driver
 
     async with GrpcAgents(files) as agents:
         driver = Driver(
             store=store,
             registry=registry,
-            agents=BatchingAgents(agents),
+            agents=agents,
             clock=SystemClock(),
             watcher=watcher,
             limits=loaded.config.limits.driver,

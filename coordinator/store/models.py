@@ -6,12 +6,19 @@
 
 Questions and answers are kept as the exact bytes that travelled, because they are evidence; the columns beside them
 repeat what has to be searched. Every column says what it holds; PostgreSQL keeps these comments.
+
+Who drives a traceback stands in its row: a process claims it by raising `fence` and setting `owner` and `claimable`,
+and every later write names the fence. What belongs to other matters has modules of its own, `*_models.py`, over this
+`Base`; `all_tables` knows of every one.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -22,6 +29,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Text,
     TypeDecorator,
@@ -70,7 +78,8 @@ class TracebackRow(Base):
 
     __tablename__ = "tracebacks"
     __table_args__ = (
-        Index("ix_tracebacks_status_due", "status", "due"),
+        Index("ix_tracebacks_claimable", "claimable"),
+        Index("ix_tracebacks_priority_claimable", "priority", "claimable"),
         Index("ix_tracebacks_submitted_at", "submitted_at"),
         {"comment": "One call to trace, and where its tracing stands"},
     )
@@ -89,6 +98,18 @@ class TracebackRow(Base):
     version: Mapped[int] = mapped_column(Integer, comment="Number of changes; a writer must name the present one")
     submitted_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="When it was submitted, UTC")
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="When it last changed, UTC")
+    priority: Mapped[int] = mapped_column(
+        SmallInteger, server_default="3", comment="coordinator.priorities.Priority; 0 comes first"
+    )
+    owner: Mapped[str | None] = mapped_column(
+        String(128), comment="Process that drives it, until `claimable`; null if none does"
+    )
+    claimable: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="From when any process may claim it: when due, or when its lease ends; null when closed"
+    )
+    fence: Mapped[int] = mapped_column(
+        Integer, server_default="0", comment="Number of claims; a writer must name the present one"
+    )
 
 
 class HopRow(Base):
@@ -154,3 +175,11 @@ class ProviderRow(Base):
     country: Mapped[str | None] = mapped_column(String(2), comment="ISO 3166-1 alpha-2 code; null if not stated")
     role: Mapped[str | None] = mapped_column(String(32), comment="What it says it does; null if not stated")
     added_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="When it was added or replaced, UTC")
+
+
+def all_tables() -> MetaData:
+    """Every table that the code knows, whichever module of this package declares it."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if module.name.endswith("_models"):
+            importlib.import_module(f"{__package__}.{module.name}")
+    return Base.metadata

@@ -1,16 +1,14 @@
-"""Tracebacks and the registry in SQL.
+"""Tracebacks, who drives them, and the registry, in SQL.
 
-Writing: `save` returns when the change is written. Changes that arrive while a transaction is being written share the
-next one, so that many tracebacks cost few flushes; a thread of its own writes them, so that the event loop goes on. A
-change that comes alone is written at once, without the detour over that thread, which would cost more than the flush.
-A change that names another version than the stored one is refused alone, without harm to those beside it.
+Writing, while tracebacks are driven, is done over one connection by a writer of the database's own
+(`sqlite_writer`, `postgresql_writer`): what changes together is written together, in one transaction with one flush.
+What is written survives the death of the process at any moment. Whatever has a result or a wait in it is flushed to
+disk as well, and with it all that came before; so is every group of steps. A single step between two questions is not
+flushed by itself (SQLite: synchronous=NORMAL for that transaction; PostgreSQL: synchronous_commit=off), because ten
+flushes would make up most of a chain's time: after a power cut such a step may be missing, and is taken again, with the
+same question under the same id.
 
-What is written survives the death of the process at any moment. What has a result or a wait in it is flushed to disk
-as well, and with it all that came before. A step between two questions is not flushed by itself (SQLite:
-synchronous=NORMAL for that transaction), because ten flushes would make up most of a chain's time: after a power cut
-such a step may be missing, and is taken again, with the same question under the same id.
-
-Reading is synchronous, for commands that show things and for taking up what is open.
+Reading is synchronous, for commands that show things.
 """
 
 from __future__ import annotations
@@ -18,27 +16,28 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, RowMapping, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select
 
-from coordinator.chain import Call, Hop, Phase, Problem, Status, Traceback
-from coordinator.ports import Change, Kept, Provider, StaleTracebackError
+from coordinator.chain import Phase, Status, Traceback
+from coordinator.ports import Change, Kept, Lease, Provider
+from coordinator.priorities import Priority
 from coordinator.store.models import HopRow, ProviderRow, TracebackRow
-from coordinator.store.steps import Steps
-from protos.codec import decode_answer, decode_question, digest
-from protos.e164 import parse_e164
+from coordinator.store.postgresql_writer import PostgresqlWriter
+from coordinator.store.rows import Packing, Row, kept
+from coordinator.store.sqlite_writer import SqliteWriter
 from protos.identity import parse_provider_id
 
-_MS = timedelta(milliseconds=1)
-_OPEN = tuple(status.value for status in Status if status.phase is not Phase.CLOSED)
+T = TypeVar("T")
 
-_FLUSHED, _WRITTEN = "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL"
+_SINGLE = 1
+"""So many changes are written on the spot: a detour over a thread would take longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,99 +55,107 @@ class Summary:
     submitted_at: datetime
 
 
+class Writer(Protocol):
+    """Writes in one dialect; never called twice at a time. `in_threads`: whether waiting for it is worth a thread."""
+
+    @property
+    def in_threads(self) -> bool: ...
+    def close(self) -> None: ...
+    def save(self, changes: Sequence[Change], *, flush: bool) -> set[int]: ...
+    def submit(self, rows: Callable[[Packing], Sequence[Row]]) -> None: ...
+    def claim(self, lease: Lease, places: int) -> list[Kept]: ...
+    def claim_these(self, lease: Lease, ids: Sequence[uuid.UUID], *, closed_too: bool, early: bool) -> list[Kept]: ...
+    def renew(self, lease: Lease, fences: Mapping[uuid.UUID, int]) -> set[uuid.UUID]: ...
+    def let_go(self, fences: Mapping[uuid.UUID, int], due: datetime) -> None: ...
+    def next_due(self) -> datetime | None: ...
+
+
 class SqlStore:
-    """Implements `coordinator.ports.Store` over an engine whose tables are current."""
+    """Implements `coordinator.ports.Store` and `coordinator.ports.Leases` over an engine whose tables are current.
+
+    Every method that writes or reads raises `sqlalchemy.exc.SQLAlchemyError` when the database fails; then nothing of
+    that call was written.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._steps = Steps(engine.dialect)
-        self._waiting: list[tuple[Change, asyncio.Future[None]]] = []
-        self._writer: asyncio.Task[None] | None = None
-        self._connection: Connection | None = None
+        writer = SqliteWriter if engine.dialect.name == "sqlite" else PostgresqlWriter
+        self._writer: Writer = writer(engine)
+        self._intake: Writer = writer(engine)  # a connection of its own: steps may be on their way meanwhile
+        self._turn = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
     def close(self) -> None:
         """Let the last transaction end, and release the database."""
         self._thread.shutdown(wait=True)
-        self._disconnect()
+        self._writer.close()
+        self._intake.close()
         self._engine.dispose()
 
-    # Writing, while tracebacks are driven
+    # While tracebacks are driven
 
-    async def save(self, change: Change) -> None:
-        """Return when `change` is written, and flushed where it has a result.
+    async def save(self, changes: Sequence[Change]) -> set[int]:
+        """See `coordinator.ports.Store`."""
+        if len(changes) <= _SINGLE and not self._turn.locked():
+            return self._writer.save(changes, flush=any(map(_is_result, changes)))
+        return await self._written(lambda: self._writer.save(changes, flush=True))
 
-        Raises:
-            StaleTracebackError: the stored version is another one; nothing of this change was written.
-            sqlalchemy.exc.SQLAlchemyError: the database can't be written.
-        """
-        idle = self._writer is None or self._writer.done()
-        if idle and not _is_result(change):  # nobody to wait for, and nothing to wait for
-            if self._write([change]):
-                raise StaleTracebackError
-            return
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append((change, done))
-        if idle:
-            self._writer = asyncio.create_task(self._write_waiting())
-        await done
+    async def claim(self, lease: Lease, places: int) -> list[Kept]:
+        """See `coordinator.ports.Leases`."""
+        return await self._written(lambda: self._writer.claim(lease, places))
 
-    async def _write_waiting(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            changes = [change for change, _ in group]
+    async def claim_these(
+        self, lease: Lease, ids: Sequence[uuid.UUID], *, closed_too: bool = False, early: bool = False
+    ) -> list[Kept]:
+        """See `coordinator.ports.Leases`."""
+        return await self._written(lambda: self._writer.claim_these(lease, ids, closed_too=closed_too, early=early))
+
+    async def renew(self, lease: Lease, fences: Mapping[uuid.UUID, int]) -> set[uuid.UUID]:
+        """See `coordinator.ports.Leases`."""
+        return await self._written(lambda: self._writer.renew(lease, fences))
+
+    async def let_go(self, fences: Mapping[uuid.UUID, int], due: datetime) -> None:
+        """See `coordinator.ports.Leases`."""
+        await self._written(lambda: self._writer.let_go(fences, due))
+
+    async def next_due(self) -> datetime | None:
+        """See `coordinator.ports.Leases`."""
+        return await self._written(self._writer.next_due)
+
+    async def _written(self, work: Callable[[], T]) -> T:
+        """One after the other; in a thread where that lets the event loop go on."""
+        async with self._turn:
+            if not self._writer.in_threads:
+                return work()
+            # A cancelled task must not give the connection to the next one before the thread is done with it.
+            running = asyncio.get_running_loop().run_in_executor(self._thread, work)
             try:
-                if len(changes) == 1:
-                    stale = self._write(changes)
-                else:
-                    stale = await loop.run_in_executor(self._thread, self._write, changes)
-            except Exception as error:
-                for _, done in group:
-                    if not done.cancelled():
-                        done.set_exception(error)
-                continue
-            for index, (_, done) in enumerate(group):
-                if done.cancelled():
-                    continue
-                if index in stale:
-                    done.set_exception(StaleTracebackError())
-                else:
-                    done.set_result(None)
-
-    def _write(self, changes: list[Change]) -> set[int]:
-        """Write all in one transaction; the indices of those that were refused as stale. Never runs twice at a time."""
-        stale = set()
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        try:
-            if self._engine.dialect.name == "sqlite":
-                flushed = any(map(_is_result, changes))
-                driver_connection: Any = self._connection.connection.driver_connection
-                driver_connection.execute(_FLUSHED if flushed else _WRITTEN)
-            with self._connection.begin():
-                for index, change in enumerate(changes):
-                    if not self._steps.write(self._connection, change):
-                        stale.add(index)
-        except BaseException:
-            self._disconnect()
-            raise
-        return stale
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.wait([running])
+                raise
 
     # Submitting and reading
 
-    def submit(self, tracebacks: Iterable[Traceback], at: datetime) -> list[Kept]:
-        """Store new tracebacks, all or none."""
-        kept = [Kept(traceback, 0) for traceback in tracebacks]
-        if kept:
-            with self._engine.begin() as connection:
-                connection.execute(insert(TracebackRow), [_new_row(entry.traceback, at) for entry in kept])
-        return kept
+    def submit(
+        self,
+        tracebacks: Iterable[Traceback],
+        at: datetime,
+        *,
+        priority: Callable[[Traceback], Priority] = lambda _: Priority.REST,
+        lease: Lease | None = None,
+    ) -> list[Kept]:
+        """Store new tracebacks, all or none; with `lease` they are claimed at once."""
+        fence = 0 if lease is None else 1
+        new = [Kept(traceback, 0, fence, priority(traceback)) for traceback in tracebacks]
+        owner, claimable = (None, at) if lease is None else (lease.owner, lease.until)
+        if new:
+            self._intake.submit(
+                lambda packing: [
+                    packing.submitted(entry.traceback, at, entry.priority, owner, claimable) for entry in new
+                ]
+            )
+        return new
 
     def load(self, traceback_id: uuid.UUID) -> Kept | None:
         """The traceback with this id, None when there is none."""
@@ -179,14 +186,11 @@ class SqlStore:
         with self._engine.connect() as connection:
             return Counter({Status(status): count for status, count in connection.execute(query)})
 
-    def open_tracebacks(self) -> Iterator[Kept]:
-        """Those that are not closed, first submitted first."""
-        query = select(TracebackRow.id).where(TracebackRow.status.in_(_OPEN)).order_by(TracebackRow.submitted_at)
+    def open_ids(self) -> list[uuid.UUID]:
+        """Those that are not closed, first due first."""
+        query = select(TracebackRow.id).where(TracebackRow.claimable.is_not(None)).order_by(TracebackRow.claimable)
         with self._engine.connect() as connection:
-            for traceback_id in connection.execute(query).scalars().all():
-                kept = _load(connection, traceback_id)
-                if kept is not None:
-                    yield kept
+            return list(connection.execute(query).scalars())
 
     # The registry
 
@@ -243,62 +247,9 @@ def opened(engine: Engine) -> Iterator[SqlStore]:
         store.close()
 
 
-def _new_row(traceback: Traceback, at: datetime) -> dict[str, Any]:
-    call = traceback.call
-    return {
-        "id": traceback.id,
-        "called": call.called,
-        "at": call.at,
-        "terminating": call.terminating,
-        "calling": call.calling,
-        "window_ms": call.window // _MS,
-        "hop_limit": call.hop_limit,
-        "status": traceback.status.value,
-        "due": traceback.due,
-        "found": None,
-        "hop_count": len(traceback.hops),
-        "version": 0,
-        "submitted_at": at,
-        "changed_at": at,
-    }
-
-
 def _load(connection: Connection, traceback_id: uuid.UUID) -> Kept | None:
     row = connection.execute(select(TracebackRow).where(TracebackRow.id == traceback_id)).mappings().first()
     if row is None:
         return None
     query = select(HopRow).where(HopRow.traceback_id == traceback_id).order_by(HopRow.position, HopRow.round)
-    latest = {hop["position"]: _hop(hop) for hop in connection.execute(query).mappings()}
-    call = Call(
-        called=parse_e164(row["called"]),
-        at=row["at"],
-        terminating=parse_provider_id(row["terminating"]),
-        calling=parse_e164(row["calling"]) if row["calling"] else None,
-        window=row["window_ms"] * _MS,
-        hop_limit=row["hop_limit"],
-    )
-    traceback = Traceback(
-        id=traceback_id,
-        call=call,
-        hops=tuple(latest[position] for position in sorted(latest)),
-        status=Status(row["status"]),
-        due=row["due"],
-    )
-    return Kept(traceback, row["version"])
-
-
-def _hop(row: RowMapping) -> Hop:
-    question = decode_question(row["question"])
-    answer = None
-    if row["outcome"] is not None:
-        answer = decode_answer(row["answer"], question_sha256=digest(row["question"]), expected=question.target)
-    return Hop(
-        question=question,
-        asked=row["asked_at"],
-        round=row["round"],
-        failures=row["failures"],
-        ended=row["ended_at"],
-        answer=answer,
-        problem=Problem(row["problem"]) if row["problem"] else None,
-        detail=row["detail"],
-    )
+    return kept(row, connection.execute(query).mappings())  # type: ignore[arg-type]  # mappings by column name

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from coordinator.chain import Traceback
-from coordinator.ports import Change, Provider, Reply, StaleTracebackError
+from coordinator.ports import Change, Provider, Reply
 from protos.codec import decode_question, digest, encode_answer
 from protos.types import Answer, Question
 from tests.coordinator.make import NOW, provider
@@ -44,14 +44,18 @@ class MemoryStore:
         self.versions: dict[uuid.UUID, int] = defaultdict(int)
         self.fail_after: int | None = None
 
-    async def save(self, change: Change) -> None:
+    async def save(self, changes: Sequence[Change]) -> set[int]:
         await asyncio.sleep(0)
-        if self.fail_after is not None and len(self.changes) >= self.fail_after:
-            raise OSError("no space left on device")
-        if self.versions[change.before.id] != change.version:
-            raise StaleTracebackError
-        self.versions[change.before.id] += 1
-        self.changes.append(change)
+        stale = set()
+        for index, change in enumerate(changes):
+            if self.fail_after is not None and len(self.changes) >= self.fail_after:
+                raise OSError("no space left on device")
+            if self.versions[change.before.id] != change.version:
+                stale.add(index)
+                continue
+            self.versions[change.before.id] += 1
+            self.changes.append(change)
+        return stale
 
     def last(self, traceback_id: uuid.UUID) -> Traceback:
         return [change.after for change in self.changes if change.after.id == traceback_id][-1]

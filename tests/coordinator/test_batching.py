@@ -7,18 +7,23 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from coordinator.agents import GrpcAgents
-from coordinator.batching import BatchingAgents
+from coordinator.alarms import Alarms
+from coordinator.batching import Asked, Ending, Lanes, LaneTerms, Postponed
+from coordinator.breaker import BreakerTerms
 from coordinator.lab_ca import LabAuthority
-from coordinator.ports import BadAnswerError, DeclinedError, Provider, Reply, UnreachableError
+from coordinator.ports import AgentClient, BadAnswerError, DeclinedError, Provider, Reply, UnreachableError
+from coordinator.priorities import Priority
 from coordinator.traceback import Started, advance
 from protos.codec import decode_answer, digest, encode_answer, encode_question
 from protos.codec_batch import decode_answers, decode_questions
 from protos.types import Answer, Outcome, Question
 from tests.coordinator.fake_agent import FakeAgent, served
+from tests.coordinator.fakes import JumpingClock, ScriptedAgents
 from tests.coordinator.make import NOW, provider, says, submitted, upstream
 
 GINKGO = Provider(provider("ginkgo"), "Ginkgo", "192.0.2.1:7443")
@@ -68,46 +73,71 @@ class Gate:
         return [Reply(answer, encode_answer(answer, digest(exact))) for _, exact in asked]
 
 
-def ask_all(agents: BatchingAgents, at: Provider, asked: list[Question]) -> list[asyncio.Task[Reply]]:
-    return [asyncio.create_task(agents.ask(at, question, encode_question(question), SOON)) for question in asked]
+class Room:
+    """Lanes over a client, on a clock that stands still unless a test moves it."""
+
+    def __init__(self, client: AgentClient, **terms: Any) -> None:
+        self.clock = JumpingClock()
+        self.alarms = Alarms(self.clock)
+        self.lanes = Lanes(client, self.clock, self.alarms, attempt_timeout=SOON, terms=LaneTerms(**terms))
+        self.told: list[tuple[int, Ending]] = []
+
+    def put(self, at: Provider, asked: Sequence[Question], priority: Priority = Priority.REST) -> None:
+        for question in asked:
+            number = question.question_id.int
+
+            def tell(outcome: Ending, number: int = number) -> None:
+                self.told.append((number, outcome))
+
+            self.lanes.put(at, Asked(question, encode_question(question), priority, tell))
+
+    def outcomes(self) -> list[Ending]:
+        return [outcome for _, outcome in sorted(self.told, key=lambda one: one[0])]
 
 
-async def turns(count: int = 5) -> None:
+async def turns(count: int = 8) -> None:
     """Let whatever is ready run."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
+def opened_gate(error: Exception | None = None) -> Gate:
+    gate = Gate(error)
+    gate.open.set()
+    return gate
+
+
 class TestQuestions:
     async def test_that_are_due_together_go_together(self) -> None:
-        gate = Gate()
-        gate.open.set()
-        replies = await asyncio.gather(*ask_all(BatchingAgents(gate), GINKGO, questions(20)))
+        gate = opened_gate()
+        room = Room(gate)
+        room.put(GINKGO, questions(20))
+        await turns()
         assert gate.messages == [("ginkgo", 20)]
-        assert len(replies) == 20
+        assert len(room.told) == 20
 
     async def test_that_come_alone_go_alone_and_at_once(self) -> None:
-        gate = Gate()
-        gate.open.set()
-        await asyncio.gather(*ask_all(BatchingAgents(gate), GINKGO, questions(1)))
+        gate = opened_gate()
+        Room(gate).put(GINKGO, questions(1))
+        await turns()
         assert gate.messages == [("ginkgo", 1)]
 
     async def test_gather_while_the_provider_is_busy(self) -> None:
         gate = Gate()
-        agents = BatchingAgents(gate, in_flight=1)
-        tasks = ask_all(agents, GINKGO, questions(1))
+        room = Room(gate, in_flight=1)
+        room.put(GINKGO, questions(1))
         await turns()
-        tasks += ask_all(agents, GINKGO, questions(7)[1:])
+        room.put(GINKGO, questions(7)[1:])
         await turns()
         assert gate.messages == [("ginkgo", 1)]
         gate.open.set()
-        await asyncio.gather(*tasks)
+        await turns()
         assert gate.messages == [("ginkgo", 1), ("ginkgo", 6)]
 
     async def test_never_make_a_batch_larger_than_the_bound(self) -> None:
-        gate = Gate()
-        gate.open.set()
-        await asyncio.gather(*ask_all(BatchingAgents(gate, largest=8), GINKGO, questions(20)))
+        gate = opened_gate()
+        Room(gate, largest=8).put(GINKGO, questions(20))
+        await turns(20)
         assert sorted(count for _, count in gate.messages) == [4, 8, 8]
 
     async def test_for_a_provider_that_is_stuck_hold_up_no_other_provider(self) -> None:
@@ -115,49 +145,185 @@ class TestQuestions:
             async def ask_many(
                 self, provider: Provider, asked: Sequence[tuple[Question, bytes]], timeout: timedelta
             ) -> list[Reply]:
-                if provider.id == "birch":
-                    self.open.set()
+                if provider.id == "ginkgo":
+                    await asyncio.Event().wait()
                 return await super().ask_many(provider, asked, timeout)
 
-        gate = Stuck()
-        agents = BatchingAgents(gate, in_flight=1)
-        stuck = ask_all(agents, GINKGO, questions(3))
+        stuck = Stuck()
+        stuck.open.set()
+        room = Room(stuck, in_flight=1)
+        room.put(GINKGO, questions(3))
         await turns()
-        await asyncio.gather(*ask_all(agents, BIRCH, questions(3, BIRCH)))
-        await asyncio.gather(*stuck)
+        room.put(BIRCH, questions(3, BIRCH))
+        await turns()
+        assert len(room.told) == 3
+        room.lanes.close()
 
-    async def test_that_nobody_waits_for_any_more_are_not_sent(self) -> None:
+    async def test_of_more_urgent_tracebacks_go_first(self) -> None:
         gate = Gate()
-        agents = BatchingAgents(gate, in_flight=1)
-        first = ask_all(agents, GINKGO, questions(1))
+        room = Room(gate, in_flight=1, largest=2)
+        first, *others = questions(6)
+        room.put(GINKGO, [first])
         await turns()
-        waiting = ask_all(agents, GINKGO, questions(4)[1:])
-        await turns()
-        waiting[0].cancel()
-        await turns()
+        room.put(GINKGO, others[:3])
+        room.put(GINKGO, others[3:], Priority.THREAT_TO_LIFE)
         gate.open.set()
-        await asyncio.gather(*first, *waiting[1:])
-        assert gate.messages == [("ginkgo", 1), ("ginkgo", 2)]
+        await turns(20)
+        assert [number for number, _ in room.told] == [0, 4, 5, 1, 2, 3]
+
+    async def test_whose_time_is_over_are_handed_back(self) -> None:
+        gate = opened_gate()
+        room = Room(gate)
+        room.put(GINKGO, questions(2))
+        room.clock.advance(timedelta(hours=1))
+        await turns()
+        assert gate.messages == []
+        assert room.outcomes() == [Postponed(room.clock.now())] * 2
+
+    async def test_whose_time_is_nearly_over_shorten_nobody_elses(self) -> None:
+        gate = opened_gate()
+        late, *others = questions(4)
+        Room(gate).put(GINKGO, [replace(late, deadline=NOW + SOON / 4), *others])
+        await turns()
+        assert sorted(gate.messages) == [("ginkgo", 1), ("ginkgo", 3)]
+
+    async def test_to_a_client_that_can_not_batch_go_singly_and_together(self) -> None:
+        agents = ScriptedAgents(ginkgo=[says("ginkgo", Outcome.NOT_FOUND)])
+        Room(agents).put(GINKGO, questions(5))
+        await turns()
+        assert (len(agents.asked), agents.most_running) == (5, 5)
+
+
+class TestAProviderThatIsSlow:
+    async def test_keeps_no_more_questions_than_there_is_room_for(self) -> None:
+        gate = Gate()
+        room = Room(gate, in_flight=1, room=3, pause=timedelta(seconds=7))
+        room.put(GINKGO, questions(1))
+        await turns()
+        room.put(GINKGO, questions(6)[1:])
+        assert room.told == [(4, Postponed(NOW + timedelta(seconds=7))), (5, Postponed(NOW + timedelta(seconds=7)))]
+
+    async def test_keeps_none_when_its_messages_have_been_unanswered_for_long(self) -> None:
+        gate = Gate()
+        room = Room(gate, in_flight=1, slow=timedelta(seconds=2), pause=timedelta(seconds=1))
+        room.put(GINKGO, questions(1))
+        await turns()
+        room.clock.advance(timedelta(seconds=2))
+        room.put(GINKGO, questions(2)[1:])
+        assert room.told == [(1, Postponed(NOW + timedelta(seconds=3)))]
+
+
+class TestAProviderThatIsDown:
+    def down(self, **terms: Any) -> tuple[Gate, Room]:
+        gate = opened_gate(UnreachableError("refused"))
+        gate.single_error = UnreachableError("refused")
+        pauses = BreakerTerms(failures=2, pause=timedelta(seconds=4), scatter=0.0)
+        return gate, Room(gate, breaker=pauses, **terms)
+
+    async def fail(self, room: Room, times: int) -> None:
+        for _ in range(times):
+            room.put(GINKGO, questions(1))
+            await turns()
+
+    async def test_is_not_asked_again_before_a_pause_is_over(self) -> None:
+        gate, room = self.down()
+        await self.fail(room, 2)
+        room.told.clear()
+        room.put(GINKGO, questions(3))
+        await turns()
+        assert len(gate.messages) == 2
+        assert room.outcomes() == [Postponed(NOW + timedelta(seconds=4))] * 3
+
+    async def test_is_then_asked_everything_in_one_message(self) -> None:
+        gate, room = self.down(largest=5)
+        await self.fail(room, 2)
+        room.clock.advance(timedelta(seconds=4))
+        room.put(GINKGO, questions(12))
+        await turns()
+        assert gate.messages[2:] == [("ginkgo", 5)]
+
+    async def test_is_asked_as_before_after_the_first_answer(self) -> None:
+        gate, room = self.down()
+        await self.fail(room, 2)
+        room.clock.advance(timedelta(seconds=4))
+        gate.error = gate.single_error = None
+        await self.fail(room, 1)
+        room.told.clear()
+        room.put(GINKGO, questions(3))
+        await turns()
+        assert [type(outcome) for outcome in room.outcomes()] == [Reply] * 3
+
+    async def test_harms_no_other(self) -> None:
+        gate, room = self.down()
+        await self.fail(room, 2)
+        gate.error = None
+        room.told.clear()
+        room.put(BIRCH, questions(2, BIRCH))
+        await turns()
+        assert [type(outcome) for outcome in room.outcomes()] == [Reply] * 2
+
+
+class TestRateAndBudget:
+    async def test_no_more_questions_go_in_a_second_than_the_rate_allows(self) -> None:
+        gate = opened_gate()
+        room = Room(gate, rate=4.0)
+        room.put(GINKGO, questions(10))
+        await turns(4)
+        assert gate.messages == [("ginkgo", 4)]
+        await turns(100)
+        assert sum(count for _, count in gate.messages) == 10
+        assert room.clock.now() - NOW >= timedelta(seconds=1.5)
+
+    async def test_no_more_questions_go_on_a_day_than_the_budget_allows(self) -> None:
+        gate = opened_gate()
+        room = Room(gate, budget=3)
+        room.put(GINKGO, questions(5))
+        await turns(20)
+        assert gate.messages == [("ginkgo", 3)]
+        midnight = NOW.replace(hour=0) + timedelta(days=1)
+        assert room.outcomes()[3:] == [Postponed(midnight)] * 2
+        room.clock.advance(midnight - NOW)
+        late = [replace(question, deadline=midnight + SOON) for question in questions(2)]
+        room.put(GINKGO, late)
+        await turns()
+        assert gate.messages[1:] == [("ginkgo", 2)]
 
 
 class TestAFailingBatch:
     @pytest.mark.parametrize("error", [UnreachableError("refused"), DeclinedError("not on the list")])
     async def test_fails_every_question_in_the_same_way(self, error: Exception) -> None:
-        gate = Gate(error)
-        gate.open.set()
-        results = await asyncio.gather(*ask_all(BatchingAgents(gate), GINKGO, questions(3)), return_exceptions=True)
-        assert [(type(result), str(result)) for result in results] == [(type(error), str(error))] * 3
-        assert len({id(result) for result in results}) == 3
+        room = Room(opened_gate(error))
+        room.put(GINKGO, questions(3))
+        await turns()
+        assert room.outcomes() == [error] * 3
 
-    async def test_with_a_bad_answer_is_asked_again_one_by_one_and_only_the_bad_one_suffers(self) -> None:
-        gate = Gate(BadAnswerError("columns differ"))
+    async def test_with_a_bad_answer_is_asked_again_in_halves_and_only_the_bad_one_suffers(self) -> None:
+        class OneBad(Gate):
+            async def ask_many(
+                self, provider: Provider, asked: Sequence[tuple[Question, bytes]], timeout: timedelta
+            ) -> list[Reply]:
+                replies = await super().ask_many(provider, asked, timeout)
+                if any(question.question_id.int == 0 for question, _ in asked):
+                    raise BadAnswerError("columns differ")
+                return replies
+
+        gate = OneBad()
         gate.single_error = BadAnswerError("not an Answer", b"\xff")
         gate.open.set()
-        bad, *good = await asyncio.gather(*ask_all(BatchingAgents(gate), GINKGO, questions(3)), return_exceptions=True)
-        assert gate.messages == [("ginkgo", 3), ("ginkgo", 1), ("ginkgo", 1), ("ginkgo", 1)]
+        room = Room(gate)
+        room.put(GINKGO, questions(6))
+        await turns(20)
+        bad, *good = room.outcomes()
+        assert gate.messages == [("ginkgo", 6), ("ginkgo", 3), ("ginkgo", 1), ("ginkgo", 2), ("ginkgo", 3)]
         assert isinstance(bad, BadAnswerError)
         assert bad.received == b"\xff"
         assert all(isinstance(reply, Reply) for reply in good)
+
+    async def test_for_a_reason_that_nobody_foresaw_says_so(self) -> None:
+        room = Room(opened_gate(ZeroDivisionError()))
+        room.put(GINKGO, questions(2))
+        await turns()
+        assert [type(outcome) for outcome in room.outcomes()] == [ZeroDivisionError] * 2
 
 
 class TestOverTheWire:

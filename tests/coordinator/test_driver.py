@@ -21,6 +21,7 @@ from protos.codec import decode_answer, digest, encode_question
 from protos.types import Outcome, Question
 from tests.coordinator.fakes import JumpingClock, MemoryStore, NamedProviders, Notes, ScriptedAgents
 from tests.coordinator.make import NOW, says, submitted, upstream
+from tests.coordinator.virtual_time import VirtualClock, in_virtual_time
 
 ORIGIN = says("alder", Outcome.ORIGINATED_HERE)
 
@@ -28,8 +29,11 @@ ORIGIN = says("alder", Outcome.ORIGINATED_HERE)
 class World:
     """A driver with everything around it."""
 
+    clock: JumpingClock | VirtualClock
+
     def __init__(self, agents: ScriptedAgents, registry: NamedProviders | None = None, limits: Limits | None = None):
-        self.clock, self.store, self.notes, self.agents = JumpingClock(), MemoryStore(), Notes(), agents
+        self.jumping = JumpingClock()
+        self.clock, self.store, self.notes, self.agents = self.jumping, MemoryStore(), Notes(), agents
         self.registry = registry or NamedProviders("ginkgo", "birch", "alder")
         self.limits = limits or Limits()
         self.driver = self.new_driver()
@@ -101,7 +105,7 @@ class TestAnAgentInTrouble:
         )
         world = World(agents)
         assert (await world.trace()).origin == "ginkgo"
-        assert world.clock.slept == [timedelta(milliseconds=500)]
+        assert world.jumping.slept == [timedelta(milliseconds=500)]
         assert agents.asked[0] == agents.asked[1]
 
     @pytest.mark.parametrize(
@@ -136,14 +140,14 @@ class TestWaiting:
         )
         world = World(agents)
         assert (await world.trace()).origin == "ginkgo"
-        assert world.clock.slept == [timedelta(seconds=20)]
+        assert world.jumping.slept == [timedelta(seconds=20)]
 
     async def test_for_records_is_left_to_a_later_run_when_it_is_long(self) -> None:
         world = World(ScriptedAgents(ginkgo=[says("ginkgo", Outcome.NOT_YET_AVAILABLE, retry_after_s=3600)]))
         parked = await world.trace()
         assert parked.status is Status.NOT_YET_AVAILABLE
         assert parked.due == NOW + timedelta(seconds=3600)
-        assert world.clock.slept == []
+        assert world.jumping.slept == []
 
 
 class TestManyAtOnce:
@@ -155,13 +159,17 @@ class TestManyAtOnce:
         assert {traceback.origin for traceback in done} == {"alder"}
         assert 1 < world.agents.most_running <= 3
 
-    async def test_are_not_held_back_by_one_that_waits(self) -> None:
-        agents = chain()
-        agents._scripts["dead"] = [UnreachableError("refused")]
-        world = World(agents, NamedProviders("ginkgo", "birch", "alder", "dead"), Limits(concurrent=1))
-        dead = replace(submitted(terminating="dead"), id=uuid.UUID(int=1))
-        many = [Kept(dead, 0), *(Kept(replace(submitted(), id=uuid.UUID(int=i)), 0) for i in range(2, 5))]
-        statuses = [traceback.status async for traceback in world.driver.drive_all(many)]
+    def test_are_not_held_back_by_one_that_waits(self) -> None:
+        async def trace() -> list[Status]:
+            agents = chain()
+            agents._scripts["dead"] = [UnreachableError("refused")]
+            world = World(agents, NamedProviders("ginkgo", "birch", "alder", "dead"), Limits(concurrent=1))
+            world.clock = VirtualClock()
+            dead = replace(submitted(terminating="dead"), id=uuid.UUID(int=1))
+            many = [Kept(dead, 0), *(Kept(replace(submitted(), id=uuid.UUID(int=i)), 0) for i in range(2, 5))]
+            return [traceback.status async for traceback in world.new_driver().drive_all(many)]
+
+        statuses = in_virtual_time(trace)
         assert statuses == [Status.ORIGIN_FOUND] * 3 + [Status.NON_RESPONSIVE]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,10 +13,11 @@ from sqlalchemy import Engine, exc, insert, select, text
 
 from coordinator.chain import Status
 from coordinator.driver import Driver
-from coordinator.ports import Change, Exchange, Kept, Provider, StaleTracebackError, UnreachableError
+from coordinator.ports import Change, Exchange, Kept, Provider, UnreachableError
 from coordinator.store.engine import HEAD, MIGRATIONS, StoreError, engine_for, migrate, open_engine, require_current
 from coordinator.store.models import Base, BatchRow, HopRow, TracebackRow
 from coordinator.store.sql_store import SqlStore, opened
+from coordinator.store.sqlite_writer import SqliteWriter
 from coordinator.traceback import Answered, Started, advance
 from protos.codec import digest, encode_answer, encode_question
 from protos.types import Outcome
@@ -72,12 +72,12 @@ class TestATraceback:
         traceback, version = kept.traceback, kept.version
         events = [upstream("ginkgo", "birch"), says("birch", Outcome.NOT_YET_AVAILABLE, retry_after_s=60)]
         after, _ = advance(traceback, Started(NOW))
-        await store.save(Change(traceback, after, version, NOW))
+        assert await store.save([Change(traceback, after, version, NOW)]) == set()
         for version, answer in enumerate(events[: steps - 1], start=1):
             before, question = after, after.hops[-1].question
             exact = encode_answer(answer, digest(encode_question(question)))
             after, _ = advance(before, Answered(question.question_id, answer, NOW))
-            await store.save(Change(before, after, version, NOW, exact))
+            assert await store.save([Change(before, after, version, NOW, exact)]) == set()
         assert store.load(traceback.id) == Kept(after, steps)
 
     async def test_keeps_earlier_rounds_beside_the_latest(self, store: SqlStore, engine: Engine) -> None:
@@ -115,17 +115,15 @@ class TestTwoWriters:
         [kept] = store.submit([submitted()], NOW)
         after, _ = advance(kept.traceback, Started(NOW))
         late, _ = advance(kept.traceback, Started(NOW + timedelta(seconds=1)))
-        await store.save(Change(kept.traceback, after, 0, NOW))
-        with pytest.raises(StaleTracebackError):
-            await store.save(Change(kept.traceback, late, 0, NOW))
+        assert await store.save([Change(kept.traceback, after, 0, NOW)]) == set()
+        assert await store.save([Change(kept.traceback, late, 0, NOW)]) == {0}
         assert store.load(kept.traceback.id) == Kept(after, 1)
 
     async def test_a_refused_one_harms_no_other_in_the_same_transaction(self, store: SqlStore) -> None:
         many = [replace(submitted(), id=uuid.UUID(int=i)) for i in range(1, 6)]
         store.submit(many, NOW)
         changes = [Change(one, advance(one, Started(NOW))[0], 7 if one is many[2] else 0, NOW) for one in many]
-        results = await asyncio.gather(*(store.save(change) for change in changes), return_exceptions=True)
-        assert [type(result) for result in results].count(StaleTracebackError) == 1
+        assert await store.save(changes) == {2}
         assert [store.load(one.id) == Kept(advance(one, Started(NOW))[0], 1) for one in many].count(True) == 4
 
 
@@ -134,16 +132,15 @@ class TestFlushing:
         """What the database is told while one traceback is driven."""
         said: list[str] = []
         [kept] = store.submit([submitted()], NOW)
-        store._connection = store._engine.connect()
-        store._connection.connection.driver_connection.set_trace_callback(said.append)  # type: ignore[union-attr]
+        assert isinstance(store._writer, SqliteWriter)
+        store._writer._database().set_trace_callback(said.append)
         await driver(store, agents).drive(kept)
         return [one for one in said if one.startswith("PRAGMA") or one == "COMMIT"]
 
     async def test_comes_with_every_result_and_not_between_two_questions(self, store: SqlStore) -> None:
         agents = ScriptedAgents(ginkgo=[upstream("ginkgo", "alder")], alder=[says("alder", Outcome.ORIGINATED_HERE)])
         assert await self.statements(store, agents) == [
-            *("PRAGMA synchronous = NORMAL", "COMMIT"),
-            *("PRAGMA synchronous = NORMAL", "COMMIT"),
+            *("PRAGMA synchronous = NORMAL", "COMMIT", "COMMIT"),
             *("PRAGMA synchronous = FULL", "COMMIT"),
         ]
 
@@ -159,7 +156,7 @@ class TestAFailingDatabase:
         with engine.begin() as connection:
             connection.execute(text("DROP TABLE hops"))
         with pytest.raises(exc.OperationalError):
-            await store.save(Change(kept.traceback, after, 0, NOW))
+            await store.save([Change(kept.traceback, after, 0, NOW)])
         with engine.connect() as connection:
             assert connection.execute(select(TracebackRow.version)).scalar() == 0
 
@@ -171,11 +168,11 @@ class TestABatch:
         answer = says("ginkgo", Outcome.ORIGINATED_HERE)
         for kept in store.submit(many, NOW):
             asked, _ = advance(kept.traceback, Started(NOW))
-            await store.save(Change(kept.traceback, asked, 0, NOW))
+            await store.save([Change(kept.traceback, asked, 0, NOW)])
             question = asked.hops[-1].question
             done, _ = advance(asked, Answered(question.question_id, answer, NOW))
             exact = encode_answer(answer, digest(encode_question(question)))
-            await store.save(Change(asked, done, 1, NOW, exact, batch))
+            await store.save([Change(asked, done, 1, NOW, exact, batch)])
         with engine.connect() as connection:
             assert connection.execute(select(BatchRow.sent, BatchRow.received)).all() == [(b"sent", b"received")]
             assert set(connection.execute(select(HopRow.batch)).scalars()) == {digest(b"sent")}
@@ -197,7 +194,7 @@ class TestLists:
         one, two = (replace(submitted(), id=uuid.UUID(int=i)) for i in (1, 2))
         kept, _ = store.submit([one, two], NOW)
         await driver(store, chain()).drive(kept)
-        assert [entry.traceback.id for entry in store.open_tracebacks()] == [two.id]
+        assert store.open_ids() == [two.id]
         assert store.counts() == {Status.ORIGIN_FOUND: 1, Status.SUBMITTED: 1}
 
     def test_an_id_is_found_by_its_beginning(self, store: SqlStore) -> None:
@@ -233,7 +230,7 @@ class TestTimes:
         assert summary.submitted_at.tzinfo is UTC
 
     def test_that_are_naive_are_refused(self, store: SqlStore) -> None:
-        with pytest.raises(exc.StatementError, match="naive"):
+        with pytest.raises(ValueError, match="naive"):
             store.submit([submitted()], datetime(2026, 1, 1))  # noqa: DTZ001
 
 
@@ -307,7 +304,7 @@ class TestMigrations:
         with engine_for(f"sqlite:///{tmp_path / 'new.db'}") as empty, pytest.raises(StoreError, match="init"):
             require_current(empty)
 
-    @pytest.mark.parametrize(("version", "says"), [("0000", "migrate"), ("9999", "newer")])
+    @pytest.mark.parametrize(("version", "says"), [("0001", "migrate"), ("9999", "newer")])
     def test_of_another_version_are_refused(self, engine: Engine, version: str, says: str) -> None:
         with engine.begin() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from coordinator.store.models import Base
+from coordinator.store.models import all_tables
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+context.configure(connection=connection, target_metadata=all_tables(), render_as_batch=True)
 context.run_migrations()

@@ -1,0 +1,207 @@
+"""Between tracebacks and the rows that keep them, both ways. No SQL in here, and no database.
+
+Steps are taken apart into plain tuples, one list for each statement, because thousands of them are written together;
+`UUID`s and times go through two functions on the way, since SQLite has neither type. The way back is the same for
+every database: it takes rows as mappings.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from coordinator.chain import Call, Hop, Problem, Status, Traceback
+from coordinator.ports import Change, Exchange, Kept
+from coordinator.priorities import Priority
+from protos.codec import decode_answer, decode_question, digest, encode_question
+from protos.e164 import parse_e164
+from protos.identity import parse_provider_id
+
+_MS = timedelta(milliseconds=1)
+
+ADVANCED = ("id", "version", "fence", "status", "due", "found", "hop_count", "changed_at")
+"""Columns of `Packed.advanced`: which row, at which version and fence, and its new values."""
+
+FREED = (*ADVANCED, "claimable")
+"""Columns of `Packed.freed`: the same, and from when others may claim it."""
+
+ENDED = (
+    *("traceback_id", "position", "round", "outcome", "problem", "detail"),
+    *("failures", "ended_at", "answer", "batch"),
+)
+"""Columns of `Packed.ended`: which hop, and what came of it."""
+
+ADDED = (
+    *("traceback_id", "position", "round", "question_id", "provider", "question", "asked_at"),
+    *("outcome", "problem", "detail", "failures", "ended_at"),
+)
+"""Columns of `Packed.added`: a hop that is asked now."""
+
+SUBMITTED = (
+    *("id", "called", "at", "terminating", "calling", "window_ms", "hop_limit", "status", "due", "found"),
+    *("hop_count", "version", "submitted_at", "changed_at", "priority", "owner", "claimable", "fence"),
+)
+"""Columns of a new traceback."""
+
+Row = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class Packed:
+    """The rows of several steps; `batches` has the exchanges that answers came in, by digest."""
+
+    advanced: list[Row] = field(default_factory=list)
+    freed: list[Row] = field(default_factory=list)
+    ended: list[Row] = field(default_factory=list)
+    added: list[Row] = field(default_factory=list)
+    batches: dict[bytes, Exchange] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How a database takes ids and times."""
+
+    id: Callable[[uuid.UUID], Any]
+    time: Callable[[datetime | None], Any]
+
+    def heads(self, changes: Iterable[Change]) -> Packed:
+        """What becomes of the tracebacks' own rows: `advanced` and `freed`."""
+        packed = Packed()
+        identity, time = self.id, self.time
+        for change in changes:
+            after = change.after
+            row = (
+                identity(after.id),
+                change.version,
+                change.fence,
+                after.status.value,
+                time(after.due),
+                after.origin or after.gateway,
+                len(after.hops),
+                time(change.at),
+            )
+            if change.frees:
+                packed.freed.append((*row, time(after.due)))
+            else:
+                packed.advanced.append(row)
+        return packed
+
+    def hops(self, packed: Packed, changes: Sequence[Change], stale: Container[int]) -> None:
+        """Add to `packed` what becomes of the hops of those `changes` that are not `stale`."""
+        for index, change in enumerate(changes):
+            if index not in stale:
+                self._hops(packed, change)
+
+    def _hops(self, packed: Packed, change: Change) -> None:
+        before, after, identity, time = change.before.hops, change.after.hops, self.id, self.time
+        asked, last = len(before) - 1, len(after) - 1
+        traceback_id = identity(change.after.id)
+        for position, hop in enumerate(after):
+            old = before[position] if position <= asked else None
+            if hop is old:
+                continue
+            outcome = hop.answer.outcome.name if hop.answer else None
+            problem = hop.problem.value if hop.problem else None
+            if old is None or old.round != hop.round:
+                question = change.asked if position == last else None
+                packed.added.append(
+                    (
+                        traceback_id,
+                        position,
+                        hop.round,
+                        identity(hop.question.question_id),
+                        hop.provider,
+                        encode_question(hop.question) if question is None else question,
+                        time(hop.asked),
+                        outcome,
+                        problem,
+                        hop.detail,
+                        hop.failures,
+                        time(hop.ended),
+                    )
+                )
+                continue
+            batch = change.batch if position == asked else None
+            if batch is not None:
+                packed.batches[batch.sha256] = batch
+            packed.ended.append(
+                (
+                    traceback_id,
+                    position,
+                    hop.round,
+                    outcome,
+                    problem,
+                    hop.detail,
+                    hop.failures,
+                    time(hop.ended),
+                    change.received if position == asked else None,
+                    batch.sha256 if batch else None,
+                )
+            )
+
+    def submitted(
+        self, traceback: Traceback, at: datetime, priority: Priority, owner: str | None, claimable: datetime
+    ) -> Row:
+        """The row of a new traceback, claimed for `owner` if there is one; see SUBMITTED."""
+        call = traceback.call
+        return (
+            self.id(traceback.id),
+            call.called,
+            self.time(call.at),
+            call.terminating,
+            call.calling,
+            call.window // _MS,
+            call.hop_limit,
+            traceback.status.value,
+            self.time(traceback.due),
+            None,
+            len(traceback.hops),
+            0,
+            self.time(at),
+            self.time(at),
+            int(priority),
+            owner,
+            self.time(claimable),
+            0 if owner is None else 1,
+        )
+
+
+def kept(row: Mapping[str, Any], hops: Iterable[Mapping[str, Any]]) -> Kept:
+    """The traceback of a row and its hops' rows, which come by position and round; ids and times are what they are."""
+    latest = {hop["position"]: hop for hop in hops}
+    call = Call(
+        called=parse_e164(row["called"]),
+        at=row["at"],
+        terminating=parse_provider_id(row["terminating"]),
+        calling=parse_e164(row["calling"]) if row["calling"] else None,
+        window=row["window_ms"] * _MS,
+        hop_limit=row["hop_limit"],
+    )
+    traceback = Traceback(
+        id=row["id"],
+        call=call,
+        hops=tuple(_hop(latest[position]) for position in sorted(latest)),
+        status=Status(row["status"]),
+        due=row["due"],
+    )
+    return Kept(traceback, row["version"], row["fence"], Priority(row["priority"]))
+
+
+def _hop(row: Mapping[str, Any]) -> Hop:
+    question = decode_question(row["question"])
+    answer = None
+    if row["outcome"] is not None:
+        answer = decode_answer(row["answer"], question_sha256=digest(row["question"]), expected=question.target)
+    return Hop(
+        question=question,
+        asked=row["asked_at"],
+        round=row["round"],
+        failures=row["failures"],
+        ended=row["ended_at"],
+        answer=answer,
+        problem=Problem(row["problem"]) if row["problem"] else None,
+        detail=row["detail"],
+    )
