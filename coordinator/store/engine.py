@@ -30,8 +30,7 @@ def _revisions() -> tuple[frozenset[str], str]:
     for path in (MIGRATIONS / "versions").glob("v[0-9]*_*.py"):
         for down, revision in _REVISION.findall(path.read_text(encoding="utf-8")):
             (followed if down else known).add(revision)
-    (head,) = known - followed
-    return frozenset(known), head
+    return frozenset(known), max(known - followed)
 
 
 _KNOWN, HEAD = _revisions()
