@@ -121,7 +121,7 @@ def verify(data: bytes, trust: Trust) -> Verdict:
         statements.append(_stamped(held.members[TIMESTAMP], held.members.get(MANIFEST, b""), trust.timestamp_roots))
     granted = check.order(statements)
     seen = check.hops(granted, statements)
-    statements += check.chain(seen)
+    statements += check.chain(seen, granted)
     statements += _never_proven(seen)
     return Verdict(tuple(statements), message, granted, seen)
 
@@ -324,7 +324,7 @@ class _Check:
                 names.append(known.uri)
         return names
 
-    def chain(self, seen: Sequence[HopSeen]) -> list[Statement]:
+    def chain(self, seen: Sequence[HopSeen], granted: Granted | None) -> list[Statement]:
         """That each provider was asked because the one before named it, and where that led."""
         made: list[Statement] = []
         last: dict[int, HopSeen] = {}
@@ -334,10 +334,7 @@ class _Check:
             question, authority = hop.asked.question, hop.asked.authority
             place = f"hop {authority.position} ({question.target})"
             if authority.position == 0:
-                good = authority.naming_sha256 is None and question.named_by is None
-                made.append(
-                    _stands(good, f"{place} is the terminating provider of the order", "the question says otherwise")
-                )
+                made.append(_first(hop.asked, granted, place))
             else:
                 before = last.get(authority.position - 1)
                 made.append(self._named(before, hop.asked, place))
@@ -355,6 +352,9 @@ class _Check:
             return _broken(what, "the answer that names it is not in the bundle")
         if before.answer.upstream != question.target or before.answer.provider != question.named_by:
             return _broken(what, "that answer names another provider")
+        naming = hops.decode_naming(before.message.naming)
+        if (naming.called, naming.at) != (question.called, question.at):
+            return _broken(what, "the question is about another number or time than that answer says")
         return _proven(what, provider_uri(before.answer.provider))
 
     def _proof(self, message: evidence.Proof) -> Proof:
@@ -399,6 +399,19 @@ def said(answer: Answer) -> str:
         Outcome.REFUSED: f"refused ({answer.refusal.name})",
     }.get(answer.outcome, answer.outcome.name.lower().replace("_", " "))
     return words + handover
+
+
+def _first(asked: Asked, granted: Granted | None, place: str) -> Statement:
+    """That the chain begins with the call of the order."""
+    what = f"{place} is the terminating provider of the order, and was asked for its call"
+    question, order = asked.question, granted.order if granted else None
+    if order is None or asked.authority.naming_sha256 is not None or question.named_by is not None:
+        return _broken(what, "there is no order, or the question says that somebody named the provider")
+    if (question.target, question.called, question.at) != (order.terminating, order.called, order.at):
+        return _broken(what, "the order names another provider, number or time")
+    if question.window > order.window:
+        return _broken(what, "the question reaches further than the order")
+    return _proven(what, f"the order, certified by {order.submitter}")
 
 
 def _stamped(token: bytes, manifest: bytes, roots: bytes) -> Statement:
@@ -467,10 +480,6 @@ def _unproven(what: str, why: str) -> Statement:
 
 def _broken(what: str, why: str) -> Statement:
     return Statement(Standing.BROKEN, what, why=why)
-
-
-def _stands(good: bool, what: str, otherwise: str) -> Statement:
-    return _proven(what, "the question's own words, sealed by the coordinator") if good else _broken(what, otherwise)
 
 
 def _printable(text: str) -> str:

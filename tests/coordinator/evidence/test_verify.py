@@ -19,6 +19,7 @@ from coordinator.evidence.bundle import bundle
 from coordinator.evidence.verify import MANIFEST, SEAL, Standing, Trust, Verdict, verify
 from hopback.v1 import bundle_pb2 as pb
 from protos.codec import digest
+from protos.e164 import parse_e164
 from protos.hops import decode_naming
 from protos.identity import parse_provider_id
 from protos.types import Answer, Handover, Outcome
@@ -74,7 +75,7 @@ class TestAWholeBundle:
             "hop 2 (alder) answered: a customer of its own placed the call; "
             "it did hand the call to the provider that named it",
             "hop 2 (alder) logged the answer",
-            "hop 0 (ginkgo) is the terminating provider of the order",
+            "hop 0 (ginkgo) is the terminating provider of the order, and was asked for its call",
             "hop 1 (birch) was named by ginkgo",
             "hop 2 (alder) was named by birch",
             "the chain ends at hop 2 (alder): a customer of its own placed the call; "
@@ -216,6 +217,28 @@ class TestADishonestCoordinator:
         late.hop("ginkgo", Answer(parse_provider_id("ginkgo"), Outcome.ORIGINATED_HERE), None)
         verdict = verify(bundle(late.message, parties.trust, parties.signers["lab"]), parties.trust)
         assert any("expired" in line for line in broken(verdict))
+
+    def test_can_not_begin_elsewhere_than_the_order_says(self, parties: Industry) -> None:
+        elsewhere = Maker(parties, grant(replace(ORDER, terminating=parse_provider_id("birch"))))
+        elsewhere.hop("ginkgo", Answer(parse_provider_id("ginkgo"), Outcome.ORIGINATED_HERE), None)
+        narrow = Maker(parties, grant(replace(ORDER, window=timedelta(seconds=5))))
+        narrow.hop("ginkgo", Answer(parse_provider_id("ginkgo"), Outcome.ORIGINATED_HERE), None)
+        for maker, why in ((elsewhere, "another provider, number or time"), (narrow, "reaches further")):
+            verdict = verify(bundle(maker.message, parties.trust, parties.signers["lab"]), parties.trust)
+            assert any(why in line for line in broken(verdict))
+
+    def test_can_not_ask_for_another_number_than_was_named(self, parties: Industry) -> None:
+        maker = Maker(parties)
+        translated = Answer(
+            parse_provider_id("ginkgo"),
+            Outcome.UPSTREAM,
+            upstream=parse_provider_id("birch"),
+            ask_called=parse_e164("+18005550199"),
+        )
+        naming = maker.hop("ginkgo", translated, None)
+        maker.hop("birch", Answer(parse_provider_id("birch"), Outcome.ORIGINATED_HERE), naming)
+        verdict = verify(bundle(maker.message, parties.trust, parties.signers["lab"]), parties.trust)
+        assert any("another number or time than that answer says" in line for line in broken(verdict))
 
     def test_can_not_claim_a_log_entry_that_is_none(self, parties: Industry) -> None:
         def change(message: pb.TracebackEvidence) -> None:
