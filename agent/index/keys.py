@@ -208,6 +208,10 @@ class Keys:
     def _derive(self, purpose: str) -> bytes:
         return HKDF(algorithm=SHA256(), length=32, salt=_SALT, info=purpose.encode()).derive(self._root)
 
+    def audit_secret(self) -> bytes:
+        """The 32 bytes under which the audit log's sealed parts are encrypted."""
+        return self._derive("audit log")
+
     def wrap(self, day: int, secret: bytes) -> bytes:
         """A day's secret, sealed for the disk; it opens as that day's alone."""
         nonce = os.urandom(_NONCE)
