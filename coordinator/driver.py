@@ -41,6 +41,7 @@ from coordinator.ports import (
     Watcher,
 )
 from coordinator.priorities import Priority
+from coordinator.signed import encode_question
 from coordinator.traceback import (
     AgentUnreachable,
     Answered,
@@ -58,7 +59,6 @@ from coordinator.traceback import (
     WaitUntil,
     advance,
 )
-from protos.codec import encode_question
 from protos.identity import ProviderId
 from protos.types import Question
 

@@ -91,6 +91,12 @@ class TracebackRow(Base):
     calling: Mapped[str | None] = mapped_column(String(16), comment="E.164 shown as caller ID: a claim; null if none")
     window_ms: Mapped[int] = mapped_column(Integer, comment="How far from `at` records may lie, either side, in ms")
     hop_limit: Mapped[int] = mapped_column(Integer, comment="How many providers may be asked at most")
+    order_sha256: Mapped[bytes | None] = mapped_column(
+        LargeBinary(32), comment="Digest of the order that it stands under; null in a trial"
+    )
+    expires: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="Until when that order counts, UTC; null in a trial"
+    )
     status: Mapped[str] = mapped_column(String(24), comment="coordinator.chain.Status")
     due: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="When to ask again; set while waiting alone")
     found: Mapped[str | None] = mapped_column(String(63), comment="Id of the originating or gateway provider, if found")

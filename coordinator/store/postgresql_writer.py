@@ -29,7 +29,8 @@ _TYPES: Final = {
     **dict.fromkeys(("version", "fence", "hop_count", "position", "round", "failures"), "integer"),
     **dict.fromkeys(("window_ms", "hop_limit", "priority"), "integer"),
     **dict.fromkeys(("due", "at", "changed_at", "claimable", "ended_at", "asked_at", "submitted_at"), "timestamptz"),
-    **dict.fromkeys(("question", "answer", "batch", "sha256", "sent", "received"), "bytea"),
+    "expires": "timestamptz",
+    **dict.fromkeys(("question", "answer", "batch", "sha256", "sent", "received", "order_sha256"), "bytea"),
 }
 """Types of columns; whatever is not named is text."""
 
@@ -68,7 +69,7 @@ _SUBMIT: Final = _insert("tracebacks", SUBMITTED)
 
 _COLUMNS: Final = (
     *("id", "called", "at", "terminating", "calling", "window_ms", "hop_limit", "status", "due"),
-    *("hop_count", "version", "fence", "priority"),
+    *("hop_count", "version", "fence", "priority", "order_sha256", "expires"),
 )
 _CLAIM: Final = (
     "WITH picked AS (SELECT id FROM tracebacks WHERE {} FOR UPDATE SKIP LOCKED)"  # noqa: S608

@@ -16,7 +16,7 @@ from typing import Any
 from coordinator.chain import Call, Hop, Problem, Status, Traceback
 from coordinator.ports import Change, Exchange, Kept
 from coordinator.priorities import Priority
-from protos.codec import decode_answer, decode_question, digest, encode_question
+from coordinator.signed import decode_answer, decode_question, encode_question
 from protos.e164 import parse_e164
 from protos.identity import parse_provider_id
 
@@ -43,6 +43,7 @@ ADDED = (
 SUBMITTED = (
     *("id", "called", "at", "terminating", "calling", "window_ms", "hop_limit", "status", "due", "found"),
     *("hop_count", "version", "submitted_at", "changed_at", "priority", "owner", "claimable", "fence"),
+    *("order_sha256", "expires"),
 )
 """Columns of a new traceback."""
 
@@ -166,6 +167,8 @@ class Packing:
             owner,
             self.time(claimable),
             0 if owner is None else 1,
+            call.order_sha256,
+            self.time(call.expires),
         )
 
 
@@ -179,22 +182,28 @@ def kept(row: Mapping[str, Any], hops: Iterable[Mapping[str, Any]]) -> Kept:
         calling=parse_e164(row["calling"]) if row["calling"] else None,
         window=row["window_ms"] * _MS,
         hop_limit=row["hop_limit"],
+        order_sha256=row["order_sha256"],
+        expires=row["expires"],
     )
+    whole: list[Hop] = []
+    for position in sorted(latest):
+        whole.append(_hop(latest[position], whole[-1] if whole else None))
     traceback = Traceback(
         id=row["id"],
         call=call,
-        hops=tuple(_hop(latest[position]) for position in sorted(latest)),
+        hops=tuple(whole),
         status=Status(row["status"]),
         due=row["due"],
     )
     return Kept(traceback, row["version"], row["fence"], Priority(row["priority"]))
 
 
-def _hop(row: Mapping[str, Any]) -> Hop:
-    question = decode_question(row["question"])
+def _hop(row: Mapping[str, Any], before: Hop | None) -> Hop:
+    named = None if before is None or before.answer is None else (before.question, before.answer)
+    question = decode_question(row["question"], named)
     answer = None
     if row["outcome"] is not None:
-        answer = decode_answer(row["answer"], question_sha256=digest(row["question"]), expected=question.target)
+        answer = decode_answer(row["answer"], row["question"], question)
     return Hop(
         question=question,
         asked=row["asked_at"],

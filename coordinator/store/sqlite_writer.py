@@ -40,7 +40,7 @@ _SUBMIT: Final = f"INSERT INTO tracebacks ({', '.join(SUBMITTED)}) VALUES ({', '
 
 _COLUMNS: Final = (
     *("id", "called", "at", "terminating", "calling", "window_ms", "hop_limit", "status", "due"),
-    *("hop_count", "version", "fence", "priority"),
+    *("hop_count", "version", "fence", "priority", "order_sha256", "expires"),
 )
 _CLAIM: Final = (
     "UPDATE tracebacks SET owner = ?1, claimable = ?2, fence = fence + 1"  # noqa: S608
@@ -240,6 +240,7 @@ def _kept(database: sqlite3.Connection, rows: Sequence[Row]) -> list[Kept]:
         row = dict(zip(_COLUMNS, values, strict=True))
         hops = database.execute(_HOPS, (row["id"],)).fetchall() if row["hop_count"] else []
         row |= {"id": uuid.UUID(hex=row["id"]), "at": text_time(row["at"]), "due": text_time(row["due"])}
+        row["expires"] = text_time(row["expires"])
         many.append(kept(row, map(_hop, hops)))
     return many
 
