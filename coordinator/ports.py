@@ -10,12 +10,15 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from coordinator.chain import Phase, Traceback
 from coordinator.priorities import Priority
 from protos.identity import ProviderId
 from protos.types import Answer, Question
+
+DIAL_OUT: Final = "dial-out"
+"""Stands in place of host:port: the provider's agent opens no port and calls this coordinator (`coordinator.dialout`)."""
 
 
 class Clock(Protocol):

@@ -30,6 +30,7 @@ from typing import Final, Protocol
 import grpc
 
 from coordinator.ports import (
+    DIAL_OUT,
     AgentError,
     AttemptTimedOutError,
     BadAnswerError,
@@ -42,9 +43,6 @@ from protos.identity import ProviderId
 from protos.printable import printable
 from protos.tls import TlsFiles, channel_credentials, provider_channel_options
 from protos.types import ErrorReason
-
-DIAL_OUT: Final = "dial-out"
-"""Stands in the registry in place of host:port: the provider's agent calls this coordinator (`coordinator.dialout`)."""
 
 LARGEST_MESSAGE: Final = 16 * 1024 * 1024
 """Bytes; a batch of 10,000 answers has a third of it."""

@@ -56,6 +56,23 @@ def coordinator_tls_name(name: str) -> str:
     return f"{name}.coordinator.hopback.internal"
 
 
+def providers_among(uris: Iterable[str]) -> list[ProviderId]:
+    """The providers whose URIs are among a certificate's subject alternative names."""
+    ids = (uri[len(_PROVIDER_URI) :] for uri in uris if uri.startswith(_PROVIDER_URI))
+    return [ProviderId(name) for name in ids if _ID.fullmatch(name)]
+
+
+def coordinator_name(uri: str) -> str:
+    """The name in a coordinator's URI.
+
+    Raises:
+        InvalidIdentityError: `uri` is none.
+    """
+    if coordinators_among([uri]) != [uri]:
+        raise InvalidIdentityError(f"{uri!r} is no coordinator's URI such as hopback://coordinator/lab")
+    return uri[len(_COORDINATOR_URI) :]
+
+
 def coordinators_among(uris: Iterable[str]) -> list[str]:
     """The coordinator URIs among a certificate's subject alternative names."""
     return [uri for uri in uris if uri.startswith(_COORDINATOR_URI) and _ID.fullmatch(uri[len(_COORDINATOR_URI) :])]

@@ -24,7 +24,7 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from protos.identity import ProviderId, provider_tls_name
+from protos.identity import ProviderId, coordinator_name, coordinator_tls_name, provider_tls_name
 from protos.live import Live
 
 
@@ -127,6 +127,11 @@ def open_channel_credentials(roots: bytes) -> grpc.ChannelCredentials:
 def provider_channel_options(provider: ProviderId) -> tuple[tuple[str, str], ...]:
     """Channel options that pin the name which the agent of `provider` must prove, wherever it listens."""
     return (("grpc.ssl_target_name_override", provider_tls_name(provider)),)
+
+
+def coordinator_channel_options(uri: str) -> tuple[tuple[str, str], ...]:
+    """Channel options that pin the name which the coordinator of this URI must prove, wherever it listens."""
+    return (("grpc.ssl_target_name_override", coordinator_tls_name(coordinator_name(uri))),)
 
 
 def peer_uris(auth_context: Mapping[str, Iterable[bytes]]) -> list[str]:
