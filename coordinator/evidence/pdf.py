@@ -31,11 +31,19 @@ def document(verdict: Verdict, made: datetime) -> bytes:
     pdf.set_font("Helvetica", "B", 16)
     pdf.cell(0, 10, "Evidence of a traceback", new_x="LMARGIN", new_y="NEXT")
     _heading(pdf, "The order")
-    with pdf.table(col_widths=(25, 75), first_row_as_headings=False, borders_layout="HORIZONTAL_LINES") as table:
+    with pdf.table(
+        col_widths=(25, 75),
+        first_row_as_headings=False,
+        borders_layout="HORIZONTAL_LINES",
+        text_align="LEFT",
+        line_height=5,
+    ) as table:
         for name, value in order_rows(verdict):
             table.row((_latin(name), _latin(value)))
     _heading(pdf, "Who was asked, and what they answered")
-    with pdf.table(col_widths=(6, 16, 22, 30, 40, 22), borders_layout="HORIZONTAL_LINES") as table:
+    with pdf.table(
+        col_widths=(6, 16, 22, 30, 40, 22), borders_layout="HORIZONTAL_LINES", text_align="LEFT", line_height=5
+    ) as table:
         table.row(HOP_COLUMNS)
         for cells in hop_rows(verdict.hops):
             table.row([_latin(cell) for cell in cells])
