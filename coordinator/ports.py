@@ -18,7 +18,7 @@ from protos.identity import ProviderId
 from protos.types import Answer, Question
 
 DIAL_OUT: Final = "dial-out"
-"""Stands in place of host:port: the provider's agent opens no port and calls this coordinator (`coordinator.dialout`)."""
+"""Stands in place of host:port: the agent opens no port and calls this coordinator (`coordinator.dialout`)."""
 
 
 class Clock(Protocol):
