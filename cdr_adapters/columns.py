@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial, reduce
+from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -45,6 +46,9 @@ _NULL = pa.nulls(1, _TEXT)[0]  # pa.scalar would import pandas
 _DIGITS_OF_A_NUMBER = 7
 _UNANSWERED = ("unanswered", "failed", "route-advanced")
 
+_Texts: TypeAlias = pa.StringArray | pa.DictionaryArray
+"""Texts, or their places among the words that occur."""
+
 
 def _some(mask: pa.BooleanArray) -> Mask:
     result: Mask = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
@@ -52,6 +56,8 @@ def _some(mask: pa.BooleanArray) -> Mask:
 
 
 def _without_blanks(values: pa.StringArray) -> pa.StringArray:
+    if not values.null_count and (TextBytes.of(values).lengths > 0).all():
+        return values
     blank = pc.equal(values, "")
     return pc.if_else(blank, _NULL, values) if blank.true_count else values
 
@@ -168,7 +174,7 @@ class ColumnMapper:
         for name in ("ingress_trunk", "egress_trunk", "call_id", "leg", "origid", "verstat"):
             spec: TextColumn | None = getattr(self._columns, name)
             if name in self._schema.names:
-                columns[name] = _nulls(table) if spec is None else self._text(table, spec)
+                columns[name] = _nulls(table) if spec is None else self._text(table, spec, name)
         for name in ("ingress_address", "egress_address"):
             address: AddressColumn | None = getattr(self._columns, name)
             columns[name] = _nulls(table) if address is None else self._addresses(table, address, name, rejects)
@@ -183,15 +189,20 @@ class ColumnMapper:
             columns[name] = values if one_of is None else _translated(values, one_of.values, words)
         return columns
 
-    def _text(self, table: pa.RecordBatch, spec: TextColumn) -> pa.StringArray:
-        values = _trimmed(self._value(table, spec))
+    def _text(self, table: pa.RecordBatch, spec: TextColumn, name: str) -> _Texts:
+        values = self._value(table, spec)
+        if pa.types.is_dictionary(self._schema.field(name).type):
+            encoded = values.dictionary_encode()
+            values = _words(encoded.indices, _trimmed(encoded.dictionary))
+        else:
+            values = _trimmed(values)
         return _translated(values, spec.values, None) if spec.values else values
 
-    def _addresses(self, table: pa.RecordBatch, spec: AddressColumn, name: str, rejects: Rejects) -> pa.StringArray:
-        texts = self._text(table, spec)
+    def _addresses(self, table: pa.RecordBatch, spec: AddressColumn, name: str, rejects: Rejects) -> _Texts:
+        texts = self._text(table, spec, name)
         encoded = texts.dictionary_encode()
         distinct = encoded.dictionary.to_pylist()
-        found = [canonical_address(text, spec.format) for text in distinct]
+        found = [None if text is None else canonical_address(text, spec.format) for text in distinct]
         if spec.bad == "reject" and None in found:
             no_address = pa.array([address is None for address in found], pa.bool_()).take(encoded.indices)
             rejects.add(_some(no_address), RejectReason.BAD_ADDRESS, f"{name}: not an IP address")
@@ -199,7 +210,7 @@ class ColumnMapper:
             found = [None if self._own.hold(address) else address for address in found]
         if found == distinct:
             return texts
-        return pa.array([address or None for address in found], _TEXT).take(encoded.indices)
+        return _words(encoded.indices, pa.array([address or None for address in found], _TEXT))
 
     def _numbers(self, table: pa.RecordBatch, columns: dict[str, pa.Array], rejects: Rejects) -> dict[str, Numbers]:
         """The numbers. A called number as received must be readable; as sent it may be a subscriber's name."""
@@ -243,9 +254,10 @@ class ColumnMapper:
 
         def unanswered() -> Mask:
             # made here, for pa.array imports pandas
-            never = _some(pc.is_in(dispositions, value_set=pa.array(_UNANSWERED, _TEXT)))
+            texts = _as(dispositions, _TEXT)
+            never = _some(pc.is_in(texts, value_set=pa.array(_UNANSWERED, _TEXT)))
             if answer is not None:
-                never = never | (~answer.present & ~_some(pc.equal(dispositions, "answered")))
+                never = never | (~answer.present & ~_some(pc.equal(texts, "answered")))
             return never
 
         return call_times(seizure, answer, release, length, unanswered, self._limits, rejects)
@@ -311,8 +323,20 @@ class ColumnMapper:
 
 
 def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    """The column, its values by their places in a list where they are wanted so."""
-    return column.dictionary_encode() if pa.types.is_dictionary(kind) else column
+    """The column as texts, or as their places in a list where they are wanted so."""
+    if column.type == kind:
+        return column
+    if column.null_count == len(column):
+        return pa.nulls(len(column), kind)
+    return column.dictionary_encode() if pa.types.is_dictionary(kind) else column.dictionary_decode()
+
+
+def _words(places: pa.Int32Array, words: pa.StringArray) -> pa.DictionaryArray:
+    """Texts by their places among words; null where the word is."""
+    if words.null_count:
+        known = pa.array(np.arange(len(words), dtype=np.int32), mask=_some(pc.is_null(words)))
+        places = known.take(places)
+    return pa.DictionaryArray.from_arrays(places, words)
 
 
 def _heading(name: str) -> str:
@@ -407,7 +431,7 @@ def _folded(word: str) -> str:
     return word.strip().casefold()
 
 
-def _translated(values: pa.StringArray, table: Mapping[str, str], words: tuple[str, ...] | None) -> pa.StringArray:
+def _translated(values: _Texts, table: Mapping[str, str], words: tuple[str, ...] | None) -> pa.DictionaryArray:
     """The values by a translation table; what it doesn't name stays if it is one of `words` (None: whatever it is).
 
     A word that isn't there as it stands is looked for without regard to case and spaces around it.
@@ -415,7 +439,9 @@ def _translated(values: pa.StringArray, table: Mapping[str, str], words: tuple[s
     folded = {_folded(name): meaning for name, meaning in reversed(list(table.items()))}
     known = {_folded(word): word for word in words or () if not table}
 
-    def meaning(text: str) -> str | None:
+    def meaning(text: str | None) -> str | None:
+        if text is None:
+            return None
         if text in table:
             return table[text] or None
         if (said := folded.get(_folded(text))) is not None:
@@ -425,8 +451,9 @@ def _translated(values: pa.StringArray, table: Mapping[str, str], words: tuple[s
         return text if words is None else known.get(_folded(text))
 
     encoded = values.dictionary_encode()
-    translated = pa.array(list(map(meaning, encoded.dictionary.to_pylist())), _TEXT).take(encoded.indices)
-    if not table.get("") or not values.null_count:
-        return translated
-    absent = pa.array([table[""]], _TEXT)[0]
-    return pc.if_else(pc.is_null(values), absent, translated)
+    meanings = [meaning(text) for text in encoded.dictionary.to_pylist()]
+    places = encoded.indices
+    if table.get("") and places.null_count:
+        places = places.fill_null(len(meanings))
+        meanings.append(table[""])
+    return _words(places, pa.array(meanings, _TEXT))

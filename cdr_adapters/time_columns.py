@@ -235,28 +235,44 @@ def _by_julian_day(to: Times, rows: Rows, texts: pa.StringArray) -> None:
         _settled(to, rows[fits], ms, None, 1000)
 
 
-_PLAIN_ISO = {"%Y-%m-%d %H:%M:%S": b" ", "%Y-%m-%dT%H:%M:%S": b"T", "iso8601": b""}
-_PLAIN_LENGTH = len("2026-11-21 23:23:27")
+_PLAIN_ISO = {
+    "%Y-%m-%d %H:%M:%S": (b" ", False),
+    "%Y-%m-%dT%H:%M:%S": (b"T", False),
+    "%Y-%m-%d %H:%M:%S.%f": (b" ", True),
+    "%Y-%m-%dT%H:%M:%S.%f": (b"T", True),
+    "iso8601": (b"", None),
+}
+"""What stands between date and time, if that is said; and whether there is a fraction, if that is."""
+_POINT_AT = len("2026-11-21 23:23:27")
+_PLAIN_UNITS = {_POINT_AT: "s", _POINT_AT + 4: "ms", _POINT_AT + 7: "us"}
 
 
 def _by_cast(to: Times, texts: pa.StringArray, octets: TextBytes, time_format: str, zone: tzinfo) -> bool:
-    """A whole column of plain ISO times, by the fastest way there is; whether it was one."""
-    if time_format not in _PLAIN_ISO or not (octets.lengths == _PLAIN_LENGTH).all():
+    """A whole column of plain ISO times of one length, by the fastest way there is; whether it was one."""
+    length = int(octets.end[0] - octets.start[0])
+    unit = _PLAIN_UNITS.get(length)
+    if time_format not in _PLAIN_ISO or unit is None or not (octets.lengths == length).all():
         return False
-    between = octets.matrix(octets.start, _PLAIN_LENGTH)[:, 10]
-    expected = _PLAIN_ISO[time_format]
-    if expected and not (between == expected[0]).all():
+    between, has_fraction = _PLAIN_ISO[time_format]
+    if has_fraction not in (None, unit != "s"):
+        return False
+    matrix = octets.matrix(octets.start, length)
+    if between and not (matrix[:, _ISO_T] == between[0]).all():
         return False  # the cast takes both; with anything else between, it is no plain time
+    if unit != "s" and not (matrix[:, _POINT_AT] == _POINT).all():
+        return False
     try:
-        seconds = pc.cast(pc.cast(texts, pa.timestamp("s")), pa.int64()).to_numpy(zero_copy_only=False)
+        count = pc.cast(pc.cast(texts, pa.timestamp(unit)), pa.int64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         return False  # 30 February, or no time at all
-    if seconds.min() * 1000 < EARLIEST_MS + DAY_MS or seconds.max() * 1000 >= LATEST_MS - DAY_MS:
+    ms = count * 1000 if unit == "s" else count // 1000 if unit == "us" else count
+    if ms.min() < EARLIEST_MS + DAY_MS or ms.max() >= LATEST_MS - DAY_MS:
         return False
-    _localised(to, np.arange(len(texts)), seconds * 1000, zone, 1000)
+    _localised(to, np.arange(len(texts)), ms, zone, 1000 if unit == "s" else 1)
     return True
 
 
+_ISO_T = len("2026-11-21")
 _LONGEST = 64
 _WORTHWHILE = 16
 """Texts of one length from which on their bytes are read together."""
