@@ -84,7 +84,9 @@ class Maker:
         place = self._seals.setdefault(proof.seal, len(self._seals))
         return evidence.Proof(seal=place, index=proof.index, path=proof.path)
 
-    def hop(self, provider: str, answer: Answer, before: bytes | None, *, logged: bool = True) -> bytes:
+    def hop(
+        self, provider: str, answer: Answer, before: bytes | None, *, logged: bool = True, salt: str = "s"
+    ) -> bytes:
         """Ask `provider` and let it answer; returns the naming for the next one."""
         position = len(self.message.hops)
         target = parse_provider_id(provider)
@@ -105,7 +107,7 @@ class Maker:
         exact = encode_question(question)
         (asked,) = self.parties.signers["lab"].prove(Domain.QUESTION, [exact])
         finding = Finding(RecordCoverage.COMPLETE, bytes_of(f"c{position}", 32), at + timedelta(milliseconds=5))
-        parts = answer_parts(answer, question, digest(exact), finding, bytes_of(f"s{position}", 32))
+        parts = answer_parts(answer, question, digest(exact), finding, bytes_of(f"{salt}{position}", 32))
         signer = self.parties.signers[provider]
         (signed,) = signer.prove(Domain.ANSWER, [parts.leaf])
         message = self.message.hops.add(

@@ -200,6 +200,24 @@ class TestADishonestCoordinator:
         lines = broken(resealed(parties, _without_birch))
         assert any("is not in the bundle" in line for line in lines)
 
+    def test_can_not_show_another_answer_than_the_one_it_went_on_with(self, parties: Industry) -> None:
+        twice = Maker(parties)
+        answer = Answer(parse_provider_id("ginkgo"), Outcome.UPSTREAM, upstream=parse_provider_id("birch"))
+        naming = twice.hop("ginkgo", answer, None, salt="another salt")
+        twice.hop("birch", Answer(parse_provider_id("birch"), Outcome.ORIGINATED_HERE), naming)
+        other = Maker(parties)
+        other.hop("ginkgo", answer, None)
+        for part in ("naming", "finding"):
+            setattr(twice.message.hops[0], part, getattr(other.message.hops[0], part))
+        offset = len(twice.message.seals)
+        twice.message.seals.extend(other.message.seals)
+        twice.message.hops[0].answer_proof.CopyFrom(other.message.hops[0].answer_proof)
+        twice.message.hops[0].answer_proof.seal += offset
+        twice.message.hops[0].ClearField("logged")
+        verdict = verify(bundle(twice.message, parties.trust, parties.signers["lab"]), parties.trust)
+        (line,) = broken(verdict)
+        assert line == "hop 1 (birch) was named by ginkgo: the answer that names it is not in the bundle"
+
     def test_can_not_swap_providers(self, parties: Industry) -> None:
         def change(message: pb.TracebackEvidence) -> None:
             message.hops[2].provider = "mallory"
@@ -287,10 +305,13 @@ class TestWhatReadersSee:
 
     def test_is_text_never_markup(self, parties: Industry) -> None:
         message = whole(parties)
-        message.hops[1].note = message.status = "<script>alert(1)</script>"
+        message.hops[0].note = message.status = "<script>alert(1)</script>"
+        message.hops[0].naming = b""
         del message.hops[1:]
         verdict = verify(bundle(message, parties.trust, parties.signers["lab"]), parties.trust)
-        assert "<script>" not in readable.page(verdict)
+        page = readable.page(verdict)
+        assert "&lt;script&gt;" in page
+        assert "<script>" not in page
 
 
 class TestTheVerifier:
