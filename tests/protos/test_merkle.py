@@ -79,6 +79,13 @@ class TestInclusion:
         with pytest.raises(ValueError, match="no leaf 3"):
             merkle.inclusion_path(3, 3, node_of([]))
 
+    def test_in_a_tree_of_another_size_is_none(self) -> None:
+        two = merkle.tree_of(leaves_of(2))
+        hashed = merkle.leaf_hash(b"leaf 0")
+        assert merkle.root_by_path(hashed, 0, 2, two.path(0)) == two.root
+        for size in (1, 3, 4, 5, 100):
+            assert merkle.root_by_path(hashed, 0, size, two.path(0)) is None
+
     def test_an_inner_node_is_no_leaf(self) -> None:
         tree = merkle.tree_of(leaves_of(4))
         pair = b"".join(merkle.leaf_hash(leaf) for leaf in leaves_of(2))
