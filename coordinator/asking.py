@@ -119,8 +119,8 @@ class SignedAgents:
         """One attempt at many questions in one envelope.
 
         Raises:
-            AgentError: one of its four kinds, for all of them.
-            ValueError: a question without authority, of an unknown order, or without what names its target.
+            AgentError: one of its four kinds, for all of them; BadAnswerError also where one of these questions lacks
+                what an agent must see, so that it is told from the others and harms none of them.
         """
         own = self._certificate
         seal, tree = self._signer.seal(Domain.QUESTION, [exact for _, exact in asked])
@@ -142,12 +142,12 @@ class SignedAgents:
         for question in questions:
             authority = question.authority
             if authority is None:
-                raise ValueError("a question without an order is no question to a real agent")
+                raise BadAnswerError("this traceback has no order, and no agent answers without one")
             wanted[authority.order_sha256] = None
             if authority.naming_sha256 is not None:
                 named = question.named if isinstance(question, SignedQuestion) else None
                 if named is None:
-                    raise ValueError("what names the target of a question is missing")
+                    raise BadAnswerError("the signed answer that names this provider is missing")
                 namings[authority.naming_sha256] = named
         signers = {named.proof.seal.key_id: named.proof.seal for named in namings.values()}
         return hops.encode_requests(
@@ -163,7 +163,7 @@ class SignedAgents:
         if known is None:
             known = self._certificates.certificate(seal)
             if known is None:
-                raise ValueError("the certificate of an earlier answer is missing")
+                raise BadAnswerError("the certificate under the answer that names this provider is missing")
             self._certificate_of[seal.key_id] = known
         return known
 
@@ -200,7 +200,7 @@ class _Remembered:
         """All of these.
 
         Raises:
-            ValueError: one is not there.
+            BadAnswerError: one is not there.
         """
         missing = [sha256 for sha256 in sha256s if sha256 not in self._known]
         if missing:
@@ -208,7 +208,7 @@ class _Remembered:
         try:
             found = [self._known[sha256] for sha256 in sha256s]
         except KeyError:
-            raise ValueError("an order that a question names is not in the store, or not approved") from None
+            raise BadAnswerError("the order of this traceback is not in the store") from None
         while len(self._known) > self._most:
             self._known.popitem(last=False)
         return found
@@ -230,8 +230,8 @@ def _replies(
     originates = provider.role not in ORIGINATES_NONE
     replies = []
     for index, (parts, (question, exact)) in enumerate(zip(responses.parts, asked, strict=True)):
-        if question.authority is None:  # excluded by the envelope
-            raise ValueError("a question without an order is no question to a real agent")
+        if question.authority is None:
+            raise ValueError("no such question is in an envelope")
         answer, _ = hops.decode_parts(parts, Asked(exact, question, question.authority), provider.id)
         proof = Proof(responses.seal, index, tuple(answers.path(index)))
         signed = signed_answer(answer, parts, proof, originates=originates)

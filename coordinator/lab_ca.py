@@ -33,6 +33,7 @@ from protos.identity import (
     provider_tls_name,
     provider_uri,
 )
+from protos.signing import PublicKey
 
 LAB_ORGANISATION = "hopback lab, for trying out only"
 ROOT_LIFETIME = timedelta(days=365)
@@ -111,6 +112,20 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def make_person_key(path: Path) -> PublicKey:
+    """Write a new private key of a person (Ed25519) to `path`, readable by its owner alone; its public key.
+
+    Raises:
+        LabAuthorityError: there is a file already.
+    """
+    if path.exists():
+        raise LabAuthorityError(f"{path} exists: what was signed with a key that is overwritten could not be repeated")
+    key = Ed25519PrivateKey.generate()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, _key_pem(key), secret=True)
+    return PublicKey.of(key.public_key())
 
 
 class LabAuthority:
@@ -203,6 +218,23 @@ class LabAuthority:
     def issue_evidence(self, uri: str, file_stem: str, out: Path | None = None) -> Credentials:
         """Issue FILE_STEM.crt and FILE_STEM.key for signing evidence as the party of `uri`: Ed25519, never for TLS."""
         return self._issue(file_stem, uri, None, out)
+
+    def issue_provider_evidence(self, provider: ProviderId | str, out: Path | None = None) -> Credentials:
+        """Issue PROVIDER-evidence.crt and PROVIDER-evidence.key, with which its agent signs answers.
+
+        Raises:
+            protos.identity.InvalidIdentityError: `provider` is no provider id.
+        """
+        checked = parse_provider_id(provider)
+        return self.issue_evidence(provider_uri(checked), f"{checked}-evidence", out)
+
+    def issue_coordinator_evidence(self, name: str, out: Path | None = None) -> Credentials:
+        """Issue coordinator-NAME-evidence.crt and .key: the online key, with which it signs questions.
+
+        Raises:
+            protos.identity.InvalidIdentityError: `name` doesn't have the form of a provider id.
+        """
+        return self.issue_evidence(coordinator_uri(name), f"coordinator-{name}-evidence", out)
 
     def _issue(self, file_stem: str, uri: str, tls_name: str | None, out: Path | None) -> Credentials:
         """Certificate and key for TLS, or, without a name for TLS, for signing evidence."""
