@@ -3,23 +3,22 @@
 Every search is one pseudonym on one UTC day. Where there are few searches a day, all days are served together, in
 turns: in the first turn every search looks into the first segment of its day, in the second into the second, so that
 the number of turns is that of the most divided day. Where there are many, each segment is served by itself, in the
-order of its rows: what is worked on then stays near the processor.
+order of its rows: what is worked on then stays near the processor. Threads were tried and brought nothing: most of the
+time is spent in steps too short to be worth handing over the interpreter's lock.
 
-The directories say between which rows a key lies. Eight rows are read at once, all on one page; a search that may have
-more to find goes on behind them, on the same page or the next. Many rows are passed over by bisection first.
+The directories say between which rows a key lies. Eight rows are read at once, all on one page; the few searches that
+may have more to find go on behind them, on the same page or the next, those of all segments together. Many rows are
+passed over by bisection first.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from agent.index import pages
 from agent.index.arena import Arena
@@ -40,7 +39,6 @@ _TAIL_SHIFT = np.uint64(TIME_BITS - pages.TAIL_BITS)
 _TAIL = np.uint64(0xFFFF)
 _WORD_TAIL = np.uint64(48)
 _COLUMNS = np.arange(_WIDE)
-_PROCESSORS: Final = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +102,32 @@ class _Where:
     starts: Any
     shift: Any
     word: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """Searches that have rows to read, as columns of equal length.
+
+    Attributes:
+        search: which they are; None for all, in order. slot, base: of their segments: its number, and the place of row
+            0 were all pages like the first; columns, or one number for all.
+        first, left: the next row to read, and how many there are from it on.
+        low, width: keys from `low` to `low` + `width` are sought.
+    """
+
+    search: I64 | None
+    slot: Any
+    base: Any
+    first: I64
+    left: I64
+    low: U64
+    width: U64
+
+    @classmethod
+    def of(cls, parts: Sequence[_Rest]) -> _Rest:
+        """All of several, with columns for their segments."""
+        columns = zip(*((p.search, p.slot, p.base, p.first, p.left, p.low, p.width) for p in parts), strict=True)
+        return cls(*(np.concatenate(column) for column in columns))
 
 
 class Table:
@@ -177,38 +201,37 @@ class Table:
                     continue
                 slot = slot.take(chosen)
             where = _Where(slot, self._starts.take(slot), self._shift.take(slot), self._word.take(slot))
-            found += self._find(turn.form, where, searches, chosen)
+            rest: list[_Rest] = []
+            self._begin(turn.form, where, searches, chosen, found, rest)
+            self._go_on(turn.form, searches, rest, found)
 
     def _apart(self, searches: Searches, found: list[Hits]) -> None:
         """Each segment by itself, its searches in the order of their pseudonyms."""
         days = searches.day
-        bounds = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)]
-        parts = list(pairwise(bounds))
-        if len(parts) < 2 or _PROCESSORS < 2:
-            self._days_apart(searches, parts, found)
-            return
-        # half of the time is spent waiting for memory, without the interpreter's lock: two threads wait in parallel
-        other: list[Hits] = []
-        half = len(parts) // 2
-        with ThreadPoolExecutor(1) as helper:
-            waiting = helper.submit(self._days_apart, searches, parts[half:], other)
-            self._days_apart(searches, parts[:half], found)
-            waiting.result()
-        found += other
-
-    def _days_apart(self, searches: Searches, parts: Sequence[tuple[int, int]], found: list[Hits]) -> None:
-        for begin, end in parts:
-            slots = self._slots.get(int(searches.day[begin]), [])
+        rest: dict[int, list[_Rest]] = {}
+        for begin, end in pairwise([0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)]):
+            slots = self._slots.get(int(days[begin]), [])
             if not slots:
                 continue
             upper = searches.pseudonym[begin:end].view(np.uint16)[3::4]  # little-endian: the upper 16 bits
             chosen = np.argsort(upper, kind="stable") + begin
             for slot in slots:
+                form = self.segments[slot].form
                 where = _Where(np.int64(slot), self._starts[slot], self._shift[slot], self._word[slot])
-                found += self._find(self.segments[slot].form, where, searches, chosen)
+                self._begin(form, where, searches, chosen, found, rest.setdefault(form.rest, []))
+        for width, some in rest.items():
+            self._go_on(pages.shape(width), searches, some, found)
 
-    def _find(self, form: pages.Shape, where: _Where, searches: Searches, chosen: I64 | None) -> list[Hits]:
-        """What the `chosen` searches (None: all) find, each in its segment; a list of one, or none when nothing is."""
+    def _begin(
+        self,
+        form: pages.Shape,
+        where: _Where,
+        searches: Searches,
+        chosen: I64 | None,
+        found: list[Hits],
+        rest: list[_Rest],
+    ) -> None:
+        """The first eight rows of what the `chosen` searches (None: all) may find, each in its segment."""
         if chosen is None:
             pseudonym, low_ms, high_ms = searches.pseudonym, searches.low, searches.high
         else:
@@ -219,81 +242,80 @@ class Table:
         bucket += where.starts
         first = halves.take(bucket, mode="clip").astype(np.int64)
         bucket += 1
-        end = halves.take(bucket, mode="clip").astype(np.int64)
+        left = halves.take(bucket, mode="clip").astype(np.int64)
+        left -= first
         low = pseudonym & _KEY_MASK
         low |= low_ms.view(np.uint64)
         width = (high_ms - low_ms).view(np.uint64)
-        search, place = self._rows(form, where, first, end, low, width)
-        if not len(search):
-            return []
-        word = self._arena.words.take(place + form.rows, mode="clip")
-        exact = (word >> _WORD_TAIL) == ((pseudonym.take(search) >> _TAIL_SHIFT) & _TAIL)
-        if not exact.all():
-            search, place, word = search[exact], place[exact], word[exact]
-        slot = where.slot.take(search) if where.slot.ndim else np.full(len(search), where.slot)
-        return [Hits(search if chosen is None else chosen.take(search), slot, place, word)]
+        self._read(form, _Rest(chosen, where.slot, where.word, first, left, low, width), pseudonym, found, rest)
 
-    def _rows(self, form: pages.Shape, where: _Where, first: I64, end: I64, low: U64, width: U64) -> tuple[I64, I64]:
-        """Rows from `first` to `end` with keys from `low` to `low` + `width`: which search, and the key's place."""
-        base = where.word
-        searches: list[I64] = []
-        places: list[I64] = []
-        active: I64 | None = None
-        slot = where.slot
-        crowded = np.flatnonzero(end - first > _CROWDED)
-        if len(crowded):
-            first[crowded] = self._passed(
-                form,
-                _of(slot, crowded),
-                _of(base, crowded),
-                first[crowded],
-                end[crowded],
-                low[crowded],
+    def _go_on(self, form: pages.Shape, searches: Searches, rest: list[_Rest], found: list[Hits]) -> None:
+        """What is left of searches in segments whose pages have that form: few, so all of them together."""
+        while rest:
+            some = rest.pop() if len(rest) == 1 else _Rest.of(rest)
+            rest = []
+            crowded = np.flatnonzero(some.left > _CROWDED)
+            if len(crowded):
+                self._pass_over(form, some, crowded)
+            pseudonym = searches.pseudonym if some.search is None else searches.pseudonym.take(some.search)
+            self._read(form, some, pseudonym, found, rest)
+
+    def _read(self, form: pages.Shape, some: _Rest, pseudonym: U64, found: list[Hits], rest: list[_Rest]) -> None:
+        """Read eight rows of each search; what fits is found, who may have more to find goes on."""
+        first, left, low, width = some.first, some.left, some.low, some.width
+        page = first // form.rows
+        count = page + 1
+        count *= form.rows
+        count -= first  # rows from here to the end of the page
+        np.minimum(count, left, out=count)
+        page *= form.gap
+        page += first
+        page += some.base
+        place = page
+        self._require_whole(some.slot, place, left)
+        keys = self._arena.eights[place].view(np.uint64).reshape(-1, _WIDE)
+        keys -= low[:, None]
+        flat = np.flatnonzero(keys <= width[:, None])
+        search = flat >> _WIDE_SHIFT
+        flat &= _WIDE - 1
+        inside = flat < count.take(search)
+        if not inside.all():
+            flat, search = flat[inside], search[inside]
+        if len(search):
+            flat += place.take(search)
+            word = self._arena.words.take(flat + form.rows, mode="clip")
+            exact = (word >> _WORD_TAIL) == ((pseudonym.take(search) >> _TAIL_SHIFT) & _TAIL)
+            if not exact.all():
+                search, flat, word = search[exact], flat[exact], word[exact]
+            found.append(Hits(_of(some.search, search), _each(some.slot, search), flat, word))
+        # on go those with rows left whose last one read was not beyond what is sought
+        np.minimum(count, _WIDE, out=count)
+        more = np.flatnonzero(left > count)
+        if not len(more):
+            return
+        read = count.take(more)
+        last = keys.ravel().take((more << _WIDE_SHIFT) + (read - 1)).view(np.int64)
+        on = last <= width.take(more).view(np.int64)
+        more, read = more[on], read[on]
+        if len(more):
+            rest.append(
+                _Rest(
+                    _of(some.search, more),
+                    _each(some.slot, more),
+                    _each(some.base, more),
+                    first.take(more) + read,
+                    left.take(more) - read,
+                    low.take(more),
+                    width.take(more),
+                )
             )
-        while True:
-            page = first // form.rows
-            count = page + 1
-            count *= form.rows
-            count -= first  # rows from here to the end of the page
-            left = end - first
-            np.minimum(count, left, out=count)
-            page *= form.gap
-            page += first
-            page += base
-            place = page
-            self._require_whole(slot, place, left)
-            grid = place[:, None] + _COLUMNS
-            keys = self._arena.words.take(grid, mode="clip")
-            keys -= low[:, None]
-            flat = np.flatnonzero(keys <= width[:, None])
-            search = flat >> _WIDE_SHIFT
-            inside = (flat & (_WIDE - 1)) < count.take(search)
-            if not inside.all():
-                flat, search = flat[inside], search[inside]
-            found = grid.ravel().take(flat)
-            searches.append(search if active is None else active.take(search))
-            places.append(found)
-            # on go those with rows left whose last one read was not beyond what is sought
-            np.minimum(count, _WIDE, out=count)
-            more = np.flatnonzero(left > count)
-            if len(more):
-                read = count.take(more)
-                last = keys.ravel().take((more << _WIDE_SHIFT) + (read - 1)).view(np.int64)
-                on = last <= width.take(more).view(np.int64)
-                more, read = more[on], read[on]
-            if not len(more):
-                break
-            active = more if active is None else active.take(more)
-            slot, base = _of(slot, more), _of(base, more)
-            first, end, low, width = first.take(more) + read, end.take(more), low.take(more), width.take(more)
-        if len(searches) == 1:
-            return searches[0], places[0]
-        return np.concatenate(searches), np.concatenate(places)
 
-    def _passed(self, form: pages.Shape, slot: Any, base: Any, first: I64, end: I64, low: U64) -> I64:
-        """Where to begin among rows from `first` to `end`: at most 8 rows before the first whose key is not less."""
+    def _pass_over(self, form: pages.Shape, some: _Rest, crowded: I64) -> None:
+        """Where there are many rows, begin at most 8 rows before the first whose key is not less, by bisection."""
         words = self._arena.words
-        left = end - first
+        slot, base = _each(some.slot, crowded), _each(some.base, crowded)
+        first, left, low = some.first.take(crowded), some.left.take(crowded), some.low.take(crowded)
+        end = first + left
         while int(left.max()) > _WIDE:
             half = left >> 1
             row = first + half
@@ -305,7 +327,8 @@ class Table:
             less &= left > 0
             first = np.where(less, row + 1, first)
             left = np.where(less, left - half - 1, half)
-        return first
+        some.first[crowded] = first
+        some.left[crowded] = end - first
 
     def _require_whole(self, slot: Any, place: I64, left: I64) -> None:
         """Check the pages of these places that were not checked before; those without rows left don't matter."""
@@ -319,6 +342,14 @@ class Table:
             self.segments[number].check_arena_page(at)
 
 
-def _of(column: Any, positions: npt.NDArray[np.int64]) -> Any:
-    """The values at these positions; the one value when there is but one for all."""
-    return column.take(positions) if column.ndim else column
+def _of(chosen: I64 | None, positions: I64) -> I64:
+    """What was chosen at these positions; the positions themselves where all were."""
+    return positions if chosen is None else chosen.take(positions)
+
+
+def _each(column: Any, positions: I64) -> I64:
+    """The values at these positions; the one value as often when there is but one for all."""
+    if column.ndim:
+        values: I64 = column.take(positions)
+        return values
+    return np.full(len(positions), column)

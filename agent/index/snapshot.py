@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 
 from agent.index import manifest as manifests
-from agent.index.arena import Arena
+from agent.index.arena import Arena, keep_freed_memory
 from agent.index.batch import Table
 from agent.index.coverage import Coverage
 from agent.index.days import DaySecrets
@@ -93,6 +93,7 @@ class Follower:
     """
 
     def __init__(self, directory: Path, keys: Keys) -> None:
+        keep_freed_memory()
         self.state = State()
         self.arena = Arena()
         self.days = DaySecrets(directory, keys)
