@@ -91,6 +91,24 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class _Walked:
+    """What the entries come to.
+
+    Attributes:
+        roots: at the sizes wanted.
+        grown: the whole tree's peaks.
+        end: where the last whole entry ends.
+        doubtful: the first entry that contradicts its hash in `tree`, where it begins, and where in `tree` that is; one
+            of the two was altered, and what was signed tells which.
+    """
+
+    roots: dict[int, bytes]
+    grown: Growth
+    end: int
+    doubtful: tuple[int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Signed:
     """A checkpoint and where it was found."""
 
@@ -129,16 +147,18 @@ def verify_files(
     *,
     written_to: bool = False,
     cut: tuple[str, ...] = (),
+    seals: SealChecker | None = None,
 ) -> Report:
-    """The same for contents by name of file; `written_to` allows for an unfinished end."""
+    """The same for contents by name of file; `written_to` allows for an unfinished end, `seals` may know some."""
     for name in (ENTRIES, CHECKPOINTS, CERTIFICATES, WITNESSED):
         records.check_header(directory / name, bytes(files[name][:HEADER_SIZE]))
     for name in (CERTIFICATES, WITNESSED):
         _whole(directory / name, files[name])
+    _check_derived_sizes(directory, files, written_to=written_to)
     keys = _keys(directory / CERTIFICATES, files[CERTIFICATES], trust)
     kept = list(_kept(directory / CHECKPOINTS, files[CHECKPOINTS]))
     others = [_Signed(exact, _said(exact, path), path, None, None) for path, exact in handed_in]
-    seals = SealChecker()
+    seals = seals or SealChecker()
     for signed in (*kept, *others):
         _check_signature(signed, trust.provider, keys, seals)
     _check_growth(kept)
@@ -146,7 +166,8 @@ def verify_files(
     covered = max(wanted, default=0)
     # beside an agent that writes, what was mapped last goes on a little further than what was mapped first
     most = len(files[PLACES]) // PLACE.size if written_to else None
-    roots, grown, end = _walk(directory, files, trust.key, wanted, most)
+    walked = _walk(directory, files, trust.key, wanted, most)
+    roots, grown, end = walked.roots, walked.grown, walked.end
     if covered > grown.size:
         raise AuditBrokenError(
             directory / ENTRIES, f"entries are missing, for a signed checkpoint covers {covered}", grown.size, end
@@ -154,8 +175,14 @@ def verify_files(
     before = 0
     for signed in sorted((*kept, *others), key=lambda one: one.said.size):
         if roots[signed.said.size] != signed.said.root:
+            if walked.doubtful is not None and walked.doubtful[0] < signed.said.size:
+                index, at, _ = walked.doubtful
+                raise AuditBrokenError(directory / ENTRIES, "the entry is not the one that was signed", index, at)
             raise signed.broken(f"of entries {before} to {signed.said.size - 1} some are not those that were signed")
         before = signed.said.size
+    if walked.doubtful is not None:
+        index, _, node = walked.doubtful
+        raise AuditBrokenError(directory / TREE, "it does not follow from the entries", index, node)
     there = {signed.exact for signed in kept}
     for signed in others:
         if signed.exact not in there:
@@ -166,24 +193,26 @@ def verify_files(
     writing = len(files[ENTRIES]) - end
     if writing and not written_to:
         raise AuditBrokenError(directory / ENTRIES, "no whole record begins there", grown.size, end)
-    if not written_to:
-        _check_length(directory / TREE, files[TREE], nodes_before(grown.size) * HASH_SIZE, grown.size)
-        _check_length(directory / PLACES, files[PLACES], grown.size * PLACE.size, grown.size)
+    if not written_to and len(files[PLACES]) != grown.size * PLACE.size:
+        problem = f"it should end there, for there are {grown.size} entries"
+        raise AuditBrokenError(directory / PLACES, problem, grown.size, grown.size * PLACE.size)
     return Report(grown.size, grown.root(), len(kept) + len(others), grown.size - covered, cut, writing)
 
 
 def _walk(
     directory: Path, files: Mapping[str, Bytes], key: AuditKey | None, wanted: set[int], most: int | None
-) -> tuple[dict[int, bytes], Growth, int]:
-    """Roots at the sizes wanted, the whole tree's peaks, and where the last whole entry ends."""
+) -> _Walked:
     entries, tree, places = (files[name] for name in (ENTRIES, TREE, PLACES))
     grown, roots, end, node = Growth(0, []), {0: EMPTY_ROOT}, HEADER_SIZE, 0
+    doubtful = None
     for at, entry, hashed in islice(frames(entries, HEADER_SIZE, LARGEST_ENTRY), most):
         index = grown.size
         message = _entry(directory / ENTRIES, entry, index, at)
         made = b"".join(grown.add(hashed))
-        if tree[node : node + len(made)] != made:
-            raise _differs(directory, tree, node, made, index, at)
+        if doubtful is None and tree[node : node + len(made)] != made:
+            doubtful = index, at, node + _first_difference(tree[node : node + len(made)], made)
+            if doubtful[2] >= node + HASH_SIZE:  # the entry agrees with its leaf: it is the tree that is wrong
+                raise AuditBrokenError(directory / TREE, "it does not follow from the entries", index, doubtful[2])
         node += len(made)
         place = PLACE.pack(at, key_of(message.question_sha256), message.at_unix_ms)
         start = index * PLACE.size
@@ -194,7 +223,7 @@ def _walk(
         end = at + FRAME.size + len(entry)
         if grown.size in wanted:
             roots[grown.size] = grown.root()
-    return roots, grown, end
+    return _Walked(roots, grown, end, doubtful)
 
 
 def _entry(path: Path, entry: bytes, index: int, at: int) -> pb.AuditEntry:
@@ -204,14 +233,8 @@ def _entry(path: Path, entry: bytes, index: int, at: int) -> pb.AuditEntry:
         raise AuditBrokenError(path, "it is no AuditEntry", index, at) from None
 
 
-def _differs(directory: Path, tree: Bytes, node: int, made: bytes, index: int, at: int) -> AuditBrokenError:
-    """What to say when an entry does not lead to the nodes that are kept: its leaf's hash tells which of them it is."""
-    found = bytes(tree[node : node + len(made)])
-    if len(found) >= HASH_SIZE and found[:HASH_SIZE] != made[:HASH_SIZE]:
-        problem = "the entry and the hash of it that is kept contradict each other"
-        return AuditBrokenError(directory / ENTRIES, problem, index, at)
-    wrong = next((i for i, (a, b) in enumerate(zip(found, made, strict=False)) if a != b), len(found))
-    return AuditBrokenError(directory / TREE, "it does not follow from the entries", index, node + wrong)
+def _first_difference(found: Bytes, expected: bytes) -> int:
+    return next((i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b), len(found))
 
 
 def _check_sealed(path: Path, message: pb.AuditEntry, key: AuditKey, index: int, at: int) -> None:
@@ -234,10 +257,15 @@ def _whole(path: Path, data: Bytes) -> None:
         raise AuditBrokenError(path, "no whole record begins there", count, end)
 
 
-def _check_length(path: Path, data: Bytes, expected: int, entries: int) -> None:
-    if len(data) != expected:
-        problem = f"it should end at byte {expected} for {entries} entries"
-        raise AuditBrokenError(path, problem, byte=min(expected, len(data)))
+def _check_derived_sizes(directory: Path, files: Mapping[str, Bytes], *, written_to: bool) -> None:
+    """Tree and places must be of as many entries as each other; an agent that writes may be between the two."""
+    entries, rest = divmod(len(files[PLACES]), PLACE.size)
+    if rest and not written_to:
+        raise AuditBrokenError(directory / PLACES, "it was cut off", entries, entries * PLACE.size)
+    expected, found = nodes_before(entries) * HASH_SIZE, len(files[TREE])
+    if found < expected or (found > expected and not written_to):
+        problem = f"it should have {expected} bytes for {entries} entries"
+        raise AuditBrokenError(directory / TREE, problem, byte=min(expected, found))
 
 
 def _keys(path: Path, data: Bytes, trust: Trust) -> dict[bytes, Certified]:
@@ -308,7 +336,7 @@ def _mapped(directory: Path) -> Iterator[tuple[dict[str, Bytes], bool]]:
             try:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             except FileNotFoundError:
-                if name == ENTRIES and not any(directory.glob("*")):
+                if not any((directory / name).exists() for name in (ENTRIES, CHECKPOINTS, CERTIFICATES)):
                     raise AuditError(f"{directory}: there is no audit log") from None
                 raise AuditBrokenError(path, "it is gone") from None
             stack.callback(os.close, descriptor)
