@@ -111,12 +111,14 @@ class DeadlinesTable(BaseModel):
         )
 
     def rule(self) -> AnswerRule:
-        """The rule of answers.
+        """The rule of answers; reminders that nobody set are those of the default that come in time.
 
         Raises:
             ValueError: its times contradict each other.
         """
-        return AnswerRule(self.within, self.reminders, self.escalations, self.gives_up)
+        set_by_hand = "reminders" in self.model_fields_set
+        reminders = tuple(after for after in self.reminders if set_by_hand or after < self.within)
+        return AnswerRule(self.within, reminders, self.escalations, self.gives_up)
 
     def with_own(self, own: Mapping[str, Any]) -> DeadlinesTable:
         """This table with a provider's own keys in place of these.

@@ -251,6 +251,11 @@ class TestSettings:
         assert (own.calendar().zone, own.calendar().opens) == (ZoneInfo("America/Denver"), time(9))
         assert own.rule().within == 12 * HOUR
 
+    def test_of_a_short_time_keep_the_usual_reminders_that_come_in_time(self) -> None:
+        assert DeadlinesTable.model_validate({"within": "20h"}).rule().reminders == (12 * HOUR,)
+        with pytest.raises(ValueError, match="reminder"):
+            DeadlinesTable.model_validate({"within": "20h", "reminders": ["20h"]}).rule()
+
     @pytest.mark.parametrize(
         "wrong",
         [

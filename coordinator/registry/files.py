@@ -1,4 +1,4 @@
-"""The registry: which provider has which agent. Reading it from a file, and looking it up.
+"""Reading a registry file: which provider has which agent. And a snapshot of the registry, to look providers up.
 
 A registry file is CSV with a header or a JSON array of objects, fields `id`, `name`, `endpoint` (host:port of the
 agent, of several over the same records with blanks between; empty where a person must be asked), optional `country`
@@ -151,15 +151,29 @@ def _text(field: str, value: Any) -> str:
 
 
 def _endpoint(text: str) -> str | None:
+    try:
+        return parse_endpoints(text)
+    except RegistryFileError as error:
+        raise _RowError(str(error)) from None
+
+
+def parse_endpoints(text: str) -> str | None:
+    """Endpoints `host:port` with single blanks between; None for no text.
+
+    Raises:
+        RegistryFileError: one is none, stands there twice, or they are too many.
+    """
     some = text.split()
     if len(some) > _MOST_ENDPOINTS:
-        raise _RowError(f"{len(some)} endpoints are too many: at most {_MOST_ENDPOINTS}, or a name that stands for all")
+        raise RegistryFileError(
+            f"{len(some)} endpoints are too many: at most {_MOST_ENDPOINTS}, or a name that stands for all"
+        )
     if len(set(some)) < len(some):
-        raise _RowError("an endpoint is there twice")
+        raise RegistryFileError("an endpoint is there twice")
     for one in some:
         host, _, port = one.rpartition(":")
         if not _HOST.fullmatch(host) or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            raise _RowError(
+            raise RegistryFileError(
                 f"endpoint {one!r} is no host:port such as agent.example.net:7443 or [2001:db8::7]:7443; "
                 "several have blanks between them"
             )
