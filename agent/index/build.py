@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from agent.index import pages
 from agent.index.keys import I64, U64, DayCiphers
@@ -24,22 +25,25 @@ def contents(rows: Rows, routes: list[Route], source: str, keys: DayCiphers) -> 
     days = rows.earliest // DAY_MS
     first, last = int(days.min()), int(days.max())
     if first == last:
-        yield _content(rows, first, routes, source, keys)
+        yield _content(rows, np.arange(len(rows)), first, routes, source, keys)
         return
     order = np.argsort((days - first).astype(np.int16) if last - first < 2**15 else days, kind="stable")
     bounds = np.searchsorted(days[order], np.arange(first, last + 2))
     for day in range(first, last + 1):
         chosen = order[bounds[day - first] : bounds[day - first + 1]]
         if len(chosen):
-            yield _content(rows.take(chosen), day, routes, source, keys)
+            yield _content(rows, chosen, day, routes, source, keys)
 
 
-def _content(rows: Rows, day: int, routes: list[Route], source: str, keys: DayCiphers) -> Content:
+def _content(
+    rows: Rows, chosen: npt.NDArray[np.intp], day: int, routes: list[Route], source: str, keys: DayCiphers
+) -> Content:
+    """The segment of these rows, all of one day."""
     cipher = keys.day(day)
-    called = cipher.called_column(rows.called)
-    key = pages.key_of(called, (rows.earliest - day * DAY_MS).astype(np.uint64))
+    called = cipher.called_column(rows.called[chosen])
+    key = pages.key_of(called, (rows.earliest[chosen] - day * DAY_MS).astype(np.uint64))
     order = np.argsort(key)  # which of equal keys comes first doesn't matter: an index is a set
-    rows, called = rows.take(order), called[order]
+    rows, called = rows.take(chosen[order]), called[order]
     span = rows.latest - rows.earliest
     dictionary, codes = _coded(rows, span, routes)
     translated_at = np.flatnonzero(rows.came_in)
@@ -92,5 +96,6 @@ def _distinct(column: U64) -> tuple[U64, U64]:
     """The distinct values, and which of them each row has; by hashing, not by sorting."""
     import pyarrow as pa
 
-    encoded = pa.array(column).dictionary_encode()
+    values = pa.UInt64Array.from_buffers(pa.uint64(), len(column), [None, pa.py_buffer(column)])
+    encoded = values.dictionary_encode()  # pa.array would import pandas
     return encoded.dictionary.to_numpy(), encoded.indices.to_numpy().astype(np.uint64)

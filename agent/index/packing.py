@@ -1,8 +1,8 @@
 """From call legs, batch by batch, to segments of one source: runs of rows in memory, then on disk, then merged.
 
-Memory holds two runs at most, the one that fills and the one that is being sorted, in a thread beside; a run that is
-full becomes one segment for each of its days, under a hidden name and not yet durable. At the end the runs of a day are
-merged. Nothing of this counts before the manifest says so.
+Memory holds two runs at most, the one that fills and the one that is being sorted and written, in a thread beside; a
+run that is full becomes one segment for each of its days, under a hidden name and not yet durable. At the end the runs
+of a day are merged. Nothing of this counts before the manifest says so.
 
 Many small files share a run, so that they don't bring a segment each. The rows of a file are apart until it was read to
 its end, and go without a trace when it could not be; so a run on disk is always of one file alone.
@@ -53,13 +53,10 @@ class FileRows:
 
     def take(self, rows: Rows) -> None:
         """Count rows in."""
-        first, last, latest = int(rows.earliest.min()), int(rows.earliest.max()), int(rows.latest.max())
+        first, latest = int(rows.earliest.min()), int(rows.latest.max())
         self.earliest_ms = first if self.earliest_ms is None else min(first, self.earliest_ms)
         self.latest_ms = latest if self.latest_ms is None else max(latest, self.latest_ms)
-        if first // DAY_MS == last // DAY_MS:
-            self.days.add(first // DAY_MS)
-        else:
-            self.days.update(np.unique(rows.earliest // DAY_MS).tolist())
+        self.days.update(rows.days())
 
 
 class Packer:
@@ -75,7 +72,8 @@ class Packer:
         *,
         together: bool = False,
     ) -> None:
-        """Rows of days before `first_day` are left out. Sorting is done in `pool`, or at once when there is none.
+        """Rows of days before `first_day` are left out. Runs are sorted and written in `pool`, of one thread; at once
+        when there is none.
 
         `together` says that all files count or none: then a run on disk may be of several, and no file be dropped.
         """
@@ -90,7 +88,7 @@ class Packer:
         self._open: list[Rows] = []
         self._file: FileRows | None = None
         self._days: dict[int, set[int]] = {}
-        self._sorting: Future[list[Content]] | None = None
+        self._writing: Future[None] | None = None
         self._runs: list[SegmentEntry] = []
 
     @property
@@ -101,7 +99,7 @@ class Packer:
     @property
     def has_runs(self) -> bool:
         """Whether some rows are on disk, or on their way there."""
-        return bool(self._runs) or self._sorting is not None
+        return bool(self._runs) or self._writing is not None
 
     def begin_file(self, number: int) -> FileRows:
         """The rows that come now are of this file."""
@@ -162,9 +160,9 @@ class Packer:
         self._discard_runs()
 
     def _discard_runs(self) -> None:
-        sorting, self._sorting = self._sorting, None
-        if sorting is not None and not sorting.cancel():
-            sorting.exception()
+        writing, self._writing = self._writing, None
+        if writing is not None and not writing.cancel():
+            writing.exception()
         runs, self._runs = self._runs, []
         self._writer.remove_written(runs)
 
@@ -178,28 +176,30 @@ class Packer:
             raise RuntimeError("a run on disk is of one file: finish those that were ended first")
         self._collect()
         rows, self._settled, self._open = [*self._settled, *self._open], [], []
-        self._sorting = self._sort(rows)
+        self._write(rows)
 
-    def _sort(self, rows: list[Rows]) -> Future[list[Content]]:
-        whole = concatenate(rows)
-        for day in np.unique(whole.earliest // DAY_MS).tolist():
-            self._writer.secrets.create(day)
+    def _write(self, rows: list[Rows]) -> None:
+        """Have a run made of these rows."""
         routes = self._routes.all()
         if self._pool is not None:
-            return self._pool.submit(self._sorted, whole, routes)
-        done: Future[list[Content]] = Future()
-        done.set_result(self._sorted(whole, routes))
-        return done
+            self._writing = self._pool.submit(self._written, rows, routes)
+        else:
+            self._written(rows, routes)
 
-    def _sorted(self, rows: Rows, routes: list[Route]) -> list[Content]:
-        return list(contents(rows, routes, self._source, self._writer.secrets))
+    def _written(self, rows: list[Rows], routes: list[Route]) -> None:
+        whole = concatenate(rows)
+        rows.clear()
+        secrets = self._writer.secrets
+        for day in whole.days():
+            secrets.create(day)
+        for content in contents(whole, routes, self._source, secrets):
+            self._runs.append(self._writer.write_hidden(content))
 
     def _collect(self) -> None:
-        """Write the run that was being sorted."""
-        sorting, self._sorting = self._sorting, None
-        if sorting is not None:
-            for content in sorting.result():
-                self._runs.append(self._writer.write_hidden(content))
+        """Wait for the run that is being written."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def finish(self) -> tuple[SegmentEntry, ...]:
         """The segments of all files that were ended, durable under their names.
@@ -210,8 +210,7 @@ class Packer:
         self._collect()
         rows, self._settled = self._settled, []
         if rows:
-            self._sorting = self._sort(rows)
-            del rows
+            self._write(rows)
             self._collect()
         days, self._days = self._days, {}
         for group in _mergeable(self._runs):

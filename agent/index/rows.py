@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.index.keys import I64, U8, U64, Keys
+from agent.index.layout import DAY_MS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,6 +63,17 @@ class Rows:
     def __len__(self) -> int:
         return len(self.called)
 
+    def days(self) -> list[int]:
+        """The UTC days on which some row begins, ascending; there is one row at least."""
+        first, last = int(self.earliest.min()) // DAY_MS, int(self.earliest.max()) // DAY_MS
+        if first == last:
+            return [first]
+        days = self.earliest // DAY_MS
+        if last - first > len(days):
+            return [int(day) for day in np.unique(days)]
+        found: list[int] = (np.flatnonzero(np.bincount(days - first)) + first).tolist()
+        return found
+
     def take(self, positions: npt.NDArray[Any]) -> Rows:
         """The rows at these positions, in their order."""
         return Rows(*(getattr(self, f.name)[positions] for f in fields(self)))
@@ -86,18 +98,30 @@ class Routes:
         """Codes of the pairs in two columns of text."""
         trunks, trunk_at = _distinct(trunk)
         addresses, address_at = _distinct(address)
-        pairs, at = np.unique(trunk_at * len(addresses) + address_at, return_inverse=True)
-        codes = [
-            self._codes.setdefault((trunks[pair // len(addresses)], addresses[pair % len(addresses)]), len(self._codes))
-            for pair in pairs.tolist()
-        ]
-        return np.array(codes, dtype=np.uint32)[at]
+        pairs = trunk_at if len(addresses) == 1 else trunk_at * len(addresses) + address_at
+        possible = len(trunks) * len(addresses)
+        if possible > max(_FEW_PAIRS, 2 * len(pairs)):
+            used, at = np.unique(pairs, return_inverse=True)
+            return self._codes_of(used, trunks, addresses)[at]
+        used = np.flatnonzero(np.bincount(pairs, minlength=possible))
+        codes = np.zeros(possible, np.uint32)
+        codes[used] = self._codes_of(used, trunks, addresses)
+        return codes[pairs]
+
+    def _codes_of(self, pairs: I64, trunks: list[str | None], addresses: list[str | None]) -> U32:
+        routes = [(trunks[pair // len(addresses)], addresses[pair % len(addresses)]) for pair in pairs.tolist()]
+        return np.array([self._codes.setdefault(route, len(self._codes)) for route in routes], np.uint32)
+
+
+_FEW_PAIRS = 4096
 
 
 def _distinct(column: pa.Array) -> tuple[list[str | None], I64]:
     """The distinct texts of a column, None first, and each row's position among them."""
     encoded = column.dictionary_encode()  # gives back one that is so already
     texts: list[str | None] = [None, *encoded.dictionary.to_pylist()]
+    if encoded.null_count == len(encoded):
+        return [None], np.zeros(len(encoded), np.int64)
     return texts, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
 
 
