@@ -274,14 +274,19 @@ def run(config: Path, ready_file: Path | None) -> None:
     with failures():
         import asyncio
 
+        from agent.answering import open_answering
         from agent.config import load
-        from agent.inspection import read_tls
+        from agent.inspection import read_keys, read_tls, signed_mistakes
         from agent.journal import Journal
+        from agent.mistakes import ConfigError
+        from agent.notes import Notes
         from agent.run import configure_log, serve
         from agent.server import Listening
         from agent.upkeep import Upkeep
 
         loaded = load(config)
+        if mistakes := signed_mistakes(loaded):
+            raise ConfigError(str(config), mistakes)
         configure_log(loaded.log.format, loaded.log.level)
         listening = Listening(
             loaded.listen.address,
@@ -289,15 +294,20 @@ def run(config: Path, ready_file: Path | None) -> None:
             frozenset(loaded.listen.coordinators),
             loaded.listen.reflection,
         )
-        journal = Journal(loaded.explain.directory) if loaded.explain.keep else None
         desk = _desk(loaded)
+        notes = Notes(Journal(loaded.explain.directory) if loaded.explain.keep else None, desk.clock)
 
         async def serving() -> None:
             command = [sys.executable, "-P", "-m", "agent.cli", "maintain", str(config.resolve())]
             # an agent of stores alone keeps nothing on its disk
             kept = loaded.sources or not loaded.stores
             upkeep = Upkeep(command, loaded.index.upkeep.total_seconds()) if kept else None
-            await serve(desk, listening, journal, ready_file, upkeep)
+            on_broken = None if upkeep is None else upkeep.suspect
+            answering = open_answering(loaded, lambda: read_keys(loaded), desk, notes, on_broken=on_broken)
+            try:
+                await serve(loaded.me, answering.handlers, listening, ready_file, upkeep)
+            finally:
+                await answering.close()
 
         asyncio.run(serving())
 

@@ -20,11 +20,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from agent.evidence_config import AuditTable, DisclosureTable, LimitsTable, OrdersTable, SigningTable, TrialTable
+from agent.gate.limits import Limits, read_denied
 from agent.index.root_key import COMMAND_TIMEOUT_S
 from agent.match import MatchSettings
 from agent.mistakes import ConfigError, Mistake, meant, where_is
@@ -206,6 +208,12 @@ class AgentConfig(BaseSettings):
     explain: ExplainTable = ExplainTable()
     log: LogTable = LogTable()
     watch: WatchTable = WatchTable()
+    signing: SigningTable | None = None
+    orders: OrdersTable | None = None
+    limits: LimitsTable = LimitsTable()
+    disclosure: DisclosureTable = DisclosureTable()
+    audit: AuditTable = AuditTable()
+    trial: TrialTable = TrialTable()
     sources: tuple[SourceMapping, ...] = ()
     stores: tuple[StoreTable, ...] = ()
     trunks: tuple[TrunkTable, ...] = ()
@@ -247,6 +255,22 @@ class AgentConfig(BaseSettings):
         """How long calls can be answered for: as long as the records that are kept longest."""
         kept = [store.retention or self.index.retention for store in self.stores]
         return max([self.index.retention, *kept] if self.sources or not kept else kept)
+
+    def question_limits(self) -> Limits:
+        """The most that is answered to signed questions.
+
+        Raises:
+            OSError, ValueError: the deny list can't be read.
+        """
+        limits = self.limits
+        return Limits(
+            window=min(self.match.window_cap, limits.window or self.match.window_cap),
+            hop_limit=limits.hop_limit,
+            questions_per_day=limits.questions_per_day,
+            seconds_per_number_per_day=limits.seconds_per_number_per_day,
+            questions_per_campaign_per_day=limits.questions_per_campaign_per_day,
+            denied=frozenset() if limits.deny_list is None else read_denied(limits.deny_list),
+        )
 
     def match_settings(self) -> MatchSettings:
         """What the matcher needs."""
@@ -344,12 +368,23 @@ def _resolved(config: AgentConfig, base: Path) -> AgentConfig:
                 }
             ),
             "explain": explain.model_copy(update={"directory": base / explain.directory}),
+            "signing": None if config.signing is None else _paths_resolved(config.signing, base),
+            "limits": _paths_resolved(config.limits, base),
+            "audit": _paths_resolved(config.audit, base),
             "sources": tuple(
                 s if is_elsewhere(s) else s.model_copy(update={"path": str(base / s.path)}) for s in config.sources
             ),
             "stores": tuple(_store_resolved(store, base) for store in config.stores),
         }
     )
+
+
+_T = TypeVar("_T", bound=BaseModel)
+
+
+def _paths_resolved(table: _T, base: Path) -> _T:
+    """The same table; relative paths in it count from `base`."""
+    return table.model_copy(update={name: base / value for name, value in table if isinstance(value, Path)})
 
 
 def _store_resolved(store: StoreTable, base: Path) -> StoreTable:

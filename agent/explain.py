@@ -42,6 +42,18 @@ REFUSED_BECAUSE: Final = {
     RefusalReason.UNKNOWN_PROVIDER: "no trunk leads to the provider that is said to have named this one",
     RefusalReason.DEADLINE_PASSED: "the deadline had passed before the question arrived",
     RefusalReason.POLICY: "this provider's own rules forbid it",
+    RefusalReason.ORDER_MISSING: "the order that the question names did not come with it",
+    RefusalReason.ORDER_INVALID: "the order breaks a rule, or is for another coordinator",
+    RefusalReason.ORDER_SIGNATURE: "a signature of the order is not by whom it says",
+    RefusalReason.ORDER_NOT_APPROVED: "not enough of the persons in [orders.approvers] approved the order",
+    RefusalReason.ORDER_EXPIRED: "the order is not valid now",
+    RefusalReason.OUTSIDE_ORDER: "number, time, calling number or position go beyond the order",
+    RefusalReason.NOT_NAMED: "nothing shows that this provider was named for this call",
+    RefusalReason.NAMING_SIGNATURE: "the naming is not signed by the provider that it says",
+    RefusalReason.LIFETIME: "the question is not valid now, or for longer than ten minutes",
+    RefusalReason.REPLAY: "another question bore this id before",
+    RefusalReason.BUDGET: "a budget in [limits] is used up",
+    RefusalReason.DENIED: "the number is on the deny list",
 }
 """What each refusal means to the operator."""
 

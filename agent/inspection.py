@@ -19,6 +19,8 @@ from agent.index.coverage import Coverage, SourceCoverage
 from agent.mistakes import ConfigError, Mistake
 from agent.stores.inspection import StoreFacts, look_at
 from agent.stores.opened import open_store
+from protos.certificates import CertificateError, PinnedRoots
+from protos.evidence_key import EvidenceKey, EvidenceKeyError, read_evidence_key
 from protos.identity import provider_tls_name, provider_uri
 from protos.tls import TlsFiles, TlsFilesError, read_tls_files
 
@@ -83,6 +85,45 @@ def read_tls(config: AgentConfig, now: datetime) -> TlsFiles:
     return files
 
 
+def signed_mistakes(config: AgentConfig) -> list[Mistake]:
+    """What keeps a configuration from serving anything."""
+    if (config.signing is None) != (config.orders is None):
+        missing, there = ("signing", "orders") if config.signing is None else ("orders", "signing")
+        return [Mistake(missing, f"missing, though there is [{there}]: signed questions need both")]
+    if config.signing is None and not config.trial.unsigned_lookups:
+        return [
+            Mistake(
+                "signing",
+                "missing, and [orders] too: without them no signed question is answered. Add both, or for a trial "
+                "whose coordinator you trust with everything write unsigned_lookups = true in [trial]",
+            )
+        ]
+    return []
+
+
+def read_evidence(config: AgentConfig, now: datetime) -> tuple[EvidenceKey, PinnedRoots]:
+    """The key that signs answers, and the roots whose evidence certificates count.
+
+    Raises:
+        ConfigError: there is no [signing], or its files can't be used.
+    """
+    signing = config.signing
+    if signing is None:
+        raise ConfigError("configuration", [Mistake("signing", "missing")])
+    roots_file = signing.evidence_roots or config.listen.roots
+    where = "listen.roots" if signing.evidence_roots is None else "signing.evidence_roots"
+    try:
+        roots = PinnedRoots.from_pem(roots_file.read_bytes())
+    except OSError as error:
+        raise ConfigError("configuration", [Mistake(where, f"{roots_file} can't be read: {error.strerror}")]) from None
+    except CertificateError as error:
+        raise ConfigError("configuration", [Mistake(where, f"{roots_file}: {error}")]) from None
+    try:
+        return read_evidence_key(signing.certificate, signing.key, roots, provider_uri(config.me), now), roots
+    except EvidenceKeyError as error:
+        raise ConfigError("configuration", [Mistake("signing", problem) for problem in error.problems]) from None
+
+
 def inspect(config: AgentConfig, environment: Mapping[str, str], now: datetime) -> Inspection:
     """Look at everything that the configuration points at."""
     mistakes: list[Mistake] = []
@@ -94,6 +135,11 @@ def inspect(config: AgentConfig, environment: Mapping[str, str], now: datetime) 
             warnings.append(Mistake("listen.certificate", f"expires at {tls.valid_to.isoformat()}: renew it"))
     except ConfigError as error:
         mistakes += error.mistakes
+    mistakes += _evidence_mistakes(config, now)
+    if config.trial.unsigned_lookups:
+        warnings.append(
+            Mistake("trial.unsigned_lookups", "any coordinator in listen.coordinators may ask about any call")
+        )
     try:
         if config.sources or not config.stores:
             coverage = Index.open(config.index.directory, read_keys(config, environment)).coverage()
@@ -118,6 +164,21 @@ def inspect(config: AgentConfig, environment: Mapping[str, str], now: datetime) 
     if not config.trunks:
         warnings.append(Mistake("trunks", "there are none: every call that is found will be UNMAPPED"))
     return Inspection(tuple(mistakes), tuple(warnings), sources, tls, coverage, stores)
+
+
+def _evidence_mistakes(config: AgentConfig, now: datetime) -> list[Mistake]:
+    mistakes = signed_mistakes(config)
+    if config.signing is not None:
+        try:
+            read_evidence(config, now)
+        except ConfigError as error:
+            mistakes += error.mistakes
+    try:
+        config.question_limits()
+    except (OSError, ValueError) as error:
+        told = error.strerror if isinstance(error, OSError) else str(error)
+        mistakes.append(Mistake("limits.deny_list", f"{config.limits.deny_list} can't be read: {told}"))
+    return mistakes
 
 
 def _stores(

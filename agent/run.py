@@ -14,10 +14,10 @@ from typing import Final, Literal
 
 import structlog
 
-from agent.journal import Journal
+from agent.handlers import Handlers
 from agent.server import AgentServer, Listening
-from agent.service import Desk
 from agent.upkeep import Upkeep
+from protos.identity import ProviderId
 
 GRACE_S: Final = 3.0
 """How long calls under way may take to end, in seconds."""
@@ -39,7 +39,7 @@ def configure_log(form: Literal["console", "json"], level: str) -> None:
 
 
 async def serve(
-    desk: Desk, listening: Listening, journal: Journal | None, ready_file: Path | None, upkeep: Upkeep | None = None
+    me: ProviderId, handlers: Handlers, listening: Listening, ready_file: Path | None, upkeep: Upkeep | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT, with `upkeep` beside it.
 
@@ -51,7 +51,7 @@ async def serve(
     asked_to_stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, asked_to_stop.set)
-    server = AgentServer(desk, listening, journal, on_broken=None if upkeep is None else upkeep.suspect)
+    server = AgentServer(handlers, listening)
     address = await server.start()
     gc.collect()
     beside = None if upkeep is None else asyncio.create_task(upkeep.run())
@@ -59,7 +59,7 @@ async def serve(
     try:
         if ready_file is not None:
             announce(ready_file, address)
-        print(f"hopback-agent {desk.terms.me} serves on {address}", flush=True)
+        print(f"hopback-agent {me} serves on {address}", flush=True)
         await asked_to_stop.wait()
     finally:
         if ready_file is not None:

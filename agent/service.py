@@ -153,6 +153,15 @@ class Desk:
             for question, reason in zip(questions, reasons, strict=True)
         ]
 
+    def search(self, questions: Sequence[Question], now: datetime) -> list[Consultation]:
+        """Answer questions that `agent.gate` let pass at `now`, in order; nothing is refused here any more."""
+        coverage = self._coverage()
+        if len(questions) == 1:
+            (question,) = questions
+            return [self._decide(question, self._find(question, question.called), coverage, now)]
+        found = self._search(questions)
+        return [self._decide(question, legs, coverage, now) for question, legs in zip(questions, found, strict=True)]
+
     def _refused(self, question: Question, reason: RefusalReason) -> Consultation:
         return Consultation(question, Answer(self.terms.me, Outcome.REFUSED, refusal=reason))
 

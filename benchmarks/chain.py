@@ -108,6 +108,7 @@ def _write_agent(work: Path, authority: LabAuthority, position: int) -> Path:
             "roots": issued.roots.name,
             "coordinators": ["hopback://coordinator/lab"],
         },
+        "trial": {"unsigned_lookups": True},
         "index": {"directory": "index", "root_key_file": "root.key"},
         "sources": [
             {

@@ -26,7 +26,7 @@ from rich.console import Console
 from agent.config import load
 from agent.index import Index
 from agent.index.layout import time_of
-from agent.server import SERVICE
+from agent.lookups import SERVICE
 from agent.service import Desk, Terms
 from benchmarks.index import ROOT, Lab, lab
 from benchmarks.measure import Figure, ratio_of_medians
@@ -110,6 +110,7 @@ def _settings(issued: Any, index: Path) -> dict[str, Any]:
             "roots": issued.roots.name,
             "coordinators": ["hopback://coordinator/lab"],
         },
+        "trial": {"unsigned_lookups": True},
         "index": {"directory": str(index), "root_key_file": "root.key", "retention": "36500d"},
         "sources": [
             {

@@ -34,6 +34,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON inste
 @contextmanager
 def failures() -> Iterator[None]:
     """Turn the failures that a person can do something about into messages and exit codes."""
+    from agent.audit.errors import AuditError
     from agent.defects import place_of
     from agent.index.errors import IndexUnusableError
     from agent.mistakes import ConfigError
@@ -48,7 +49,7 @@ def failures() -> Iterator[None]:
         screen.print(f"{error.source}: {count} mistake{'s' if count > 1 else ''}", markup=False)
         screen.print(mistakes(error.mistakes))
         sys.exit(EXIT_CONFIG)
-    except IndexUnusableError as error:
+    except (IndexUnusableError, AuditError) as error:
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))

@@ -167,6 +167,7 @@ def build(
                 "roots": str(issued.roots),
                 "coordinators": ["hopback://coordinator/lab"],
             },
+            "trial": {"unsigned_lookups": True},
             "index": {"directory": "index", "root_key_file": str(key), "retention": "36500d"},
             "explain": {"keep": True, "directory": "decisions"},
         }

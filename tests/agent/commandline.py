@@ -24,6 +24,8 @@ certificate = "birch.crt"
 key = "birch.key"
 roots = "ca.crt"
 coordinators = ["hopback://coordinator/lab"]
+[trial]
+unsigned_lookups = true
 [index]
 directory = "index"
 root_key_file = "root.key"

@@ -40,6 +40,8 @@ certificate = "birch.crt"
 key = "birch.key"
 roots = "ca.crt"
 coordinators = ["hopback://coordinator/lab"]
+[trial]
+unsigned_lookups = true
 
 [index]
 directory = "index"

@@ -19,8 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from agent.handlers import Handlers, reading_records
 from agent.journal import Journal
-from agent.server import SERVICE, SLICE, AgentServer, CannotListenError, Listening
+from agent.lookups import SERVICE, SLICE, UnsignedLookups
+from agent.notes import Notes
+from agent.server import AgentServer, CannotListenError, Listening
 from coordinator.lab_ca import LabAuthority
 from hopback.v1 import lookup_pb2 as pb
 from protos import codec, codec_batch
@@ -71,12 +74,19 @@ def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
     )
 
 
+def lookups(records: FakeRecords, journal: Journal | None = None) -> Handlers:
+    """The unsigned methods, as a trial serves them."""
+    asked = desk(records)
+    handlers = UnsignedLookups(asked, Notes(journal, asked.clock)).handlers()
+    return {name: reading_records(handler) for name, handler in handlers.items()}
+
+
 @asynccontextmanager
 async def serving(
     parties: Parties, records: FakeRecords, *, journal: Journal | None = None, reflection: bool = False
 ) -> AsyncIterator[str]:
     listening = Listening("127.0.0.1:0", parties.birch, frozenset([LAB]), reflection)
-    server = AgentServer(desk(records), listening, journal)
+    server = AgentServer(lookups(records, journal), listening)
     address = await server.start()
     try:
         yield address
@@ -199,7 +209,7 @@ class TestWhoMayNotAsk:
             def auth_context(self) -> dict[str, list[bytes]]:
                 return self.proved
 
-        server = AgentServer(desk(some_records()), Listening("127.0.0.1:0", parties.birch, frozenset([LAB])))
+        server = AgentServer(lookups(some_records()), Listening("127.0.0.1:0", parties.birch, frozenset([LAB])))
         for _ in range(2):
             server._admit(Call(b"TLSv1.3"))
             with pytest.raises(Exception, match="does not know the coordinator"):
@@ -345,7 +355,7 @@ class TestAFailureOfOurs:
 
     async def test_to_listen_is_said_before_anything_is_served(self, parties: Parties) -> None:
         async with serving(parties, some_records()) as address:
-            second = AgentServer(desk(some_records()), Listening(address, parties.birch, frozenset([LAB])))
+            second = AgentServer(lookups(some_records()), Listening(address, parties.birch, frozenset([LAB])))
             with pytest.raises(CannotListenError, match="port is taken"):
                 await second.start()
 
@@ -427,7 +437,7 @@ class TestReflection:
 
 async def test_calls_under_way_are_answered_while_the_agent_stops(parties: Parties) -> None:
     records = some_records()
-    server = AgentServer(desk(records), Listening("127.0.0.1:0", parties.birch, frozenset([LAB])))
+    server = AgentServer(lookups(records), Listening("127.0.0.1:0", parties.birch, frozenset([LAB])))
     address = await server.start()
     async with channel(address, parties.lab) as opened:
         await check(opened, SERVICE)

@@ -93,7 +93,8 @@ def agent(
     config.write_text(
         '[provider]\nid = "birch"\n'
         '[listen]\naddress = "127.0.0.1:0"\ncertificate = "birch.crt"\nkey = "birch.key"\nroots = "ca.crt"\n'
-        f'coordinators = ["hopback://coordinator/lab"]\n{tables}{TRUNKS}'
+        'coordinators = ["hopback://coordinator/lab"]\n[trial]\nunsigned_lookups = true\n'
+        f"{tables}{TRUNKS}"
     )
     ready, log = directory / "ready", directory / "log"
     with log.open("wb") as out:
@@ -212,7 +213,7 @@ def test_check_config_and_lookup_work_on_a_store(in_a_database: tuple[str, dict[
     LabAuthority.create(tmp_path / "ca").issue_provider(BIRCH, tmp_path)
     config = tmp_path / "agent.toml"
     listen = 'address = "127.0.0.1:0"\ncertificate = "birch.crt"\nkey = "birch.key"\nroots = "ca.crt"\n'
-    coordinators = 'coordinators = ["hopback://coordinator/lab"]\n'
+    coordinators = 'coordinators = ["hopback://coordinator/lab"]\n[trial]\nunsigned_lookups = true\n'
     config.write_text(f'[provider]\nid = "birch"\n[listen]\n{listen}{coordinators}{in_a_database[0]}{TRUNKS}')
     checked = CliRunner().invoke(main, ["check-config", str(config), "--json"])
     assert checked.exit_code == 0, checked.output

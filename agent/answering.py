@@ -1,0 +1,134 @@
+"""From a configuration to the handlers that an agent serves, with all that they need opened: keys, gate, audit log.
+
+An agent with `[signing]` and `[orders]` answers signed questions; one with `[trial] unsigned_lookups` the others; one
+with neither is refused, because it would serve nothing. What is opened here is closed by `Answering.close`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from agent.ask import ASK, AskHandler, Evidence
+from agent.audit.book import AuditBook
+from agent.audit.errors import AuditError
+from agent.audit.log import AuditLog
+from agent.audit.sealing import AuditKey
+from agent.audit.service import SERVICE as AUDIT_SERVICE
+from agent.audit.service import AuditService
+from agent.audit.witness import Witness
+from agent.config import AgentConfig
+from agent.gate.checks import Rules
+from agent.gate.envelope import IsRevoked
+from agent.gate.gate import Gate
+from agent.gate.memory import Memory
+from agent.handlers import Handler, Handlers, reading_records, refuse_signed, refuse_unsigned
+from agent.index import Keys
+from agent.inspection import read_evidence, signed_mistakes
+from agent.lookups import LOOKUP, LOOKUP_BATCH, UnsignedLookups
+from agent.mistakes import ConfigError, Mistake
+from agent.notes import Notes
+from agent.service import Desk
+from protos.errors import Fault, FaultError
+from protos.live import Live
+from protos.types import ErrorReason
+
+GATE_FILE: Final = "gate.sqlite"
+LOG_DIRECTORY: Final = "log"
+
+
+@dataclass(slots=True)
+class Answering:
+    """What an agent serves. `evidence` and `log` are None where it answers no signed questions."""
+
+    handlers: Handlers
+    evidence: Evidence | None = None
+    log: AuditLog | None = None
+    ask: AskHandler | None = None
+
+    async def close(self) -> None:
+        """Let go of the audit log and of the gate's memory."""
+        if self.ask is not None:
+            await self.ask.close()
+        if self.log is not None:
+            self.log.close()
+
+
+def open_answering(
+    config: AgentConfig,
+    keys: Callable[[], Keys],
+    desk: Desk,
+    notes: Notes,
+    *,
+    is_revoked: IsRevoked = lambda certified: False,  # noqa: ARG005 (nothing is, where no list says so)
+    on_broken: Callable[[Path], None] | None = None,
+) -> Answering:
+    """Everything that this configuration serves, ready to be served; `keys` is asked only where it logs.
+
+    Raises:
+        ConfigError: it serves nothing, or a file that it names can't be used.
+        agent.audit.errors.AuditError: the audit log can't be opened.
+    """
+    if mistakes := signed_mistakes(config):
+        raise ConfigError("configuration", mistakes)
+    handlers: dict[str, Handler] = {LOOKUP: refuse_unsigned, LOOKUP_BATCH: refuse_unsigned, ASK: refuse_signed}
+    if config.trial.unsigned_lookups:
+        for name, handler in UnsignedLookups(desk, notes).handlers().items():
+            handlers[name] = reading_records(handler, on_broken)
+    if config.signing is None or config.orders is None:
+        return Answering(handlers)
+    key, roots = read_evidence(config, desk.clock())
+    try:
+        limits = config.question_limits()
+    except (OSError, ValueError) as error:
+        told = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError("configuration", [Mistake("limits.deny_list", f"can't be read: {told}")]) from None
+    directory = config.audit.directory
+    log = AuditLog.open(directory / LOG_DIRECTORY)
+    secret = keys().audit_secret()
+    memory = Memory.open(directory / GATE_FILE, _secret(secret), limits)
+    sealing = AuditKey(secret)
+
+    def now() -> datetime:
+        return memory.now(desk.clock())
+
+    live = Live(key)
+    book = AuditBook(log, key.signer, key.certificate, config.me, sealing, now)
+    live.on_change(lambda renewed: book.renew(renewed.signer, renewed.certificate))
+    memory.catch_up(book.recent(memory.taken_up))
+    book.started(sha256(config.model_dump_json().encode()).digest())
+    rules = Rules(config.me, config.orders.persons(), desk.terms.trunks.neighbours(), limits, is_revoked)
+    gate = Gate(rules, roots, memory, desk.terms.retention)
+    evidence = Evidence(live, book, sealing)
+    ask = AskHandler(desk, gate, evidence, notes)
+    handlers[ASK] = reading_records(ask.ask, on_broken)
+    handlers.update(_audit_handlers(AuditService(book, Witness(book, key.signer, roots, now))))
+    return Answering(handlers, evidence, log, ask)
+
+
+def _audit_handlers(service: AuditService) -> Handlers:
+    def handler(method: Callable[[bytes, str], bytes]) -> Handler:
+        async def handle(request: bytes, askers: tuple[str, ...]) -> bytes:
+            try:
+                return await asyncio.to_thread(method, request, askers[0])
+            except AuditError:
+                raise FaultError(
+                    Fault(ErrorReason.AUDIT_UNAVAILABLE, "the agent's audit log can't be used now")
+                ) from None
+
+        return handle
+
+    return {f"/{AUDIT_SERVICE}/{name}": handler(method) for name, method in service.methods.items()}
+
+
+def _secret(audit_secret: bytes) -> bytes:
+    """Under which the gate's memory knows numbers."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"hopback gate numbers").derive(audit_secret)

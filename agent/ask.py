@@ -1,0 +1,280 @@
+"""HopService.Ask: from the bytes that a coordinator sent to the bytes that it gets, whatever way they came.
+
+Envelope, gate, intent in the audit log, search, answer, log, disk, signature: in this order and no other. What can't be
+taken is a `ContractError` or `FaultError` with its reason; everything about one question is a signed answer. Every
+answer has one size, every answer stands in the log before it leaves, and nothing is answered while the log can't be
+written.
+
+A batch is worked off in slices, so that others are served between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+import structlog
+
+from agent.audit.book import AuditBook, Case, Opening, Reply, read_entry
+from agent.audit.errors import AuditError
+from agent.audit.sealing import AuditKey
+from agent.committing import GroupCommit
+from agent.gate.gate import Gate, Passage, Session, Verdict
+from agent.index.coverage import CoverageState
+from agent.service import Consultation, Desk
+from protos.codec import digest
+from protos.errors import Fault, FaultError
+from protos.evidence_key import EvidenceKey
+from protos.hops import Asked, Finding, Parts, Requests, answer_parts, decode_parts, decode_requests, encode_responses
+from protos.identity import ProviderId
+from protos.live import Live
+from protos.signing import Domain
+from protos.types import Answer, ErrorReason, Outcome, RecordCoverage, RefusalReason
+
+ASK: Final = "/hopback.v1.HopService/Ask"
+SLICE: Final = 256
+"""Questions of a batch that are answered in one go."""
+SLICE_IN_THREADS: Final = 10_000
+"""The same where lookups have threads: a statement's way costs more than what it asks."""
+DECODED_AT_ONCE: Final = 64 * 1024
+"""Bytes of an envelope that are decoded on the spot; a larger one is decoded in a thread."""
+
+_SALT: Final = 16
+_LONGEST_RECORD: Final = 2048
+
+_COVERAGE: Final = {
+    None: RecordCoverage.UNSPECIFIED,
+    CoverageState.COVERED: RecordCoverage.COMPLETE,
+    CoverageState.NOT_YET: RecordCoverage.NOT_YET,
+    CoverageState.GAP: RecordCoverage.GAP,
+    CoverageState.EXPIRED: RecordCoverage.EXPIRED,
+}
+
+log = structlog.get_logger()
+
+Noted = Callable[[Sequence[Consultation]], None]
+"""Tells the operator what only the operator may know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """With what an agent signs and logs: its key for evidence, its audit book, the key of the book's sealed parts."""
+
+    key: Live[EvidenceKey]
+    book: AuditBook
+    sealing: AuditKey = field(repr=False)
+
+
+class AskHandler:
+    """Answers signed questions for one provider, on one event loop."""
+
+    def __init__(self, desk: Desk, gate: Gate, evidence: Evidence, noted: Noted | None = None) -> None:
+        self._desk = desk
+        self._gate = gate
+        self._memory = gate.memory
+        self._evidence = evidence
+        self._book = evidence.book
+        self._noted = noted
+        self._me: ProviderId = desk.terms.me
+        self._disk = GroupCommit(evidence.book.sync)
+        self._found: dict[bytes, asyncio.Future[Parts]] = {}
+        self._flushing: asyncio.Future[None] | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether anything can be answered: the audit log can be written."""
+        return self._book.log.problem is None
+
+    async def ask(self, request: bytes, asker_uris: tuple[str, ...]) -> bytes:
+        """The serialised AskResponse to a serialised AskRequest; `asker_uris` are what the caller's certificate says.
+
+        Raises:
+            protos.codec.ContractError: the envelope can't be taken.
+            protos.errors.FaultError: the audit log can't be written.
+            agent.index.errors.IndexUnusableError: the records can't be read.
+        """
+        requests = await _decoded(request)
+        now = self._memory.now(self._desk.clock())
+        session = self._gate.take(requests, asker_uris, now)
+        parts: list[Parts] = []
+        size = SLICE if self._desk.threads is None else SLICE_IN_THREADS
+        try:
+            self._refuse_unless_logged()
+            for start in range(0, len(requests.asked), size):
+                if start:
+                    await asyncio.sleep(0)
+                parts += await self._answer(session, requests.asked[start : start + size], now)
+            await self._disk.commit()
+            key = self._evidence.key.current
+            seal, _ = key.signer.seal(Domain.ANSWER, [one.leaf for one in parts])
+            response = encode_responses(parts, seal, key.certificate, self._book.checkpoint())
+        except AuditError as error:
+            log.error("audit_unavailable", error=str(error))  # noqa: TRY400 (the text says it all)
+            raise _audit_unavailable() from None
+        self._flush_later()
+        return response
+
+    async def close(self) -> None:
+        """Let what is under way end, and write what the gate remembers."""
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing])
+        self._disk.close()
+        self._memory.close()
+
+    # One slice
+
+    async def _answer(self, session: Session, asked: Sequence[Asked], now: datetime) -> list[Parts]:
+        verdicts = session.judge(asked, now)
+        cases = [self._case(session, one) for one in asked]
+        passed = [case for case, verdict in zip(cases, verdicts, strict=True) if verdict is Passage.SEARCH]
+        found = dict(zip((case.sha256 for case in passed), await self._search(session, passed, now), strict=True))
+        refused: list[Reply] = []
+        repeated: list[Reply] = []
+        parts: list[Parts] = []
+        for case, verdict in zip(cases, verdicts, strict=True):
+            if verdict is Passage.SEARCH:
+                parts.append(found[case.sha256])
+            elif verdict in (Passage.REPEAT, Passage.WAIT):
+                repeated.append(await self._again(case, found))
+                parts.append(repeated[-1].parts)
+            else:
+                refused.append(self._refusal(case, verdict, now))
+                parts.append(refused[-1].parts)
+        asker = session.envelope.asker
+        if refused:
+            self._book.refused(refused, asker)
+        if repeated:
+            self._book.replayed(repeated, asker)
+        self._memory.passed(now)
+        self._memory.take_up(self._book.log.size)
+        return parts
+
+    def _case(self, session: Session, asked: Asked) -> Case:
+        granted = session.granted(asked)
+        return Case(asked, digest(asked.exact), "" if granted is None else granted.order.campaign)
+
+    async def _search(self, session: Session, cases: Sequence[Case], now: datetime) -> list[Parts]:
+        """The answers to questions that passed the gate, as they stand in the log; intents go there before."""
+        if not cases:
+            return []
+        ids = [case.asked.question.question_id.bytes for case in cases]
+        asker = session.envelope.asker
+        first: int | None = None
+        try:
+            self._book.intent(cases, asker)
+            consultations = await self._consult([case.asked for case in cases], ids, now)
+            replies = self._replies(cases, consultations, now)
+            first = self._book.answers(replies, asker)
+        except BaseException:
+            for one in ids:
+                self._end_wait(one, None)
+            raise
+        finally:
+            self._memory.settle(ids, first)
+        for one, reply in zip(ids, replies, strict=True):
+            self._end_wait(one, reply.parts)
+        if self._noted is not None:
+            self._noted(consultations)
+        return [reply.parts for reply in replies]
+
+    async def _consult(self, asked: Sequence[Asked], ids: Sequence[bytes], now: datetime) -> list[Consultation]:
+        questions = [one.question for one in asked]
+        threads = self._desk.threads
+        if threads is None:
+            return self._desk.search(questions, now)
+        loop = asyncio.get_running_loop()
+        self._found.update((one, loop.create_future()) for one in ids)
+        return await threads.run(lambda: self._desk.search(questions, now))
+
+    def _end_wait(self, question_id: bytes, parts: Parts | None) -> None:
+        waiting = self._found.pop(question_id, None)
+        if waiting is None or waiting.done():
+            return
+        if parts is None:
+            waiting.cancel()
+        else:
+            waiting.set_result(parts)
+
+    def _replies(self, cases: Sequence[Case], consultations: Sequence[Consultation], now: datetime) -> list[Reply]:
+        salts = os.urandom(64 * len(cases))
+        replies = []
+        for number, (case, consultation) in enumerate(zip(cases, consultations, strict=True)):
+            salt = salts[64 * number : 64 * number + 64]
+            answer = consultation.answer
+            record = matched_record(consultation)
+            opening = None if record is None else Opening(salt[:_SALT], record)
+            commitment = salt[:32] if opening is None else sha256(opening.salt + opening.record).digest()
+            finding = Finding(_COVERAGE[consultation.coverage], commitment, now)
+            parts = answer_parts(answer, case.asked.question, case.sha256, finding, salt[32:])
+            replies.append(Reply(case, answer, parts, opening))
+        return replies
+
+    def _refusal(self, case: Case, verdict: Verdict, now: datetime) -> Reply:
+        if isinstance(verdict, RefusalReason):
+            answer, coverage = Answer(self._me, Outcome.REFUSED, refusal=verdict), RecordCoverage.UNSPECIFIED
+        else:
+            answer, coverage = Answer(self._me, Outcome.RECORDS_EXPIRED), RecordCoverage.EXPIRED
+        finding = Finding(coverage, os.urandom(32), now)
+        return Reply(case, answer, answer_parts(answer, case.asked.question, case.sha256, finding, os.urandom(32)))
+
+    async def _again(self, case: Case, found: dict[bytes, Parts]) -> Reply:
+        """What was answered before to the same question."""
+        question_id = case.asked.question.question_id.bytes
+        parts = found.get(case.sha256)
+        if parts is None and (waiting := self._found.get(question_id)) is not None:
+            try:
+                parts = await asyncio.shield(waiting)
+            except asyncio.CancelledError:
+                if not waiting.cancelled():
+                    raise
+        if parts is None:
+            parts = self._stored(question_id)
+        answer, _ = decode_parts(parts, case.asked, self._me)
+        return Reply(case, answer, parts)
+
+    def _stored(self, question_id: bytes) -> Parts:
+        entry = self._memory.recall([question_id])[question_id].entry
+        if entry < 0:
+            raise FaultError(
+                Fault(ErrorReason.STORE_UNAVAILABLE, "the records could not be read just now; try again later")
+            )
+        opened = read_entry(self._book.log, entry, self._book.log.entry(entry), self._evidence.sealing).opened
+        assert opened is not None  # noqa: S101 (an answer's entry has a sealed part)
+        return Parts(opened.naming, opened.finding)
+
+    # Around it
+
+    def _refuse_unless_logged(self) -> None:
+        if not self.works:
+            raise _audit_unavailable()
+
+    def _flush_later(self) -> None:
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.get_running_loop().run_in_executor(None, self._memory.flush)
+
+
+def matched_record(consultation: Consultation) -> bytes | None:
+    """What the answer's commitment is to: source and row of every record of the call, None where none was matched."""
+    decision = consultation.decision
+    if decision is None or not decision.instances:
+        return None
+    rows = (f"{leg.source}:{leg.row}" for instance in decision.instances for leg in instance.rows)
+    record = "\n".join(rows).encode()
+    return record if len(record) <= _LONGEST_RECORD else b"sha256:" + sha256(record).hexdigest().encode()
+
+
+async def _decoded(request: bytes) -> Requests:
+    if len(request) <= DECODED_AT_ONCE:
+        return decode_requests(request)
+    return await asyncio.to_thread(decode_requests, request)
+
+
+def _audit_unavailable() -> FaultError:
+    return FaultError(
+        Fault(ErrorReason.AUDIT_UNAVAILABLE, "the agent's audit log can't be written: nothing is answered")
+    )

@@ -1,0 +1,131 @@
+"""The gate: which questions of an envelope may be searched, which were answered before, which are refused and why.
+
+`judge` reads no call record and changes nothing but the gate's own memory, where a question counts from the moment in
+which it passes: two that arrive together can't both pass. What passes must then be written to the audit log before
+records are read; whoever calls this sees to that (`agent.ask`).
+
+Refused questions are not remembered: they cost nothing and may come again, put right, under the same id.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from agent.gate.checks import Case, Rules, order_problem, question_problem
+from agent.gate.envelope import Envelope, Reception
+from agent.gate.memory import UNANSWERED, Memory, Searched
+from protos.certificates import PinnedRoots
+from protos.codec import digest, unix_ms
+from protos.hops import Asked, Requests
+from protos.orders import Granted
+from protos.signing import SealChecker
+from protos.types import RefusalReason
+
+
+class Passage(enum.Enum):
+    """What happens to a question that is not refused."""
+
+    SEARCH = "search"
+    REPEAT = "the stored answer"
+    WAIT = "the answer that is being found"
+    EXPIRED = "older than retention"
+
+
+Verdict = Passage | RefusalReason
+
+
+class Gate:
+    """One provider's gate."""
+
+    def __init__(self, rules: Rules, roots: PinnedRoots, memory: Memory, retention: timedelta) -> None:
+        self.rules = rules
+        self.memory = memory
+        self._seals = SealChecker()
+        self._reception = Reception(rules.me, roots, self._seals, rules.is_revoked)
+        self._retention = retention
+
+    def take(self, requests: Requests, asker_uris: Collection[str], now: datetime) -> Session:
+        """The session of one envelope, in which its questions are judged; `now` is `memory.now(...)`.
+
+        Raises:
+            protos.codec.ContractError: the envelope can't be taken.
+        """
+        return Session(self, self._reception.take(requests, asker_uris, now))
+
+    def judge(self, session: Session, asked: Sequence[Asked], now: datetime) -> list[Verdict]:
+        """What happens to each of these questions of the session's envelope, in their order.
+
+        Those to be searched are remembered and paid for when this returns.
+        """
+        verdicts: list[Verdict] = []
+        known = self.memory.recall([one.question.question_id.bytes for one in asked])
+        for one in asked:
+            reason = self._permitted(session, one, now)
+            verdicts.append(self._counted(session, one, known, now) if reason is None else reason)
+        return verdicts
+
+    def _permitted(self, session: Session, asked: Asked, now: datetime) -> RefusalReason | None:
+        requests = session.envelope.requests
+        authority = asked.authority
+        granted = requests.orders.get(authority.order_sha256)
+        if granted is None:
+            return RefusalReason.ORDER_MISSING
+        sha256 = authority.naming_sha256
+        named = None if sha256 is None else requests.namings.get(sha256)
+        case = Case(asked, granted, named, session.envelope, self.rules, self._seals, now)
+        reason = session.order_problem(case)
+        return question_problem(case) if reason is None else reason
+
+    def _counted(self, session: Session, asked: Asked, known: dict[bytes, Searched], now: datetime) -> Verdict:
+        question = asked.question
+        if question.at + question.window < now - self._retention:
+            return Passage.EXPIRED
+        question_id, sha256 = question.question_id.bytes, digest(asked.exact)
+        memory, before = self.memory, known.get(question_id)
+        if before is not None:
+            return self._again(before, sha256)
+        order = session.envelope.requests.orders[asked.authority.order_sha256].order
+        number = memory.pseudonym(question.called)
+        first, last = unix_ms(question.at - question.window), unix_ms(question.at + question.window)
+        if not memory.budgets_at(now).allow(number, first, last, order.campaign):
+            return RefusalReason.BUDGET
+        searched = Searched(question_id, sha256, unix_ms(now), number, first, last, order.campaign)
+        memory.remember(searched)
+        known[question_id] = searched
+        return Passage.SEARCH
+
+    def _again(self, before: Searched, sha256: bytes) -> Verdict:
+        if before.question_sha256 != sha256:
+            return RefusalReason.REPLAY
+        if self.memory.is_under_way(before.question_id):
+            return Passage.WAIT
+        if before.entry != UNANSWERED:
+            return Passage.REPEAT
+        self.memory.resume(before)  # the records could not be read, or the agent ended: nothing was answered yet
+        return Passage.SEARCH
+
+
+class Session:
+    """One envelope before the gate: what is judged of its orders is judged once."""
+
+    def __init__(self, gate: Gate, envelope: Envelope) -> None:
+        self.gate = gate
+        self.envelope = envelope
+        self._orders: dict[bytes, tuple[datetime, RefusalReason | None]] = {}
+
+    def judge(self, asked: Sequence[Asked], now: datetime) -> list[Verdict]:
+        """See `Gate.judge`."""
+        return self.gate.judge(self, asked, now)
+
+    def granted(self, asked: Asked) -> Granted | None:
+        """The order that a question names."""
+        return self.envelope.requests.orders.get(asked.authority.order_sha256)
+
+    def order_problem(self, case: Case) -> RefusalReason | None:
+        """See `agent.gate.checks.order_problem`."""
+        known = self._orders.get(case.asked.authority.order_sha256)
+        if known is None or known[0] != case.now:
+            known = self._orders[case.asked.authority.order_sha256] = case.now, order_problem(case)
+        return known[1]
