@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from coordinator.authority.issuing import Purpose, issue, requested_key, revocation_list
 from coordinator.authority.issuing_key import AuthorityError, Issuer
 from coordinator.authority.ledger import Ledger
-from coordinator.authority.operators import TOKEN_LIFETIME, Signed, Token, problem, to_json
+from coordinator.authority.operators import Signed, problem, to_json
 from protos.identity import provider_uri
 from protos.signing import PublicKey, SealChecker
 
@@ -72,9 +72,7 @@ class Authority:
             AuthorityError: it was granted before, or the ledger can't be written.
         """
         token = signed.statement
-        if not isinstance(token, Token):
-            raise NotGrantedError("this is no enrolment token")
-        if (why := problem(signed, self._operators, TOKEN_LIFETIME, now, self._checker)) is not None:
+        if (why := problem(signed, self._operators, now, self._checker)) is not None:
             raise NotGrantedError(f"the token for {token.provider} does not count: {why}")
         self._ledger.grant(token.sha256, token.provider, token.expires, to_json(signed))
 

@@ -1,9 +1,9 @@
 """What one operator alone can't do: statements that count only with the signatures of two different ones.
 
 Operators have Ed25519 keys of their own, which the configuration pins by name. A statement is exact bytes that begin
-with what they are (a token, a registry file), so that a signature for one never counts for another, and end with when
-they expire, so that an old one can't be brought out again. Each operator signs alone, wherever the key lies; what
-travels between them is a small file.
+with what they are, so that a signature for one thing never counts for another, and end with when they expire, so that
+an old one can't be brought out again. Each operator signs alone, wherever the key lies; what travels between them is a
+small file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
@@ -25,7 +25,7 @@ from protos.signing import Domain, Proof, PublicKey, Seal, SealChecker, Signer
 NEEDED: Final = 2
 """Operators who must sign."""
 TOKEN_LIFETIME: Final = timedelta(seconds=600)
-REGISTRY_LIFETIME: Final = timedelta(hours=72)
+_WHAT: Final = "enrolment token"
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -48,28 +48,10 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class RegistryFile:
-    """That the registry file of this digest is to be imported, replacing entries or not, until this expires."""
-
-    sha256: bytes
-    replaces: bool
-    expires: datetime
-
-    @property
-    def exact(self) -> bytes:
-        """The bytes that operators sign."""
-        how = "replace" if self.replaces else "add"
-        return f"hopback-registry-file-v1\n{self.sha256.hex()}\n{how}\n{self.expires:{_TIME}}\n".encode()
-
-
-Statement = Token | RegistryFile
-
-
-@dataclass(frozen=True, slots=True)
 class Signed:
     """A statement and the signatures under it, by the names that the operators gave themselves."""
 
-    statement: Statement
+    statement: Token
     signatures: tuple[tuple[str, Seal], ...] = ()
 
     def by(self, operator: str, signer: Signer) -> Signed:
@@ -79,15 +61,13 @@ class Signed:
         return replace(self, signatures=(*others, (operator, seal)))
 
 
-def problem(
-    signed: Signed, operators: Mapping[str, PublicKey], lifetime: timedelta, now: datetime, checker: SealChecker
-) -> str | None:
+def problem(signed: Signed, operators: Mapping[str, PublicKey], now: datetime, checker: SealChecker) -> str | None:
     """Why the statement does not count at `now`; None when two different operators stand behind it."""
     expires = signed.statement.expires
     if now >= expires:
         return f"it expired at {expires:{_TIME}}: begin anew"
-    if expires > now + lifetime:
-        return f"it would count until {expires:{_TIME}}, longer than {lifetime.total_seconds():.0f} s: begin anew"
+    if expires > now + TOKEN_LIFETIME:
+        return f"it would count until {expires:{_TIME}}, longer than {TOKEN_LIFETIME.total_seconds():.0f} s: begin anew"
     good = {
         operators[name].raw
         for name, seal in signed.signatures
@@ -107,15 +87,16 @@ def _signed(exact: bytes, seal: Seal, key: PublicKey, checker: SealChecker) -> b
 def to_json(signed: Signed) -> str:
     """The file that travels between operators."""
     statement = signed.statement
-    said: dict[str, Any] = {"expires": f"{statement.expires:{_TIME}}", "sha256": statement.sha256.hex()}
-    if isinstance(statement, Token):
-        said |= {"what": "enrolment token", "provider": statement.provider}
-    else:
-        said |= {"what": "registry file", "replaces": statement.replaces}
-    said["signatures"] = [
-        {"operator": name, "seal": base64.b64encode(seal.to_message().SerializeToString()).decode()}
-        for name, seal in signed.signatures
-    ]
+    said = {
+        "what": _WHAT,
+        "provider": statement.provider,
+        "sha256": statement.sha256.hex(),
+        "expires": f"{statement.expires:{_TIME}}",
+        "signatures": [
+            {"operator": name, "seal": base64.b64encode(seal.to_message().SerializeToString()).decode()}
+            for name, seal in signed.signatures
+        ],
+    }
     return json.dumps(said, indent=2) + "\n"
 
 
@@ -128,13 +109,9 @@ def from_json(text: str) -> Signed:
     try:
         said = json.loads(text)
         sha256, expires = bytes.fromhex(said["sha256"]), _time(said["expires"])
-        statement: Statement
-        if said["what"] == "enrolment token":
-            statement = Token(parse_provider_id(said["provider"]), sha256, expires)
-        elif said["what"] == "registry file" and isinstance(said["replaces"], bool):
-            statement = RegistryFile(sha256, said["replaces"], expires)
-        else:
-            raise StatementError("it is neither an enrolment token nor a registry file")
+        if said["what"] != _WHAT:
+            raise StatementError(f"it is no {_WHAT}")
+        statement = Token(parse_provider_id(said["provider"]), sha256, expires)
         if len(sha256) != 32:
             raise StatementError("sha256 must be 64 hex digits")
         signatures = tuple(_signatures(said["signatures"]))
