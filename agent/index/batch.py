@@ -30,8 +30,8 @@ _PAGE_SHIFT: Final = (PAGE // 8).bit_length() - 1
 _WIDE: Final = 8
 """So many rows are read at once."""
 _WIDE_SHIFT: Final = _WIDE.bit_length() - 1
-_CROWDED: Final = 4 * _WIDE
-"""From so many rows on, those before the first that may fit are passed over by bisection."""
+_FAR: Final = 4 * _WIDE
+"""So many of a search that goes on; where there are more, those before the first that may fit are passed over."""
 _APART: Final = 400
 """From so many searches a day on, each segment is served by itself."""
 _KEY_MASK = np.uint64(~((1 << TIME_BITS) - 1) & (2**64 - 1))
@@ -128,6 +128,21 @@ class _Rest:
         """All of several, with columns for their segments."""
         columns = zip(*((p.search, p.slot, p.base, p.first, p.left, p.low, p.width) for p in parts), strict=True)
         return cls(*(np.concatenate(column) for column in columns))
+
+    def go_on(self, positions: I64, read: I64 | int, rest: list[_Rest]) -> None:
+        """Put the searches at these positions, of whose rows so many were read, among the rest."""
+        if len(positions):
+            rest.append(
+                _Rest(
+                    _of(self.search, positions),
+                    _each(self.slot, positions),
+                    _each(self.base, positions),
+                    self.first.take(positions) + read,
+                    self.left.take(positions) - read,
+                    self.low.take(positions),
+                    self.width.take(positions),
+                )
+            )
 
 
 class Table:
@@ -252,16 +267,16 @@ class Table:
     def _go_on(self, form: pages.Shape, searches: Searches, rest: list[_Rest], found: list[Hits]) -> None:
         """What is left of searches in segments whose pages have that form: few, so all of them together."""
         while rest:
-            some = rest.pop() if len(rest) == 1 else _Rest.of(rest)
+            some = rest[0] if len(rest) == 1 else _Rest.of(rest)
             rest = []
-            crowded = np.flatnonzero(some.left > _CROWDED)
+            crowded = np.flatnonzero(some.left > _FAR)
             if len(crowded):
                 self._pass_over(form, some, crowded)
             pseudonym = searches.pseudonym if some.search is None else searches.pseudonym.take(some.search)
-            self._read(form, some, pseudonym, found, rest)
+            self._read_far(form, some, pseudonym, found, rest)
 
     def _read(self, form: pages.Shape, some: _Rest, pseudonym: U64, found: list[Hits], rest: list[_Rest]) -> None:
-        """Read eight rows of each search; what fits is found, who may have more to find goes on."""
+        """Read eight rows of each search, as far as they are on one page; who may have more to find goes on."""
         first, left, low, width = some.first, some.left, some.low, some.width
         page = first // form.rows
         count = page + 1
@@ -283,32 +298,45 @@ class Table:
             flat, search = flat[inside], search[inside]
         if len(search):
             flat += place.take(search)
-            word = self._arena.words.take(flat + form.rows, mode="clip")
-            exact = (word >> _WORD_TAIL) == ((pseudonym.take(search) >> _TAIL_SHIFT) & _TAIL)
-            if not exact.all():
-                search, flat, word = search[exact], flat[exact], word[exact]
-            found.append(Hits(_of(some.search, search), _each(some.slot, search), flat, word))
+            self._find(form, some, pseudonym, search, flat, found)
         # on go those with rows left whose last one read was not beyond what is sought
         np.minimum(count, _WIDE, out=count)
         more = np.flatnonzero(left > count)
-        if not len(more):
-            return
-        read = count.take(more)
-        last = keys.ravel().take((more << _WIDE_SHIFT) + (read - 1)).view(np.int64)
-        on = last <= width.take(more).view(np.int64)
-        more, read = more[on], read[on]
         if len(more):
-            rest.append(
-                _Rest(
-                    _of(some.search, more),
-                    _each(some.slot, more),
-                    _each(some.base, more),
-                    first.take(more) + read,
-                    left.take(more) - read,
-                    low.take(more),
-                    width.take(more),
-                )
-            )
+            read = count.take(more)
+            last = keys.ravel().take((more << _WIDE_SHIFT) + (read - 1)).view(np.int64)
+            on = last <= width.take(more).view(np.int64)
+            some.go_on(more[on], read[on], rest)
+
+    def _read_far(self, form: pages.Shape, some: _Rest, pseudonym: U64, found: list[Hits], rest: list[_Rest]) -> None:
+        """Read up to 32 rows of each search, on whichever pages they are; who may have more to find goes on."""
+        first, left, low, width = some.first, some.left, some.low, some.width
+        far = min(_FAR, int(left.max()))
+        columns = np.arange(far)
+        row = np.minimum(columns, (left - 1)[:, None])
+        row += first[:, None]
+        place = row // form.rows
+        place *= form.gap
+        place += row
+        place += some.base[:, None]
+        self._require_whole(some.slot[:, None], place, left[:, None])
+        keys = self._arena.words.take(place, mode="clip")
+        keys -= low[:, None]
+        fits = keys <= width[:, None]
+        fits &= columns < left[:, None]
+        flat = np.flatnonzero(fits)
+        if len(flat):
+            self._find(form, some, pseudonym, flat // far, place.ravel().take(flat), found)
+        more = np.flatnonzero((left > far) & (keys[:, -1].view(np.int64) <= width.view(np.int64)))
+        some.go_on(more, far, rest)
+
+    def _find(self, form: pages.Shape, some: _Rest, pseudonym: U64, search: I64, place: I64, found: list[Hits]) -> None:
+        """Take up rows whose key fits, at `place`, where the rest of the pseudonym fits, too."""
+        word = self._arena.words.take(place + form.rows, mode="clip")
+        exact = (word >> _WORD_TAIL) == ((pseudonym.take(search) >> _TAIL_SHIFT) & _TAIL)
+        if not exact.all():
+            search, place, word = search[exact], place[exact], word[exact]
+        found.append(Hits(_of(some.search, search), _each(some.slot, search), place, word))
 
     def _pass_over(self, form: pages.Shape, some: _Rest, crowded: I64) -> None:
         """Where there are many rows, begin at most 8 rows before the first whose key is not less, by bisection."""
@@ -336,8 +364,8 @@ class Table:
         state = self._arena.checked.take(page, mode="clip")
         if state.all():
             return
-        fresh = np.flatnonzero((state == 0) & (left > 0))
-        slots = np.broadcast_to(slot, len(page))
+        fresh = (state == 0) & (left > 0)
+        slots = np.broadcast_to(slot, page.shape)
         for at, number in dict(zip(page[fresh].tolist(), slots[fresh].tolist(), strict=True)).items():
             self.segments[number].check_arena_page(at)
 
