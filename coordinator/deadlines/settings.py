@@ -24,7 +24,7 @@ from datetime import date, time, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from coordinator.deadlines.calendar import BusinessCalendar
 from coordinator.deadlines.holidays import SETS, WEEKDAYS, Holiday, parse_holiday
@@ -93,6 +93,12 @@ class DeadlinesTable(BaseModel):
     reminders: tuple[Duration, ...] = FEDERAL_RULE.reminders
     escalations: tuple[Duration, ...] = FEDERAL_RULE.escalations
     gives_up: Duration = FEDERAL_RULE.gives_up
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DeadlinesTable:
+        self.calendar()
+        self.rule()
+        return self
 
     def calendar(self) -> BusinessCalendar:
         """The business calendar.

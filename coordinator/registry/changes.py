@@ -104,9 +104,7 @@ def _value(kind: ChangeKind, text: str) -> str:
             own = json.loads(text or "{}")
             if not isinstance(own, dict):
                 raise ChangeError('a JSON object such as {"zone": "America/Denver"}')
-            table = DeadlinesTable().with_own(own)
-            table.calendar()
-            table.rule()
+            DeadlinesTable().with_own(own)
             return json.dumps(own, sort_keys=True)
         case ChangeKind.ALIAS | ChangeKind.END_ALIAS:
             which, value = parse_alias(text)

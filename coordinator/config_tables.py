@@ -1,0 +1,87 @@
+"""The tables of the configuration that concern people: tasks and mail, the registry, what is kept how long.
+
+Belongs to `coordinator.config`, which says how a file is read; [deadlines] stands in `coordinator.deadlines.settings`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from coordinator.intake import parse_duration
+from coordinator.tasks.smtp import parse_address
+
+_LINK = re.compile(r"https://[^\s{}]+\{token\}|http://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?/[^\s{}]*\{token\}")
+
+
+def _duration(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError('write a duration as text, such as "30d"')  # noqa: TRY004
+    return parse_duration(value)
+
+
+def _link(value: str) -> str:
+    if _LINK.fullmatch(value) is None:
+        raise ValueError('a link is an https URL that ends in {token}, such as "https://traceback.example/answer#{token}"')
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class TasksTable(_Table):
+    """How people at providers answer."""
+
+    link: Annotated[str, AfterValidator(_link)] = "https://localhost/answer#{token}"
+    link_lifetime: Duration = timedelta(days=30)
+    signature: str = Field(default="The traceback desk", min_length=1, max_length=76)
+
+
+class MailTable(_Table):
+    """The server that letters are handed in at; see `coordinator.tasks.smtp`. Paths are relative to the file."""
+
+    host: str
+    port: int = Field(default=587, ge=1, le=65535)
+    sender: Annotated[str, AfterValidator(parse_address)]
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str | None = None
+    password_file: str | None = None
+    roots: str | None = None
+
+
+class RegistryTable(_Table):
+    """Who may change the registry; `two_operators`: nothing but by proposal and confirmation, the set-up included."""
+
+    two_operators: bool = False
+
+
+class RetentionTable(_Table):
+    """When closed tracebacks lose their telephone numbers; `key_file` holds 64 hexadecimal digits."""
+
+    pseudonymise_after: Annotated[Duration, Field(ge=timedelta(days=1))] = timedelta(days=548)
+    key_file: str = "retention.key"
+
+
+def private_text(path: Path) -> str:
+    """The text of a file that holds a secret.
+
+    Raises:
+        ValueError: it can't be read, is empty, or may be read by others.
+    """
+    try:
+        if path.stat().st_mode & 0o077:
+            raise ValueError(f"{path} may be read by others: chmod 600 {path}")
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} can't be read: {error}") from None
+    if not text:
+        raise ValueError(f"{path} is empty")
+    return text
