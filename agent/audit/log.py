@@ -104,11 +104,13 @@ class AuditLog(AuditReader):
 
     def close(self) -> None:
         """Make all durable that can be, and let go of the directory."""
-        if self._problem is None and self._append_fds:
-            with suppress(AuditUnavailableError):
-                self.sync()
-                self._guarded(self._sync_rest)
-        self._release()
+        try:
+            if self._problem is None and self._append_fds:
+                with suppress(AuditUnavailableError):
+                    self.sync()
+                    self._guarded(self._sync_rest)
+        finally:
+            self._release()
 
     @property
     def problem(self) -> str | None:
@@ -142,6 +144,8 @@ class AuditLog(AuditReader):
         Raises:
             AuditUnavailableError: the disk refuses, or refused before.
         """
+        if self._problem is not None:
+            raise AuditUnavailableError(self.directory, self._problem)
         with self._writing:
             size, peaks = self.size, list(self._grown.peaks)
         if size != self.durable[0]:

@@ -64,8 +64,12 @@ def authority() -> LabAuthority:
 def party(name: str) -> Party:
     """A provider with an evidence certificate of the tests' root."""
     issued = authority().issue_evidence(provider_uri(parse_provider_id(name)), name)
-    der = x509.load_pem_x509_certificate(issued.certificate.read_bytes()).public_bytes(Encoding.DER)
-    return Party(name, read_signer(issued.key), der)
+    return Party(name, read_signer(issued.key), certificate_in(issued.certificate))
+
+
+def certificate_in(path: Path) -> bytes:
+    """The certificate (DER) in a file."""
+    return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
 
 
 @cache
