@@ -10,14 +10,10 @@ together are not all tried at the same moment.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-
-def scatter(seed: str) -> float:
-    """A number from 0 up to 1 that derives from `seed`."""
-    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:6], "big") / 2**48
+from coordinator.chance import scatter
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ def trace(
         except IntakeError as error:
             problems = [f"--{problem}" for problem in error.problems]
             raise click.UsageError("\n  ".join(["this call can't be traced:", *problems])) from None
-        [kept] = store.submit([Traceback(uuid.uuid4(), call)], now())
+        [kept] = store.submit([Traceback(uuid.uuid4(), call)], now(), lease=office.lease())
         office.trace_one(kept, as_json=as_json, show_numbers=show_numbers)
 
 
@@ -220,9 +220,9 @@ def import_calls(file: Path, as_json: bool, config_path: Path) -> None:
         for row in rejected:
             click.echo(f"{file}:{row.line}: {'; '.join(row.problems)}", err=True)
         calls = {uuid.uuid4(): row for row in rows if not isinstance(row, RejectedCall)}
-        many = store.submit((Traceback(identity, call) for identity, (_, call) in calls.items()), now())
+        store.submit((Traceback(identity, call) for identity, (_, call) in calls.items()), now())
         lines = {identity: line for identity, (line, _) in calls.items()}
-        office.trace_many(many, as_json=as_json, lines=lines, rejected=len(rejected))
+        office.trace_many(list(calls), as_json=as_json, lines=lines, rejected=len(rejected))
     if rejected:
         sys.exit(BAD_DATA)
 
@@ -235,16 +235,13 @@ def import_calls(file: Path, as_json: bool, config_path: Path) -> None:
 def resume(ids: tuple[str, ...], as_json: bool, show_numbers: bool, config_path: Path) -> None:
     """Go on with open tracebacks, all or those named: after an interruption, or when records were not in yet."""
     with opened_store(config_path) as (loaded, store):
-        many = (
-            [find_traceback(store, name) for name in ids]
-            if ids
-            else [kept for identity in store.open_ids() if (kept := store.load(identity)) is not None]
-        )
+        named = [find_traceback(store, name) for name in ids]
         office = office_of(loaded, store)
-        if len(ids) == 1:
-            office.trace_one(many[0], as_json=as_json, show_numbers=show_numbers)
+        if len(named) == 1:
+            office.trace_one(named[0], claimed=False, as_json=as_json, show_numbers=show_numbers)
         else:
-            office.trace_many(many, as_json=as_json)
+            wanted = [kept.traceback.id for kept in named] if ids else store.open_ids()
+            office.trace_many(wanted, as_json=as_json)
 
 
 @main.command()
@@ -261,7 +258,11 @@ def retry(traceback_id: str, as_json: bool, show_numbers: bool, config_path: Pat
         status = kept.traceback.status
         if not status.reopenable:
             raise click.UsageError(f"asking again can't help where the status is {TITLES[status]!r}")
-        office_of(loaded, store).trace_one(kept, as_json=as_json, show_numbers=show_numbers, reopen=True)
+        office = office_of(loaded, store)
+        mine = office.reopen(kept.traceback.id)
+        if mine is None:
+            raise click.UsageError("another process is asking already: see `hopback-coordinator show`")
+        office.trace_one(mine, as_json=as_json, show_numbers=show_numbers, reopen=True)
 
 
 @main.command()

@@ -14,10 +14,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
-from coordinator.config_tables import MailTable, RegistryTable, RetentionTable, TasksTable
-from coordinator.deadlines.settings import DeadlinesTable
 from coordinator.driver import Limits
 from coordinator.intake import parse_duration
+from coordinator.leases import LENGTH
+from coordinator.scheduler import SchedulerTerms
 from coordinator.traceback import Patience
 from protos.identity import parse_provider_id
 from protos.types import WINDOW_CAP
@@ -47,7 +47,7 @@ window = "60s"                         # how far from the stated time a record m
 hop_limit = 15                         # a chain longer than this is closed
 
 [limits]
-concurrent = 256                       # tracebacks that ask or write at the same time
+concurrent = 4000                      # tracebacks that ask or write at the same time
 attempt_timeout = "10s"                # one attempt at a question
 attempts = 3                           # attempts without an answer before a provider is non-responsive
 backoff = "500ms"                      # pause after the first failed attempt, doubled after each further one
@@ -55,41 +55,10 @@ backoff_cap = "30s"                    # the longest such pause
 question_lifetime = "2m"               # after this an answer is of no use, and the question is asked anew
 not_yet_pause = "15m"                  # pause when records are not in yet and the provider names no time
 not_yet_cap = "24h"                    # the longest pause that a provider may name
-longest_nap = "30s"                    # shorter waits are slept through, longer ones left for `resume`
-
-[deadlines]                            # for providers that have none of their own in the registry
-zone = "America/New_York"              # of the office that answers
-hours = "08:00-17:30"                  # business hours there
-workdays = ["monday", "tuesday", "wednesday", "thursday", "friday"]
-holidays = "us-federal"                # or "none"
-more_holidays = []                     # rules: "december 24 exactly", "last monday of may"
-closed = []                            # single days off: "2026-11-27"
-open = []                              # and single business days
-within = "24h"                         # a request must be answered within this; the clock stands still on days off
-reminders = ["12h", "20h"]             # after it counts as received
-escalations = ["0h", "12h"]            # after it was due
-gives_up = "24h"                       # after it was due: then the provider is non-responsive
-
-[tasks]
-link = "https://localhost/answer#{{token}}"     # where people answer; {{token}} is put in
-link_lifetime = "30d"
-signature = "The traceback desk"       # under every letter
-
-# [mail]                               # without it no letters are sent
-# host = "mail.example"
-# port = 587
-# sender = "traceback@traceback.example"
-# security = "starttls"                # or "tls"; "none" on the loopback alone
-# username = "traceback"
-# password_file = "mail.password"      # must not be readable by others
-# roots = "mail-ca.crt"                # in place of the system's authorities
-
-[registry]
-two_operators = false                  # true: every change is proposed by one and confirmed by another
-
-[retention]
-pseudonymise_after = "548d"            # closed tracebacks lose their telephone numbers then; see `retention run`
-key_file = "retention.key"             # 64 hexadecimal digits; must not be readable by others
+longest_nap = "30s"                    # shorter waits are slept through, longer ones left to the store
+jitter = 0.2                           # pauses are longer by up to this share, differently for every traceback
+lease = "15s"                          # after so long in silence another process takes over what this one drives
+block = 1000                           # tracebacks that are claimed at a time
 """
 
 
@@ -149,7 +118,7 @@ class TraceTable(_Table):
 class LimitsTable(_Table):
     """Bounds of the driver; see `coordinator.driver.Limits` and `coordinator.traceback.Patience`."""
 
-    concurrent: int = Field(default=Limits().concurrent, ge=1, le=10_000)
+    concurrent: int = Field(default=Limits().concurrent, ge=1, le=20_000)
     attempt_timeout: Duration = Limits().attempt_timeout
     attempts: int = Field(default=Patience().attempts, ge=1, le=100)
     backoff: Duration = Patience().backoff
@@ -158,6 +127,9 @@ class LimitsTable(_Table):
     not_yet_pause: Duration = Patience().not_yet_pause
     not_yet_cap: Duration = Patience().not_yet_cap
     longest_nap: Duration = Limits().longest_nap
+    jitter: float = Field(default=Patience().jitter, ge=0, le=1)
+    lease: Annotated[Duration, Field(ge=timedelta(seconds=1))] = LENGTH
+    block: int = Field(default=SchedulerTerms().block, ge=1, le=10_000)
 
     @property
     def driver(self) -> Limits:
@@ -173,6 +145,7 @@ class LimitsTable(_Table):
                 question_lifetime=self.question_lifetime,
                 not_yet_pause=self.not_yet_pause,
                 not_yet_cap=self.not_yet_cap,
+                jitter=self.jitter,
             ),
         )
 
@@ -185,11 +158,6 @@ class Config(_Table):
     tls: TlsTable
     trace: TraceTable = TraceTable()
     limits: LimitsTable = LimitsTable()
-    deadlines: DeadlinesTable = DeadlinesTable()
-    tasks: TasksTable = TasksTable()
-    mail: MailTable | None = None
-    registry: RegistryTable = RegistryTable()
-    retention: RetentionTable = RetentionTable()
 
 
 class LoadedConfig:

@@ -79,7 +79,7 @@ class Limits:
         lane, lanes: how providers are asked, and those that are asked otherwise.
     """
 
-    concurrent: int = 256
+    concurrent: int = 4000
     attempt_timeout: timedelta = timedelta(seconds=10)
     longest_nap: timedelta = timedelta(seconds=30)
     most: int = 20_000
@@ -174,6 +174,16 @@ class Driver:
         return min(self._limits.concurrent - busy, self._limits.most - len(self._active))
 
     @property
+    def driven_count(self) -> int:
+        """How many are driven here."""
+        return len(self._active)
+
+    def fence_of(self, traceback_id: uuid.UUID) -> int | None:
+        """The fence under which this one is driven here, None if it is not."""
+        active = self._active.get(traceback_id)
+        return None if active is None else active.fence
+
+    @property
     def driven(self) -> dict[uuid.UUID, int]:
         """The fences of all that are driven here, by id."""
         return {active.traceback.id: active.fence for active in self._active.values()}
@@ -186,6 +196,13 @@ class Driver:
         self._lanes.close()
         if self._writer is not None:
             self._writer.cancel()
+
+    async def stop(self) -> None:
+        """Close, and return when nothing is being written any more."""
+        writer = self._writer
+        self.close()
+        if writer is not None:
+            await asyncio.wait([writer])
 
     def take(self, kept: Kept, rested: Callable[[Rested], None], *, reopen: bool = False) -> None:
         """Carry this one on, new or taken up again; `rested` hears of it once, when it is no longer driven here.

@@ -11,16 +11,17 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import click
 
 from coordinator.chain import Phase, Status, Traceback
 from coordinator.config import LoadedConfig
+from coordinator.leases import owner_name
 from coordinator.live import ChainLines, GrowingChain, Silent, console, progress_bar
-from coordinator.ports import Kept, Registry, Watcher
+from coordinator.ports import Kept, Lease, Registry, Watcher
 from coordinator.present import counted, heading, status_lines, summary_table, traceback_json, whole
-from coordinator.runtime import carry_on
+from coordinator.runtime import SystemClock, carry_on
 from coordinator.store.sql_store import SqlStore
 from protos.tls import TlsFiles
 
@@ -35,9 +36,25 @@ class Office:
     store: SqlStore
     registry: Registry
     files: TlsFiles
+    owner: str = field(default_factory=owner_name)
 
-    def trace_one(self, kept: Kept, *, as_json: bool, show_numbers: bool, reopen: bool = False) -> None:
-        """Drive one traceback, show its chain growing, and end with its table and status, or with its JSON."""
+    def lease(self) -> Lease:
+        """A lease for this command, from now on."""
+        now = SystemClock().now()
+        return Lease(self.owner, now, now + self.loaded.config.limits.lease)
+
+    def reopen(self, traceback_id: uuid.UUID) -> Kept | None:
+        """Claim a closed traceback, so that its last provider is asked again; None if another process has it."""
+        claimed = asyncio.run(self.store.claim_these(self.lease(), [traceback_id], closed_too=True))
+        return claimed[0] if claimed else None
+
+    def trace_one(
+        self, kept: Kept, *, as_json: bool, show_numbers: bool, claimed: bool = True, reopen: bool = False
+    ) -> None:
+        """Drive one traceback, show its chain growing, and end with its table and status, or with its JSON.
+
+        `claimed` says that this command has it already; else it is claimed, or watched while another process has it.
+        """
         screen = console()
         growing: AbstractContextManager[Watcher]
         if as_json:
@@ -48,7 +65,8 @@ class Office:
             click.echo(heading(kept.traceback, show_numbers=show_numbers).plain)
             growing = nullcontext(ChainLines())
         with growing as watcher:
-            [done] = self._run([kept], watcher, reopen=reopen)
+            mine, others = ([kept], []) if claimed else ([], [kept.traceback.id])
+            [done] = self._run(mine, others, watcher, reopen=reopen)
         if as_json:
             click.echo(json.dumps(traceback_json(done), ensure_ascii=False, indent=2))
         elif screen.is_terminal:
@@ -57,14 +75,19 @@ class Office:
             click.echo("\n  ".join(status_lines(done)))
 
     def trace_many(
-        self, many: Sequence[Kept], *, as_json: bool, lines: Mapping[uuid.UUID, int] | None = None, rejected: int = 0
+        self,
+        ids: Sequence[uuid.UUID],
+        *,
+        as_json: bool,
+        lines: Mapping[uuid.UUID, int] | None = None,
+        rejected: int = 0,
     ) -> None:
         """Drive many tracebacks; end with a summary, or write each as one line of JSON as it comes to rest.
 
         `lines` says which line of a file each came from; `rejected` is how many lines never became one.
         """
         with progress_bar(console(stderr=True)) as bar:
-            task = bar.add_task("Tracing", total=len(many))
+            task = bar.add_task("Tracing", total=len(ids))
 
             def came_to_rest(traceback: Traceback) -> None:
                 bar.advance(task)
@@ -72,13 +95,14 @@ class Office:
                     line = {"line": lines[traceback.id]} if lines else {}
                     click.echo(json.dumps(line | traceback_json(traceback), ensure_ascii=False))
 
-            done = self._run(many, Silent(), each=came_to_rest)
+            done = self._run((), ids, Silent(), each=came_to_rest)
         if not as_json:
             _summarise(done, rejected)
 
     def _run(
         self,
-        many: Sequence[Kept],
+        claimed: Sequence[Kept],
+        ids: Sequence[uuid.UUID],
         watcher: Watcher,
         *,
         reopen: bool = False,
@@ -87,7 +111,9 @@ class Office:
         async def run() -> list[Traceback]:
             done = []
             resting = carry_on(
-                many,
+                claimed,
+                ids,
+                owner=self.owner,
                 loaded=self.loaded,
                 files=self.files,
                 store=self.store,

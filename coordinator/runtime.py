@@ -7,7 +7,8 @@ things never import gRPC.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+import uuid
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -74,8 +75,10 @@ def tls_files(loaded: LoadedConfig, now: datetime) -> TlsFiles:
 
 
 async def carry_on(
-    many: Iterable[Kept],
+    claimed: Iterable[Kept],
+    ids: Sequence[uuid.UUID] = (),
     *,
+    owner: str,
     loaded: LoadedConfig,
     files: TlsFiles,
     store: SqlStore,
@@ -83,18 +86,44 @@ async def carry_on(
     watcher: Watcher,
     reopen: bool = False,
 ) -> AsyncIterator[Traceback]:
-    """Drive these tracebacks; yields each as it comes to rest. `reopen` asks the last provider of closed ones again."""
+    """Drive the tracebacks that `owner` has claimed, and those with these ids; yields each as it comes to rest.
+
+    Those that another process drives are watched, and taken over if it falls silent. `reopen` asks the last provider
+    of closed ones again.
+    """
     from coordinator.agents import GrpcAgents
-    from coordinator.driver import Driver
+    from coordinator.driver import Driver, Rested
+    from coordinator.leases import Keeper
+    from coordinator.scheduler import Chosen, Scheduler
+
+    clock, limits = SystemClock(), loaded.config.limits
+    at_rest: asyncio.Queue[Traceback | None] = asyncio.Queue()
+
+    def came_to_rest(rested: Rested) -> None:
+        if rested.lost:
+            source.watch(rested.kept.traceback.id)
+        else:
+            at_rest.put_nowait(rested.kept.traceback)
 
     async with GrpcAgents(files) as agents:
         driver = Driver(
-            store=store,
-            registry=registry,
-            agents=agents,
-            clock=SystemClock(),
-            watcher=watcher,
-            limits=loaded.config.limits.driver,
+            store=store, registry=registry, agents=agents, clock=clock, watcher=watcher, limits=limits.driver
         )
-        async for traceback in driver.drive_all(many, reopen=reopen):
-            yield traceback
+        source = Chosen(store, store.load, ids, lambda kept: at_rest.put_nowait(kept.traceback), claimed=claimed)
+        scheduler = Scheduler(
+            driver=driver,
+            source=source,
+            keeper=Keeper(store, clock, owner, limits.lease),
+            clock=clock,
+            rested=came_to_rest,
+            reopen=reopen,
+        )
+        running = asyncio.create_task(scheduler.run())
+        running.add_done_callback(lambda _: at_rest.put_nowait(None))
+        try:
+            while (traceback := await at_rest.get()) is not None:
+                yield traceback
+            await running
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)

@@ -41,6 +41,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from coordinator.chain import Call, Hop, Phase, Problem, Status, Traceback
+from coordinator.chance import scatter
 from coordinator.signed import SignedAnswer, SignedQuestion
 from protos.codec import digest
 from protos.hops import QUESTION_LIFE
@@ -58,12 +59,14 @@ class Patience:
         attempts: how many attempts without an answer make a provider non-responsive.
         backoff, backoff_cap: pause after the first failed attempt; it doubles from one to the next, up to the cap.
         question_lifetime: after this the answer to a question is of no use, and the next attempt is a new question.
+        jitter: by which share of itself that pause may be longer, so that what failed together isn't retried together.
         not_yet_pause, not_yet_cap: pause after NOT_YET_AVAILABLE when the provider names none, and the longest one.
     """
 
     attempts: int = 3
     backoff: timedelta = timedelta(milliseconds=500)
     backoff_cap: timedelta = timedelta(seconds=30)
+    jitter: float = 0.2
     question_lifetime: timedelta = timedelta(minutes=2)
     not_yet_pause: timedelta = timedelta(minutes=15)
     not_yet_cap: timedelta = timedelta(hours=24)
@@ -72,10 +75,10 @@ class Patience:
         if self.question_lifetime > QUESTION_LIFE:
             raise ValueError(f"a question lives for {QUESTION_LIFE // timedelta(minutes=1)} minutes at most")
 
-    def pause_after(self, failures: int) -> timedelta:
-        """How long to wait after that many failed attempts in a row."""
+    def pause_after(self, failures: int, seed: str = "") -> timedelta:
+        """How long to wait after that many failed attempts in a row; a little differs from `seed` to `seed`."""
         doubled: int = 2 ** min(failures - 1, 30)
-        return min(self.backoff * doubled, self.backoff_cap)
+        return min(self.backoff * doubled, self.backoff_cap) * (1 + self.jitter * scatter(f"{seed} {failures}"))
 
 
 DEFAULT_PATIENCE = Patience()
@@ -450,7 +453,7 @@ def _on_failure(traceback: Traceback, event: AgentUnreachable | TimedOut, patien
     )
     if failures >= patience.attempts:
         return _close(traceback, Status.NON_RESPONSIVE)
-    return _wait(traceback, Status.RETRYING, event.at + patience.pause_after(failures))
+    return _wait(traceback, Status.RETRYING, event.at + patience.pause_after(failures, str(traceback.id)))
 
 
 def _on_bad_answer(traceback: Traceback, event: BadAnswer, patience: Patience) -> Step:

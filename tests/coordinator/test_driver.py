@@ -17,6 +17,7 @@ from coordinator.ports import (
     Kept,
     UnreachableError,
 )
+from coordinator.traceback import Patience
 from protos.codec import decode_answer, digest, encode_question
 from protos.types import Outcome, Question
 from tests.coordinator.fakes import JumpingClock, MemoryStore, NamedProviders, Notes, ScriptedAgents
@@ -103,7 +104,7 @@ class TestAnAgentInTrouble:
         agents = ScriptedAgents(
             ginkgo=[UnreachableError("connection refused"), says("ginkgo", Outcome.ORIGINATED_HERE)]
         )
-        world = World(agents)
+        world = World(agents, limits=Limits(patience=Patience(jitter=0.0)))
         assert (await world.trace()).origin == "ginkgo"
         assert world.jumping.slept == [timedelta(milliseconds=500)]
         assert agents.asked[0] == agents.asked[1]

@@ -33,6 +33,8 @@ async def command(directory: Path, *arguments: str) -> asyncio.subprocess.Proces
 @pytest.mark.slow
 async def test_a_killed_import_is_resumed_and_every_call_traced_once(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["init", str(tmp_path)]).exit_code == 0
+    config = tmp_path / "coordinator.toml"
+    config.write_text(config.read_text().replace('lease = "15s"', 'lease = "1s"'))
     authority = LabAuthority.open(tmp_path / "ca")
     stuck, go_on = asyncio.Event(), asyncio.Event()
 

@@ -298,7 +298,7 @@ class TestTheHopLimit:
 
 class TestAnAgentThatDoesNotAnswer:
     def test_is_asked_again_after_a_pause_that_doubles(self) -> None:
-        patience = Patience(attempts=3, backoff=SECOND)
+        patience = Patience(attempts=3, backoff=SECOND, jitter=0.0)
         traceback = asked()
         pauses = []
         for _ in range(2):
@@ -310,6 +310,13 @@ class TestAnAgentThatDoesNotAnswer:
             traceback, commands = advance(traceback, RetryDue(commands[0].time), patience)
             assert isinstance(commands[0], Ask)
         assert pauses == [SECOND, 2 * SECOND]
+
+    def test_is_not_asked_again_at_the_same_moment_as_all_others(self) -> None:
+        patience = Patience(backoff=SECOND, jitter=0.2)
+        pauses = {patience.pause_after(1, f"traceback {number}") for number in range(50)}
+        assert len(pauses) == 50
+        assert all(SECOND <= pause <= 1.2 * SECOND for pause in pauses)
+        assert patience.pause_after(1, "the same") == patience.pause_after(1, "the same")
 
     def test_is_asked_the_same_question_to_the_byte_while_that_lives(self) -> None:
         first = open_question(asked())
