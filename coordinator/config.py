@@ -14,6 +14,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
+from coordinator.config_tables import MailTable, RegistryTable, RetentionTable, TasksTable
+from coordinator.deadlines.settings import DeadlinesTable
 from coordinator.driver import Limits
 from coordinator.intake import parse_duration
 from coordinator.leases import LENGTH
@@ -55,10 +57,48 @@ backoff_cap = "30s"                    # the longest such pause
 question_lifetime = "2m"               # after this an answer is of no use, and the question is asked anew
 not_yet_pause = "15m"                  # pause when records are not in yet and the provider names no time
 not_yet_cap = "24h"                    # the longest pause that a provider may name
+<<<<<<< /tmp/w/durable/mine.py
 longest_nap = "30s"                    # shorter waits are slept through, longer ones left to the store
 jitter = 0.2                           # pauses are longer by up to this share, differently for every traceback
 lease = "15s"                          # after so long in silence another process takes over what this one drives
 block = 1000                           # tracebacks that are claimed at a time
+=======
+longest_nap = "30s"                    # shorter waits are slept through, longer ones left for `resume`
+
+[deadlines]                            # for providers that have none of their own in the registry
+zone = "America/New_York"              # of the office that answers
+hours = "08:00-17:30"                  # business hours there
+workdays = ["monday", "tuesday", "wednesday", "thursday", "friday"]
+holidays = "us-federal"                # or "none"
+more_holidays = []                     # rules: "december 24 exactly", "last monday of may"
+closed = []                            # single days off: "2026-11-27"
+open = []                              # and single business days
+within = "24h"                         # a request must be answered within this; the clock stands still on days off
+reminders = ["12h", "20h"]             # after it counts as received
+escalations = ["0h", "12h"]            # after it was due
+gives_up = "24h"                       # after it was due: then the provider is non-responsive
+
+[tasks]
+link = "https://localhost/answer#{{token}}"     # where people answer; {{token}} is put in
+link_lifetime = "30d"
+signature = "The traceback desk"       # under every letter
+
+# [mail]                               # without it no letters are sent
+# host = "mail.example"
+# port = 587
+# sender = "traceback@traceback.example"
+# security = "starttls"                # or "tls"; "none" on the loopback alone
+# username = "traceback"
+# password_file = "mail.password"      # must not be readable by others
+# roots = "mail-ca.crt"                # in place of the system's authorities
+
+[registry]
+two_operators = false                  # true: every change is proposed by one and confirmed by another
+
+[retention]
+pseudonymise_after = "548d"            # closed tracebacks lose their telephone numbers then; see `retention run`
+key_file = "retention.key"             # 64 hexadecimal digits; must not be readable by others
+>>>>>>> /tmp/w/durable/hyb.py
 """
 
 
@@ -158,6 +198,11 @@ class Config(_Table):
     tls: TlsTable
     trace: TraceTable = TraceTable()
     limits: LimitsTable = LimitsTable()
+    deadlines: DeadlinesTable = DeadlinesTable()
+    tasks: TasksTable = TasksTable()
+    mail: MailTable | None = None
+    registry: RegistryTable = RegistryTable()
+    retention: RetentionTable = RetentionTable()
 
 
 class LoadedConfig:
