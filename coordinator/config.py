@@ -57,13 +57,10 @@ backoff_cap = "30s"                    # the longest such pause
 question_lifetime = "2m"               # after this an answer is of no use, and the question is asked anew
 not_yet_pause = "15m"                  # pause when records are not in yet and the provider names no time
 not_yet_cap = "24h"                    # the longest pause that a provider may name
-<<<<<<< /tmp/w/durable/mine.py
 longest_nap = "30s"                    # shorter waits are slept through, longer ones left to the store
 jitter = 0.2                           # pauses are longer by up to this share, differently for every traceback
 lease = "15s"                          # after so long in silence another process takes over what this one drives
 block = 1000                           # tracebacks that are claimed at a time
-=======
-longest_nap = "30s"                    # shorter waits are slept through, longer ones left for `resume`
 
 [deadlines]                            # for providers that have none of their own in the registry
 zone = "America/New_York"              # of the office that answers
@@ -98,7 +95,6 @@ two_operators = false                  # true: every change is proposed by one a
 [retention]
 pseudonymise_after = "548d"            # closed tracebacks lose their telephone numbers then; see `retention run`
 key_file = "retention.key"             # 64 hexadecimal digits; must not be readable by others
->>>>>>> /tmp/w/durable/hyb.py
 """
 
 
