@@ -12,29 +12,27 @@ Heavy imports happen inside the commands, so that --help is quick.
 from __future__ import annotations
 
 import os
-import sys
-import uuid
 from pathlib import Path
 
 import click
 
 from coordinator.commands.frame import (
-    BAD_DATA,
-    BadData,
     Misconfigured,
     config_option,
     find_traceback,
     json_option,
     loaded_config,
-    now,
     numbers_option,
     office_of,
     opened_store,
     show_rich,
-    text_of,
     write_json,
 )
+from coordinator.commands.lab import init, lab_cert
+from coordinator.commands.order import order
 from coordinator.commands.registry import registry
+from coordinator.commands.tasks import tasks
+from coordinator.commands.trace import import_calls, trace
 from protos.program import Program
 
 
@@ -48,8 +46,10 @@ def main() -> None:
     \b
     hopback-coordinator init lab && cd lab
     hopback-coordinator registry import providers.csv
-    hopback-coordinator trace --called +12025550143 --at 2026-11-20T18:03:11Z --terminating ginkgo
-    hopback-coordinator import calls.csv
+    hopback-coordinator order new --file calls.csv --campaign auto-warranty --evidence complaint.wav --certify "..."
+    hopback-coordinator order submit 5f1c2a7e --key ann.key
+    hopback-coordinator order approve 5f1c2a7e --key bob.key
+    hopback-coordinator trace --set 5f1c2a7e
     hopback-coordinator list
     hopback-coordinator show 6d2b5e1e
 
@@ -58,78 +58,6 @@ def main() -> None:
     eval "$(_HOPBACK_COORDINATOR_COMPLETE=bash_source hopback-coordinator)"
     """
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC's own log lines would tear up the display
-
-
-@main.command()
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=Path())
-@click.option("--name", default="lab", show_default=True, help="Name in the coordinator's certificate.")
-def init(directory: Path, name: str) -> None:
-    """Make a coordinator in DIRECTORY: configuration, database, and a lab authority for trying it out.
-
-    \b
-    hopback-coordinator init lab
-    """
-    from coordinator.config import FILE_NAME, TEMPLATE
-    from coordinator.lab_ca import LabAuthority, LabAuthorityError
-    from coordinator.store.engine import StoreError, engine_for, migrate
-    from protos.identity import InvalidIdentityError, parse_provider_id
-
-    try:
-        parse_provider_id(name)
-    except InvalidIdentityError as error:
-        raise click.BadParameter(str(error), param_hint="--name") from None
-    file = directory / FILE_NAME
-    if file.exists():
-        raise Misconfigured(f"{file} exists already; remove it, or choose another directory")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        authority = LabAuthority.create(directory / "ca")
-        authority.issue_coordinator(name, directory)
-        database = directory / "coordinator.db"
-        database.touch(mode=0o600)  # telephone numbers stand in it; what SQLite puts beside it takes this mode too
-        with engine_for(f"sqlite:///{database.resolve()}") as engine:
-            migrate(engine)
-        file.write_text(TEMPLATE.format(name=name), encoding="utf-8")
-    except (OSError, LabAuthorityError, StoreError) as error:
-        raise Misconfigured(str(error)) from None
-    made = (
-        (file, "the configuration; read its comments"),
-        (database, "tracebacks and the registry"),
-        (directory / f"coordinator-{name}.crt", f"this coordinator's certificate: hopback://coordinator/{name}"),
-        (directory / "ca", "the lab authority, for trying out only: its key is not protected"),
-    )
-    width = max(len(str(path)) for path, _ in made)
-    for path, what in made:
-        click.echo(f"{path!s:<{width}}  {what}")
-    click.echo("""
-Next, in that directory:
-  hopback-coordinator lab-cert birch --out birch      a certificate for the agent of provider birch
-  hopback-coordinator registry import providers.csv   who has which agent: id,name,endpoint
-  hopback-coordinator trace --called +1... --at 2026-11-20T18:03:11Z --terminating birch""")
-
-
-@main.command("lab-cert")
-@click.argument("provider")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where to; the default is ./PROVIDER.")
-@config_option
-def lab_cert(provider: str, out: Path | None, config_path: Path) -> None:
-    """Issue a certificate of the lab authority for PROVIDER, for trying out only.
-
-    \b
-    hopback-coordinator lab-cert birch --out ../birch
-    """
-    from coordinator.lab_ca import LabAuthority, LabAuthorityError
-    from protos.identity import InvalidIdentityError
-
-    loaded = loaded_config(config_path)
-    try:
-        authority = LabAuthority.open(loaded.path("ca"))
-        issued = authority.issue_provider(provider, out or Path(provider))
-    except InvalidIdentityError as error:
-        raise click.BadParameter(str(error), param_hint="PROVIDER") from None
-    except LabAuthorityError as error:
-        raise Misconfigured(str(error)) from None
-    click.echo(f"For trying out only, valid for 90 days:\n  {issued.certificate}\n  {issued.key}\n  {issued.roots}")
 
 
 @main.command()
@@ -146,85 +74,6 @@ def migrate(config_path: Path) -> None:
     except StoreError as error:
         raise Misconfigured(f"{loaded.file}: store.url: {error}") from None
     click.echo("The database is up to date.")
-
-
-@main.command()
-@click.option("--called", required=True, help="Called number, E.164: +12025550143.")
-@click.option("--at", required=True, help="When the call was set up, with zone: 2026-11-20T18:03:11Z.")
-@click.option("--terminating", required=True, help="Id of the provider that delivered the call.")
-@click.option("--calling", default="", help="Number shown as caller: a hint that is often false.")
-@click.option("--window", default="", help="How far records may lie from --at, either side, e.g. 60s; 300s at most.")
-@click.option("--hop-limit", type=click.IntRange(1, 50), help="How many providers may be asked at most.")
-@json_option
-@numbers_option
-@config_option
-def trace(
-    called: str,
-    at: str,
-    terminating: str,
-    calling: str,
-    window: str,
-    hop_limit: int | None,
-    as_json: bool,
-    show_numbers: bool,
-    config_path: Path,
-) -> None:
-    """Trace one call, and watch the chain grow.
-
-    \b
-    hopback-coordinator trace --called +12025550143 --at 2026-11-20T18:03:11Z --terminating ginkgo
-    hopback-coordinator trace --called +12025550143 --at 2026-11-20T13:03:11-05:00 --terminating ginkgo \\
-        --calling +12025550199 --json
-    """
-    from coordinator.chain import Traceback
-    from coordinator.intake import Intake, IntakeError
-
-    with opened_store(config_path) as (loaded, store):
-        office, defaults = office_of(loaded, store), loaded.config.trace
-        intake = Intake(office.registry, now(), defaults.window, hop_limit or defaults.hop_limit)
-        fields = {"called": called, "at": at, "terminating": terminating, "calling": calling, "window": window}
-        try:
-            call = intake.call(fields)
-        except IntakeError as error:
-            problems = [f"--{problem}" for problem in error.problems]
-            raise click.UsageError("\n  ".join(["this call can't be traced:", *problems])) from None
-        [kept] = store.submit([Traceback(uuid.uuid4(), call)], now(), lease=office.lease())
-        office.trace_one(kept, as_json=as_json, show_numbers=show_numbers)
-
-
-@main.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@json_option
-@config_option
-def import_calls(file: Path, as_json: bool, config_path: Path) -> None:
-    """Trace every call of FILE: CSV with a header, columns called, at, terminating and, if you like, calling, window.
-
-    Each row that can't be traced is named with its line and the reason, the others are traced, and the exit code is
-    65. With --json every finished traceback is one line of JSON, with the line of FILE that it came from.
-
-    \b
-    called,at,terminating,calling
-    +12025550143,2026-11-20T18:03:11Z,ginkgo,+12025550199
-    """
-    from coordinator.chain import Traceback
-    from coordinator.intake import CallsFileError, Intake, RejectedCall, read_calls
-
-    with opened_store(config_path) as (loaded, store):
-        office, defaults = office_of(loaded, store), loaded.config.trace
-        intake = Intake(office.registry, now(), defaults.window, defaults.hop_limit)
-        try:
-            rows = list(read_calls(text_of(file), intake))
-        except CallsFileError as error:
-            raise BadData(f"{file}: {error}") from None
-        rejected = [row for row in rows if isinstance(row, RejectedCall)]
-        for row in rejected:
-            click.echo(f"{file}:{row.line}: {'; '.join(row.problems)}", err=True)
-        calls = {uuid.uuid4(): row for row in rows if not isinstance(row, RejectedCall)}
-        store.submit((Traceback(identity, call) for identity, (_, call) in calls.items()), now())
-        lines = {identity: line for identity, (line, _) in calls.items()}
-        office.trace_many(list(calls), as_json=as_json, lines=lines, rejected=len(rejected))
-    if rejected:
-        sys.exit(BAD_DATA)
 
 
 @main.command()
@@ -304,4 +153,7 @@ def list_tracebacks(limit: int, as_json: bool, show_numbers: bool, config_path: 
             click.echo(f"{len(summaries)} of {total}; see more with --limit.")
 
 
+for command in (init, lab_cert, order, trace, import_calls):
+    main.add_command(command)
 main.add_command(registry)
+main.add_command(tasks)

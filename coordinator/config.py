@@ -21,7 +21,10 @@ from coordinator.intake import parse_duration
 from coordinator.leases import LENGTH
 from coordinator.scheduler import SchedulerTerms
 from coordinator.traceback import Patience
+from protos.hops import QUESTION_LIFE
 from protos.identity import parse_provider_id
+from protos.orders import MOST_HOPS, Persons
+from protos.signing import PublicKey
 from protos.types import WINDOW_CAP
 
 FILE_NAME = "coordinator.toml"
@@ -43,6 +46,20 @@ url = "sqlite:///coordinator.db"
 certificate = "coordinator-{name}.crt"
 key = "coordinator-{name}.key"            # must not be readable by others
 roots = "ca.crt"
+
+[signing]
+# The online key signs the questions. By itself it gets no answer: that takes an order which persons have signed.
+key = "coordinator-{name}-evidence.key"
+certificate = "coordinator-{name}-evidence.crt"
+# roots = "ca.crt"                     # of providers' evidence certificates; those of [tls] where not given
+
+[orders]
+approvals = 1                          # so many other persons than the submitter must approve an order
+
+[orders.submitters]
+# ann = "ed25519:..."                  # who may submit orders, and who approve them: each person's public key
+[orders.approvers]
+# bob = "ed25519:..."
 
 [trace]
 window = "60s"                         # how far from the stated time a record may lie, either side; 300s at most
@@ -144,11 +161,41 @@ class TlsTable(_Table):
     roots: str
 
 
+class SigningTable(_Table):
+    """The online key, and its evidence certificate; `roots` certify providers' keys, those of [tls] where not given."""
+
+    key: str
+    certificate: str
+    roots: str | None = None
+
+
+def _public_key(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError('write a key as text, such as "ed25519:..."')  # noqa: TRY004
+    return PublicKey.parse(value)
+
+
+PersonKeys = dict[Annotated[str, BeforeValidator(_name)], Annotated[PublicKey, BeforeValidator(_public_key)]]
+
+
+class OrdersTable(_Table):
+    """Whose signatures make an order, and how many approvals it takes."""
+
+    approvals: int = Field(default=1, ge=1, le=8)
+    submitters: PersonKeys = Field(default_factory=dict)
+    approvers: PersonKeys = Field(default_factory=dict)
+
+    @property
+    def persons(self) -> Persons:
+        """As orders are judged by."""
+        return Persons(self.submitters, self.approvers, self.approvals)
+
+
 class TraceTable(_Table):
     """Defaults of a traceback."""
 
     window: Annotated[Duration, Field(le=WINDOW_CAP)] = DEFAULT_WINDOW
-    hop_limit: int = Field(default=DEFAULT_HOP_LIMIT, ge=1, le=50)
+    hop_limit: int = Field(default=DEFAULT_HOP_LIMIT, ge=1, le=MOST_HOPS)
 
 
 class LimitsTable(_Table):
@@ -159,7 +206,7 @@ class LimitsTable(_Table):
     attempts: int = Field(default=Patience().attempts, ge=1, le=100)
     backoff: Duration = Patience().backoff
     backoff_cap: Duration = Patience().backoff_cap
-    question_lifetime: Duration = Patience().question_lifetime
+    question_lifetime: Annotated[Duration, Field(le=QUESTION_LIFE)] = Patience().question_lifetime
     not_yet_pause: Duration = Patience().not_yet_pause
     not_yet_cap: Duration = Patience().not_yet_cap
     longest_nap: Duration = Limits().longest_nap
@@ -192,6 +239,8 @@ class Config(_Table):
     coordinator: CoordinatorTable
     store: StoreTable = StoreTable()
     tls: TlsTable
+    signing: SigningTable | None = None
+    orders: OrdersTable = OrdersTable()
     trace: TraceTable = TraceTable()
     limits: LimitsTable = LimitsTable()
     deadlines: DeadlinesTable = DeadlinesTable()

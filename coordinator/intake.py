@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -156,26 +156,39 @@ def read_calls(text: str, intake: Intake) -> Iterator[tuple[int, Call] | Rejecte
     Raises:
         CallsFileError: the header lacks a column or has one that is not known, or the file is no CSV.
     """
+    for row in read_rows(text):
+        if isinstance(row, RejectedCall):
+            yield row
+            continue
+        line, fields = row
+        try:
+            yield line, intake.call(fields)
+        except IntakeError as error:
+            yield RejectedCall(line, error.problems)
+
+
+def read_rows(text: str, more: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, str]] | RejectedCall]:
+    """The rows of a file of calls, by column, with their lines; `more` columns may be there beside COLUMNS.
+
+    Raises:
+        CallsFileError: the header lacks a column or has one that is not known, or the file is no CSV.
+    """
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     header = [name.strip().lower() for name in next(reader, [])]
     missing = [name for name in _REQUIRED if name not in header]
-    unknown = [name for name in header if name not in COLUMNS]
+    unknown = [name for name in header if name not in COLUMNS and name not in more]
     if missing or unknown or len(set(header)) != len(header):
         what = f"it lacks {', '.join(missing)}" if missing else f"{', '.join(unknown) or 'a column twice'} is not known"
-        raise CallsFileError(f"the first line must name the columns called,at,terminating[,calling][,window]: {what}")
+        optional = "".join(f"[,{name}]" for name in ("calling", "window", *more))
+        raise CallsFileError(f"the first line must name the columns called,at,terminating{optional}: {what}")
     try:
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(header):
                 yield RejectedCall(reader.line_num, (f"{len(cells)} fields where the header names {len(header)}",))
-                continue
-            try:
-                call = intake.call(dict(zip(header, (cell.strip() for cell in cells), strict=True)))
-            except IntakeError as error:
-                yield RejectedCall(reader.line_num, error.problems)
             else:
-                yield reader.line_num, call
+                yield reader.line_num, dict(zip(header, (cell.strip() for cell in cells), strict=True))
     except csv.Error as error:
         raise CallsFileError(f"line {reader.line_num} is no CSV: {error}") from None
 

@@ -91,9 +91,9 @@ async def carry_on(
     Those that another process drives are watched, and taken over if it falls silent. `reopen` asks the last provider
     of closed ones again.
     """
-    from coordinator.agents import GrpcAgents
     from coordinator.driver import Driver, Rested
     from coordinator.leases import Keeper
+    from coordinator.online import agents_of
     from coordinator.scheduler import Chosen, Scheduler
 
     clock, limits = SystemClock(), loaded.config.limits
@@ -105,7 +105,7 @@ async def carry_on(
         else:
             at_rest.put_nowait(rested.kept.traceback)
 
-    async with GrpcAgents(files) as agents:
+    async with agents_of(loaded, files) as agents:
         driver = Driver(
             store=store, registry=registry, agents=agents, clock=clock, watcher=watcher, limits=limits.driver
         )

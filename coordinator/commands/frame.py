@@ -127,10 +127,12 @@ def _failures_ended() -> Iterator[None]:
 
 
 def office_of(loaded: LoadedConfig, store: SqlStore) -> Office:
-    """Everything that a traceback is driven with; certificates are checked here, before anything is submitted."""
+    """Everything that a traceback is driven with; keys and certificates are checked here, before it is submitted."""
     from coordinator.foreground import Office
+    from coordinator.online import online_key
     from coordinator.runtime import tls_files
 
+    online_key(loaded, now())
     return Office(loaded, store, snapshot(store), tls_files(loaded, now()))
 
 

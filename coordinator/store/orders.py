@@ -133,6 +133,12 @@ class OrderBook:
         with self._engine.connect() as connection:
             return list(connection.execute(select(OrderRow.sha256).where(OrderRow.order_id.in_(ids))).scalars())
 
+    def sets_of(self, sha256: bytes) -> list[uuid.UUID]:
+        """The set that the order with this digest belongs to; none where there is no such order."""
+        query = select(OrderRow.set_id).where(OrderRow.sha256 == sha256)
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
     def _find(self, prefix: str, column: object, limit: int) -> list[uuid.UUID]:
         digits = "".join(character for character in prefix.lower() if character in "0123456789abcdef")[:32]
         if len(digits) != len(prefix.replace("-", "")) or not digits:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from coordinator.asking import SignedAgents
 from coordinator.chain import Call, Traceback
-from coordinator.lab_ca import LabAuthority
+from coordinator.lab_ca import Credentials, LabAuthority
 from coordinator.ports import Provider
 from hopback.v1 import evidence_pb2 as evidence
 from protos import hops
@@ -44,6 +44,12 @@ class Party:
     certificate: bytes
 
 
+def party_of(issued: Credentials) -> Party:
+    """The party whose evidence certificate was issued."""
+    certificate = x509.load_pem_x509_certificate(issued.certificate.read_bytes())
+    return Party(read_signer(issued.key), certificate.public_bytes(Encoding.DER))
+
+
 class Parties:
     """One lab authority and everybody that it certified; `ann` submits, `bob` and `eve` approve."""
 
@@ -58,9 +64,7 @@ class Parties:
         )
 
     def _party(self, uri: str, stem: str) -> Party:
-        issued = self.authority.issue_evidence(uri, stem)
-        certificate = x509.load_pem_x509_certificate(issued.certificate.read_bytes())
-        return Party(read_signer(issued.key), certificate.public_bytes(Encoding.DER))
+        return party_of(self.authority.issue_evidence(uri, stem))
 
     def of(self, name: str) -> Party:
         """The provider's party."""
@@ -236,6 +240,7 @@ __all__ = [
     "Proof",
     "decode_order",
     "order",
+    "party_of",
     "signed_agents",
     "traceback_of",
 ]

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import re
+import shutil
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -27,7 +28,11 @@ TRACE = ("trace", "--called", CALLED, "--at", AT, "--terminating", "ginkgo")
 
 
 def run(directory: Path, *arguments: str) -> Result:
-    """One command in `directory`."""
+    """One command in `directory`; what traces calls does so with both persons' keys, as in a lab."""
+    if arguments[:1] in (("trace",), ("import",)):
+        people = directory / "people"
+        keys = ("--submit-key", str(people / "ann.key"), "--approve-key", str(people / "bob.key"))
+        arguments = (*arguments, *keys)
     return CliRunner().invoke(main, arguments, env={"HOPBACK_COORDINATOR_CONFIG": str(directory / "coordinator.toml")})
 
 
@@ -74,6 +79,7 @@ async def industry(prepared: Path, tmp_path: Path) -> AsyncIterator[Industry]:
         async def start(
             *, without_agent: tuple[str, ...] = (), down: tuple[str, ...] = (), **behaviours: Behaviour
         ) -> Lab:
+            shutil.copytree(prepared / "people", tmp_path / "people")
             for name in prepared.iterdir():
                 if name.is_file() and not name.name.startswith("coordinator.db"):
                     (tmp_path / name.name).write_bytes(name.read_bytes())
@@ -445,12 +451,16 @@ class TestInit:
         result = run(prepared, "lab-cert", "birch", "--out", str(tmp_path))
         assert result.exit_code == 0
         assert "trying out only" in result.stdout
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["birch.crt", "birch.key", "ca.crt"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            *("birch-evidence.crt", "birch-evidence.key", "birch.crt", "birch.key", "ca.crt")
+        ]
+        assert "[orders.approvers]" in result.stdout
         assert run(prepared, "lab-cert", "Birch Telecom").exit_code == 2
 
 
 class TestBadConfiguration:
     def edited(self, prepared: Path, directory: Path, old: str, new: str) -> Path:
+        shutil.copytree(prepared / "people", directory / "people")
         for path in prepared.iterdir():
             if path.is_file():
                 (directory / path.name).write_bytes(path.read_bytes())

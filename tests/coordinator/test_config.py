@@ -10,6 +10,7 @@ import pytest
 from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
 from coordinator.config import TEMPLATE, ConfigError, LimitsTable, TraceTable, load
 from coordinator.driver import Limits
+from protos.orders import Persons
 
 
 def written(directory: Path, text: str) -> Path:
@@ -24,6 +25,7 @@ def test_the_template_states_every_key_with_its_default(tmp_path: Path) -> None:
     assert config.trace == TraceTable()
     assert config.limits.driver == Limits()
     assert (config.trace.window, config.trace.hop_limit) == (DEFAULT_WINDOW, DEFAULT_HOP_LIMIT)
+    assert config.orders.persons == Persons({}, {}, 1)
     for table in (config.trace, config.limits, config.store, config.tls, config.coordinator):
         assert table.model_fields_set == set(type(table).model_fields)
 

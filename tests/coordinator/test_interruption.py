@@ -52,10 +52,12 @@ async def test_a_killed_import_is_resumed_and_every_call_traced_once(tmp_path: P
             "called,at,terminating\n"
             + "".join(f"+120255501{i:02},2026-11-20T18:03:{i:02}Z,ginkgo\n" for i in range(CALLS))
         )
+        people = tmp_path / "people"
+        keys = ("--submit-key", str(people / "ann.key"), "--approve-key", str(people / "bob.key"))
         process = await command(tmp_path, "registry", "import", str(registry))
         assert await process.wait() == 0
 
-        process = await command(tmp_path, "import", str(calls))
+        process = await command(tmp_path, "import", str(calls), *keys)
         await stuck.wait()
         process.send_signal(signal.SIGKILL)
         assert await process.wait() == -signal.SIGKILL

@@ -1,0 +1,104 @@
+"""The coordinator's online key, and the client that signs with it, from the configuration.
+
+The key signs questions and nothing else. It stands on the coordinator's machine, so that whoever gets into that has it;
+what that is worth is nothing without orders, which persons sign elsewhere (`coordinator.orders`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from coordinator.config import ConfigError, LoadedConfig
+from coordinator.store.engine import engine_for
+from protos.identity import coordinator_uri
+
+if TYPE_CHECKING:
+    from coordinator.asking import SignedAgents
+    from coordinator.transport import Transport
+    from protos.certificates import PinnedRoots
+    from protos.signing import Signer
+    from protos.tls import TlsFiles
+
+
+@asynccontextmanager
+async def agents_of(
+    loaded: LoadedConfig, files: TlsFiles, transport: Transport | None = None
+) -> AsyncIterator[SignedAgents]:
+    """The client of the agents: signs with the online key, finds orders in the database, calls over mutual TLS.
+
+    With `transport` it calls over that, which whoever made it closes.
+
+    Raises:
+        ConfigError: see `online_key`.
+    """
+    from coordinator.asking import SignedAgents
+    from coordinator.store.orders import OrderBook
+    from coordinator.transport import GrpcTransport
+
+    signer, certificate, roots = online_key(loaded, _now())
+    with engine_for(loaded.store_url) as engine:
+        book = OrderBook(engine)
+        async with GrpcTransport(files) as channels:
+            yield SignedAgents(
+                transport or channels,
+                signer=signer,
+                certificate=certificate,
+                roots=roots,
+                orders=book,
+                certificates=book,
+                clock=_now,
+            )
+
+
+def online_key(loaded: LoadedConfig, now: datetime) -> tuple[Signer, bytes, PinnedRoots]:
+    """The key that signs questions, its certificate (DER), and the roots of providers' evidence certificates.
+
+    Raises:
+        ConfigError: a file can't be used, or the certificate is not this coordinator's, of another key, or not valid.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from protos.certificates import CertificateError, PinnedRoots
+    from protos.signing import KeyFormatError, read_signer
+
+    table, expected = loaded.config.signing, coordinator_uri(loaded.config.coordinator.name)
+    if table is None:
+        raise ConfigError(loaded.file, ["signing: missing; agents answer signed questions alone"])
+    try:
+        signer = read_signer(loaded.path(table.key))
+        pem = loaded.path(table.certificate).read_bytes()
+        roots = PinnedRoots.from_pem(loaded.path(table.roots or loaded.config.tls.roots).read_bytes())
+    except KeyFormatError as error:
+        raise ConfigError(loaded.file, [f"signing.key: {error}"]) from None
+    except OSError as error:
+        raise ConfigError(loaded.file, [f"signing: {error.filename} can't be read: {error.strerror}"]) from None
+    except CertificateError as error:
+        raise ConfigError(loaded.file, [f"signing.roots: {error}"]) from None
+    try:
+        certificate = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+        certified = roots.certified(certificate)
+    except CertificateError as error:
+        raise ConfigError(loaded.file, [f"signing.certificate: {error}"]) from None
+    except ValueError:
+        raise ConfigError(loaded.file, ["signing.certificate: it holds no certificate in PEM form"]) from None
+    problems = []
+    if certified.key != signer.public:
+        problems.append("signing.certificate: it is of another key than signing.key")
+    if certified.uri != expected:
+        problems.append(f"signing.certificate: it names {certified.uri}, not {expected}, as coordinator.name asks for")
+    if not certified.valid_at(now):
+        problems.append(
+            f"signing.certificate: it is valid from {certified.valid_from:%Y-%m-%d} to {certified.valid_to:%Y-%m-%d}, "
+            "not now: renew it, or check this machine's clock"
+        )
+    if problems:
+        raise ConfigError(loaded.file, problems)
+    return signer, certificate, roots
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
