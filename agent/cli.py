@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from agent.commands.audit import audit
 from agent.commands.frame import AS_JSON, CONFIG, EXIT_CONFIG, EXIT_DATA, chosen_sources, console, fail, failures
 from agent.commands.insight import coverage, segments, stats, trunks
 from agent.commands.maintain import maintain as maintain_command
@@ -276,25 +277,20 @@ def run(config: Path, ready_file: Path | None) -> None:
 
         from agent.answering import open_answering
         from agent.config import load
-        from agent.inspection import read_keys, read_tls, signed_mistakes
+        from agent.identity import open_identity
+        from agent.inspection import read_keys, signed_mistakes
         from agent.journal import Journal
         from agent.mistakes import ConfigError
         from agent.notes import Notes
         from agent.run import configure_log, serve
-        from agent.server import Listening
         from agent.upkeep import Upkeep
 
         loaded = load(config)
         if mistakes := signed_mistakes(loaded):
             raise ConfigError(str(config), mistakes)
         configure_log(loaded.log.format, loaded.log.level)
-        listening = Listening(
-            loaded.listen.address,
-            read_tls(loaded, datetime.now(UTC)),
-            frozenset(loaded.listen.coordinators),
-            loaded.listen.reflection,
-        )
         desk = _desk(loaded)
+        identity = open_identity(loaded, desk.clock)
         notes = Notes(Journal(loaded.explain.directory) if loaded.explain.keep else None, desk.clock)
 
         async def serving() -> None:
@@ -303,9 +299,18 @@ def run(config: Path, ready_file: Path | None) -> None:
             kept = loaded.sources or not loaded.stores
             upkeep = Upkeep(command, loaded.index.upkeep.total_seconds()) if kept else None
             on_broken = None if upkeep is None else upkeep.suspect
-            answering = open_answering(loaded, lambda: read_keys(loaded), desk, notes, on_broken=on_broken)
+            answering = open_answering(
+                loaded,
+                lambda: read_keys(loaded),
+                desk,
+                notes,
+                is_revoked=identity.is_revoked,
+                on_broken=on_broken,
+            )
+            evidence = None if answering.evidence is None else answering.evidence.key
             try:
-                await serve(loaded.me, answering.handlers, listening, ready_file, upkeep)
+                ways, beside = identity.ways(answering.handlers), identity.beside(evidence)
+                await serve(loaded.me, answering.handlers, ways, ready_file, upkeep, beside)
             finally:
                 await answering.close()
 
@@ -343,7 +348,7 @@ def _progress(console: Console, *, quiet: bool) -> Iterator[Any]:
         yield lambda path, calls: progress.update(task, description=f"{path.name}: {calls:,} calls")
 
 
-for command in (maintain_command, verify, stats, segments, trunks, coverage, watch):
+for command in (audit, maintain_command, verify, stats, segments, trunks, coverage, watch):
     main.add_command(command)
 
 

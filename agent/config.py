@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agent.evidence_config import AuditTable, DisclosureTable, LimitsTable, OrdersTable, SigningTable, TrialTable
 from agent.gate.limits import Limits, read_denied
+from agent.identity_config import DialOutTable, EnrolmentTable, RevocationTable, identity_mistakes
 from agent.index.root_key import COMMAND_TIMEOUT_S
 from agent.match import MatchSettings
 from agent.mistakes import ConfigError, Mistake, meant, where_is
@@ -110,9 +111,9 @@ class ProviderTable(_Table):
 
 
 class ListenTable(_Table):
-    """`[listen]`: where, with which certificate, and whose questions are taken."""
+    """`[listen]`: where, with which certificate, and whose questions are taken; no address where it only dials out."""
 
-    address: Annotated[str, AfterValidator(_endpoint)] = Field(examples=["127.0.0.1:7443"])
+    address: Annotated[str, AfterValidator(_endpoint)] | None = Field(default=None, examples=["127.0.0.1:7443"])
     certificate: Path = Field(examples=["birch.crt"])
     key: Path = Field(examples=["birch.key"])
     roots: Path = Field(examples=["ca.crt"])
@@ -214,6 +215,9 @@ class AgentConfig(BaseSettings):
     disclosure: DisclosureTable = DisclosureTable()
     audit: AuditTable = AuditTable()
     trial: TrialTable = TrialTable()
+    dial_out: DialOutTable | None = None
+    enrolment: EnrolmentTable | None = None
+    revocation: RevocationTable | None = None
     sources: tuple[SourceMapping, ...] = ()
     stores: tuple[StoreTable, ...] = ()
     trunks: tuple[TrunkTable, ...] = ()
@@ -328,7 +332,7 @@ def load(path: Path) -> AgentConfig:
         mistakes.append(Mistake("environment", f"{error}: lists and tables are written as JSON"))
     mistakes += _twice(document.get("sources"), document.get("stores"))
     mistakes += _trunk_mistakes(document.get("trunks"))
-    mistakes += [] if config is None else _lag_mistakes(config)
+    mistakes += [] if config is None else [*_lag_mistakes(config), *_identity_mistakes(config)]
     if mistakes or config is None:
         raise ConfigError(str(path), mistakes)
     return _resolved(config, path.resolve().parent)
@@ -371,6 +375,7 @@ def _resolved(config: AgentConfig, base: Path) -> AgentConfig:
             "signing": None if config.signing is None else _paths_resolved(config.signing, base),
             "limits": _paths_resolved(config.limits, base),
             "audit": _paths_resolved(config.audit, base),
+            "revocation": None if config.revocation is None else _paths_resolved(config.revocation, base),
             "sources": tuple(
                 s if is_elsewhere(s) else s.model_copy(update={"path": str(base / s.path)}) for s in config.sources
             ),
@@ -471,6 +476,18 @@ def _lag_mistakes(config: AgentConfig) -> list[Mistake]:
         for name in config.watch.lag
         if name not in names
     ]
+
+
+def _identity_mistakes(config: AgentConfig) -> list[Mistake]:
+    found = identity_mistakes(
+        address=config.listen.address,
+        coordinators=config.listen.coordinators,
+        signs=config.signing is not None,
+        dial_out=config.dial_out,
+        enrolment=config.enrolment,
+        revocation=config.revocation,
+    )
+    return [Mistake(told.where, told.what) for told in found]
 
 
 def _trunk_mistakes(tables: object) -> list[Mistake]:

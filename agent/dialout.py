@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -30,6 +30,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from agent.defects import place_of
+from agent.handlers import Handlers
 from hopback.v1 import enrolment_pb2 as pb
 from protos.codec import ContractError
 from protos.errors import Fault, FaultError, read_fault, status_of
@@ -58,14 +59,6 @@ _OPTIONS: Final = (
 )
 
 log = structlog.get_logger()
-
-Handler = Callable[[bytes, tuple[str, ...]], Awaitable[bytes]]
-"""From a serialised request, and the URIs of who asks, to the serialised response.
-
-Raises `protos.errors.FaultError` or `protos.codec.ContractError` for what can't be taken.
-"""
-Handlers = Mapping[str, Handler]
-"""By full name of the method, such as "/hopback.v1.HopService/Ask"."""
 
 
 @dataclass(slots=True)

@@ -48,7 +48,7 @@ def inspection(config: AgentConfig, found: Inspection) -> RenderableType:
     parts: list[RenderableType] = []
     if found.tls is not None:
         who = new_table("Identity", "provider", "certificate", "valid until", "listens on")
-        row(who, config.me, ", ".join(found.tls.uris), time_text(found.tls.valid_to), config.listen.address)
+        row(who, config.me, ", ".join(found.tls.uris), time_text(found.tls.valid_to), _reached(config))
         parts.append(who)
     sources = new_table("Sources", "name", "format", "files", "path")
     for facts in found.sources:
@@ -67,6 +67,12 @@ def inspection(config: AgentConfig, found: Inspection) -> RenderableType:
     if found.warnings:
         parts.append(mistakes(found.warnings, "yellow"))
     return Group(*spaced(parts))
+
+
+def _reached(config: AgentConfig) -> str:
+    """Where questions come from."""
+    calls = None if config.dial_out is None else f"calls {config.dial_out.coordinator}"
+    return ", ".join(way for way in (config.listen.address, calls) if way)
 
 
 def ingest_table(reports: Sequence[IngestReport]) -> RenderableType:

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -36,6 +37,13 @@ CoordinatorUri = Annotated[str, AfterValidator(_coordinator)]
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Told(NamedTuple):
+    """A mistake: at which key, and what to write instead."""
+
+    where: str
+    what: str
 
 
 class DialOutTable(_Table):
@@ -74,4 +82,36 @@ class RevocationTable(_Table):
     every: PositiveDuration = FETCH_EVERY
     warn_after: PositiveDuration = WARN_AFTER
     refuse_after: PositiveDuration = REFUSE_AFTER
-    when_too_old: Annotated[str, Field(pattern="^(refuse|warn)$")] = "refuse"
+    when_too_old: Literal["refuse", "warn"] = "refuse"
+
+
+def coordinator_of(table: DialOutTable | EnrolmentTable, coordinators: Sequence[str]) -> str:
+    """The URI of the coordinator that must answer there; checked by `identity_mistakes`."""
+    return table.name or coordinators[0]
+
+
+def identity_mistakes(
+    *,
+    address: str | None,
+    coordinators: Sequence[str],
+    signs: bool,
+    dial_out: DialOutTable | None,
+    enrolment: EnrolmentTable | None,
+    revocation: RevocationTable | None,
+) -> list[Told]:
+    """What is wrong between these tables and `[listen]`; `signs` says whether there is `[signing]`."""
+    told = []
+    if address is None and dial_out is None:
+        told.append(Told("listen.address", "missing: write where to listen, or in [dial_out] whom to call"))
+    for name, table in (("dial_out", dial_out), ("enrolment", enrolment)):
+        if table is None:
+            continue
+        if table.name is None and len(coordinators) > 1:
+            told.append(Told(f"{name}.name", f"missing: which of {', '.join(coordinators)} answers there?"))
+        if table.name is not None and table.name not in coordinators:
+            told.append(Told(f"{name}.name", f"{table.name} is not among listen.coordinators"))
+    if enrolment is not None and not signs:
+        told.append(Told("signing", "missing: enrolment gives a certificate for evidence, too; say where it lies"))
+    if revocation is not None and revocation.fetch and enrolment is None:
+        told.append(Told("revocation.fetch", "needs [enrolment]; with fetch = false only the file is read"))
+    return told

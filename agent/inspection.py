@@ -22,6 +22,7 @@ from agent.stores.opened import open_store
 from protos.certificates import CertificateError, PinnedRoots
 from protos.evidence_key import EvidenceKey, EvidenceKeyError, read_evidence_key
 from protos.identity import provider_tls_name, provider_uri
+from protos.renewal import Life, is_late
 from protos.tls import TlsFiles, TlsFilesError, read_tls_files
 
 EXPIRES_SOON: Final = timedelta(days=30)
@@ -131,7 +132,8 @@ def inspect(config: AgentConfig, environment: Mapping[str, str], now: datetime) 
     tls = coverage = None
     try:
         tls = read_tls(config, now)
-        if tls.valid_to < now + EXPIRES_SOON:
+        renews = config.enrolment is not None and config.enrolment.renew
+        if is_late([Life(tls.valid_from, tls.valid_to)], now) if renews else tls.valid_to < now + EXPIRES_SOON:
             warnings.append(Mistake("listen.certificate", f"expires at {tls.valid_to.isoformat()}: renew it"))
     except ConfigError as error:
         mistakes += error.mistakes

@@ -8,12 +8,15 @@ import logging
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 
+from agent.defects import place_of
+from agent.dialout import DialOut
 from agent.handlers import Handlers
 from agent.server import AgentServer, Listening
 from agent.upkeep import Upkeep
@@ -21,6 +24,18 @@ from protos.identity import ProviderId
 
 GRACE_S: Final = 3.0
 """How long calls under way may take to end, in seconds."""
+
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How questions come: at a port, over a stream to the coordinator at the address `called`, or both."""
+
+    listening: Listening | None
+    dial_out: DialOut | None = None
+    called: str = ""
 
 
 def configure_log(form: Literal["console", "json"], level: str) -> None:
@@ -39,9 +54,14 @@ def configure_log(form: Literal["console", "json"], level: str) -> None:
 
 
 async def serve(
-    me: ProviderId, handlers: Handlers, listening: Listening, ready_file: Path | None, upkeep: Upkeep | None = None
+    me: ProviderId,
+    handlers: Handlers,
+    ways: Ways,
+    ready_file: Path | None,
+    upkeep: Upkeep | None = None,
+    beside: Sequence[Coroutine[Any, Any, None]] = (),
 ) -> None:
-    """Serve until SIGTERM or SIGINT, with `upkeep` beside it.
+    """Serve until SIGTERM or SIGINT, with `upkeep` and what else is to run beside it.
 
     Raises:
         agent.server.CannotListenError: the address can't be listened on.
@@ -51,12 +71,17 @@ async def serve(
     asked_to_stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, asked_to_stop.set)
-    server = AgentServer(handlers, listening)
-    address = await server.start()
-    gc.collect()
-    beside = None if upkeep is None else asyncio.create_task(upkeep.run())
-    gc.freeze()  # what is loaded by now stays: collections need not walk it, nor drag it through the caches
+    server = None if ways.listening is None else AgentServer(handlers, ways.listening)
+    tasks = [_kept_running(work) for work in beside]
     try:
+        address = ways.called if server is None else await server.start()
+        gc.collect()
+        tasks += [] if upkeep is None else [_kept_running(upkeep.run())]
+        gc.freeze()  # what is loaded by now stays: collections need not walk it, nor drag it through the caches
+        if ways.dial_out is not None:
+            tasks.append(_kept_running(ways.dial_out.run()))
+            if server is None and not await _first(ways.dial_out.serving, asked_to_stop):
+                return
         if ready_file is not None:
             announce(ready_file, address)
         print(f"hopback-agent {me} serves on {address}", flush=True)
@@ -64,11 +89,34 @@ async def serve(
     finally:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
-        if beside is not None:
-            beside.cancel()
-            with suppress(asyncio.CancelledError):
-                await beside
-        await server.stop(GRACE_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if server is not None:
+            await server.stop(GRACE_S)
+
+
+def _kept_running(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """What runs beside the service; should it end by a defect, the log says so and questions are answered on."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_report)
+    return task
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.error("stopped_working", error=type(error).__name__, place=place_of(error))
+
+
+async def _first(one: asyncio.Event, other: asyncio.Event) -> bool:
+    """Wait for either; True when it is the first."""
+    waits = [asyncio.create_task(event.wait()) for event in (one, other)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+    return one.is_set()
 
 
 def announce(ready_file: Path, address: str) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from agent.dialout import Handlers
+from agent.handlers import Handlers
 from coordinator.lab_ca import LabAuthority
 from coordinator.ports import (
     DIAL_OUT,

@@ -13,7 +13,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from agent.dialout import DialOut, Handlers, Pauses
+from agent.dialout import DialOut, Pauses
+from agent.handlers import Handlers
 from coordinator.dialout import SERVICE, DialedAgents
 from coordinator.lab_ca import LabAuthority
 from coordinator.ports import DIAL_OUT, Provider
