@@ -8,7 +8,7 @@ STAMP := $(VENV)/.stamp
 BUF_VERSION := 1.75.0
 LAB ?= ../shared/siplab
 
-.PHONY: help setup tshark databases demo test check lint typecheck protolint quick bench accuracy nightly clean
+.PHONY: help setup tshark databases demo test check lint typecheck protolint quick bench accuracy simulate nightly clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ bench: $(STAMP) databases  ## ratios against named peers in the same run; OUT=fi
 
 accuracy: $(STAMP) tshark  ## trace every call of a lab with known truth; LAB=dir CONFIG=dir OUT=file.json
 	@$(BIN)/python -m deploy.lab.accuracy --lab $(LAB) $(if $(CONFIG),--config $(CONFIG)) $(if $(OUT),--out $(OUT)) $(if $(JSON),--json)
+
+simulate: $(STAMP)  ## the coordinator against a whole industry; PROVIDERS=7000 CALLS=100000 SEED=1 SEEDS=1
+	@$(BIN)/python -m tests.simulator $(if $(PROVIDERS),--providers $(PROVIDERS)) $(if $(CALLS),--calls $(CALLS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
 nightly: $(STAMP) tshark databases  ## the long sweeps
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m nightly

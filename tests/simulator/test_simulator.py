@@ -1,0 +1,80 @@
+"""Whatever the network and the providers do: no traceback is lost, no innocent shown, no question searched twice."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from coordinator.chain import Status
+from tests.simulator.loop import NothingWillHappenError, VirtualClock, run
+from tests.simulator.simulation import Terms, simulate
+from tests.simulator.world import PEACEFUL, Habit, Mix, draw
+
+BLOCKS = 10
+EACH = 30
+
+
+class TestTheVirtualLoop:
+    def test_passes_a_day_in_no_time(self) -> None:
+        async def main() -> timedelta:
+            clock = VirtualClock()
+            begun = clock.now()
+            await clock.sleep_until(begun + timedelta(days=1))
+            return clock.now() - begun
+
+        assert run(main()) == timedelta(days=1)
+
+    def test_says_when_nothing_will_ever_happen(self) -> None:
+        async def main() -> None:
+            await asyncio.get_running_loop().create_future()
+
+        with pytest.raises(NothingWillHappenError):
+            run(main())
+
+
+class TestAnIndustry:
+    def test_is_the_same_for_the_same_seed(self) -> None:
+        assert draw(5, 40, 30) == draw(5, 40, 30)
+        assert draw(5, 40, 30) != draw(6, 40, 30)
+
+    def test_has_every_habit_among_the_seeds_of_ci(self) -> None:
+        seen = {party.habit for seed in range(100) for party in draw(seed, 40, 30).parties.values()}
+        assert seen == set(Habit)
+
+
+class TestASeed:
+    @pytest.mark.parametrize("block", range(BLOCKS))
+    def test_breaks_nothing(self, block: int) -> None:
+        broken = [
+            f"seed {seed}: {line}" for seed in range(block * EACH, (block + 1) * EACH) for line in simulate(seed).broken
+        ]
+        assert broken == []
+
+    @pytest.mark.parametrize("seed", [1, 7, 42])
+    def test_does_the_same_again_to_the_byte(self, seed: int) -> None:
+        one, other = simulate(seed), simulate(seed)
+        assert one.digest == other.digest
+        assert one.statuses == other.statuses
+
+    def test_differs_from_another_one(self) -> None:
+        assert simulate(1).digest != simulate(2).digest
+
+    def test_traces_every_call_where_all_are_honest_and_nothing_goes_wrong(self) -> None:
+        peace = Terms(providers=60, calls=200, kills=0, calm_after=timedelta(0), mix=PEACEFUL)
+        report = simulate(3, peace)
+        assert report.broken == []
+        assert set(report.statuses) <= {Status.ORIGIN_FOUND, Status.GATEWAY_FOUND, Status.AMBIGUOUS}
+        assert report.reached["whole path"] >= 198
+
+    @pytest.mark.parametrize("habit", [Habit.NAMES_AN_INNOCENT, Habit.DENIES, Habit.NAMES_ITSELF, Habit.LOOPS])
+    def test_shows_no_innocent_however_many_lie(self, habit: Habit) -> None:
+        report = simulate(11, Terms(providers=60, calls=200, kills=1, mix=Mix({habit: 400})))
+        assert report.broken == []
+
+    @pytest.mark.nightly
+    @pytest.mark.timeout(3600)
+    def test_at_the_scale_of_the_registry_breaks_nothing(self) -> None:
+        report = simulate(1, Terms(providers=7000, calls=100_000, kills=5))
+        assert report.broken == []
