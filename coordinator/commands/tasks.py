@@ -1,0 +1,336 @@
+"""`hopback-coordinator tasks`: what people at providers are asked, what they answered, and the letters about it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coordinator.commands.frame import (
+    Failed,
+    Misconfigured,
+    config_option,
+    find_traceback,
+    json_option,
+    now,
+    numbers_option,
+    opened_engine,
+    opened_store,
+    show_rich,
+    write_json,
+)
+from coordinator.commands.registry import operator_option, provider_id
+from coordinator.commands.tables import iso, minute, table
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from coordinator.config import LoadedConfig
+    from coordinator.registry.book import RegistryBook
+    from coordinator.tasks.desk import TaskDesk, TaskView
+    from coordinator.tasks.smtp import SmtpMailer
+    from coordinator.tasks.task import Task
+
+
+@click.group()
+def tasks() -> None:
+    """Questions that people answer, where a provider has no agent or holds its answer for review.
+
+    \b
+    hopback-coordinator tasks ask 6d2b5e1e            the last provider of that traceback
+    hopback-coordinator tasks run                     letters, reminders, escalations: from cron or a timer
+    hopback-coordinator tasks list --overdue
+    hopback-coordinator tasks answer 0a1b --outcome upstream --upstream birch
+    hopback-coordinator tasks match 0a1b birch        which provider the typed name is
+    """
+
+
+@tasks.command("list")
+@click.option("--provider", default="", help="Of one provider alone.")
+@click.option("--all", "every", is_flag=True, help="Also those that are answered or withdrawn.")
+@click.option("--overdue", is_flag=True, help="Those alone whose answer is overdue.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many at most.")
+@json_option
+@config_option
+def list_tasks(provider: str, every: bool, overdue: bool, limit: int, as_json: bool, config_path: Path) -> None:
+    """List the tasks that wait, those due first."""
+    from coordinator.tasks.task import State
+
+    states = () if every else (State.OPEN, State.MATCHING, State.GIVEN_UP)
+    at = now()
+    with _desk(config_path) as room:
+        found = room.desk.list(provider=provider_id(provider) if provider else None, states=states, limit=limit)
+    shown = [task for task in found if not overdue or (task.standing(at).delinquent and task.answered_at is None)]
+    if as_json:
+        write_json([_task_json(task) for task in shown])
+    elif shown:
+        rows = [
+            (str(t.id)[:8], t.asked.provider, str(t.asked.traceback_id)[:8], minute(t.plan.due), _words(t))
+            for t in shown
+        ]
+        show_rich(table(("Id", "Provider", "Traceback", "Due (UTC)", "State"), rows))
+    else:
+        click.echo("No task waits.")
+
+
+@tasks.command("show")
+@click.argument("task_id", metavar="ID")
+@json_option
+@numbers_option
+@config_option
+def show_task(task_id: str, as_json: bool, show_numbers: bool, config_path: Path) -> None:
+    """Show one task and its history; the first characters of its ID are enough."""
+    with _desk(config_path) as room:
+        view = room.desk.view(_find(room.desk, task_id))
+        suggested = room.book.index().suggest(view.task.upstream_name, now()) if view.task.upstream_name else ()
+    if as_json:
+        write_json(_view_json(view) | {"suggestions": [[one.provider, one.score, one.why] for one in suggested]})
+        return
+    from coordinator.present import number
+
+    task, asked = view.task, view.task.asked
+    rows: list[tuple[str, object]] = [
+        ("provider", asked.provider),
+        ("traceback", f"{str(asked.traceback_id)[:8]}, hop {asked.position + 1}"),
+        ("called", number(asked.called, show=show_numbers)),
+        ("at", f"{asked.at:%Y-%m-%d %H:%M:%S} UTC, give or take {asked.window.seconds} s"),
+        ("named by", asked.named_by),
+        ("due", f"{minute(task.plan.due)} UTC"),
+        ("state", _words(task)),
+        ("answer", view.outcome.name.lower() if view.outcome else None),
+        ("upstream", view.upstream or (f"{task.upstream_name!r}, to be matched" if task.upstream_name else None)),
+        ("note", view.note),
+    ]
+    show_rich(table((f"Task {str(task.id)[:8]}", ""), [row for row in rows if row[1]]))
+    show_rich(table(("Time (UTC)", "What", "By", ""), [(minute(h.at), h.what, h.by, h.detail) for h in view.history]))
+    if suggested and view.upstream is None:
+        rows_of = [(f"{one.score:.2f}", one.provider, one.alias, one.why) for one in suggested]
+        show_rich(table(("Score", "Provider", "Known as", "Why"), rows_of, right=("Score",)))
+        click.echo(f"Pick one: hopback-coordinator tasks match {str(task.id)[:8]} PROVIDER")
+
+
+@tasks.command()
+@click.argument("traceback_id", metavar="TRACEBACK")
+@config_option
+def ask(traceback_id: str, config_path: Path) -> None:
+    """Put the last question of TRACEBACK to a person, where the provider has no agent or holds its answer."""
+    from coordinator.chain import Status
+    from coordinator.tasks.task import Asked, Kind
+
+    kinds = {Status.NO_AGENT: Kind.NO_AGENT, Status.NEEDS_HUMAN: Kind.REVIEW, Status.NON_RESPONSIVE: Kind.NO_AGENT}
+    with opened_store(config_path) as (_, store):
+        traceback = find_traceback(store, traceback_id).traceback
+    if traceback.status not in kinds:
+        wanted = ", ".join(status.value for status in kinds)
+        raise click.UsageError(f"a person is asked where the status is one of {wanted}; it is {traceback.status.value}")
+    position = len(traceback.hops) - 1
+    question = traceback.hops[position].question
+    with _desk(config_path) as room:
+        asked = Asked.from_question(traceback.id, position, question, kinds[traceback.status])
+        task = room.desk.view(room.desk.ask(asked, now())).task
+    click.echo(f"Task {str(task.id)[:8]} for {asked.provider}, due {minute(task.plan.due)} UTC.")
+
+
+@tasks.command()
+@click.argument("task_id", metavar="ID")
+@click.option("--outcome", required=True, help="upstream, originated_here, foreign_upstream, not_found, ...")
+@click.option("--upstream", default="", help="Id of the provider that handed the call over.")
+@click.option("--upstream-name", default="", help="Its name, where the id is not known; somebody must match it.")
+@click.option("--handover", default="", help="confirmed or denied: was the call handed to who named this provider?")
+@click.option("--ask-called", default="", help="Number to ask the upstream for, where it was translated.")
+@click.option("--seized-at", default="", help="When the provider's own record says that the call began, with zone.")
+@click.option("--refusal", default="", help="policy or records_gap, for the outcome refused.")
+@click.option("--note", default="", help="Anything else.")
+@operator_option
+@config_option
+def answer(task_id: str, operator: str, config_path: Path, **fields: str) -> None:
+    """Record what a person at the provider answered, by telephone or letter; late answers count, too."""
+    from coordinator.tasks.answers import AnswerError
+    from coordinator.tasks.task import State
+
+    with _desk(config_path) as room:
+        identity = _find(room.desk, task_id)
+        provider = room.desk.view(identity).task.asked.provider
+        try:
+            state = room.desk.answer_signed_in(provider, identity, fields, f"{operator} (taken down)", now())
+        except AnswerError as error:
+            problems = [f"--{problem.replace('_', '-', 1)}" for problem in error.problems]
+            raise click.UsageError("\n  ".join(["this is no answer:", *problems])) from None
+    click.echo("Recorded." if state is State.ANSWERED else f"Recorded; now match the name: tasks show {task_id}")
+
+
+@tasks.command()
+@click.argument("task_id", metavar="ID")
+@click.argument("provider")
+@operator_option
+@config_option
+def match(task_id: str, provider: str, operator: str, config_path: Path) -> None:
+    """Say that the name which was typed in the answer to task ID means PROVIDER."""
+    with _desk(config_path) as room:
+        identity, picked, at = _find(room.desk, task_id), provider_id(provider), now()
+        typed = room.desk.view(identity).task.upstream_name or ""
+        shown = room.book.index().suggest(typed, at)
+        room.desk.match(identity, picked, operator, at)
+        room.book.record_match(typed, picked, operator, at, shown, f"task {identity}")
+    click.echo(f"{typed!r} is {picked}.")
+
+
+@tasks.command()
+@click.argument("task_id", metavar="ID")
+@click.option("--reason", default="", help="Why.")
+@operator_option
+@config_option
+def withdraw(task_id: str, reason: str, operator: str, config_path: Path) -> None:
+    """Take a question back."""
+    with _desk(config_path) as room:
+        done = room.desk.withdraw(_find(room.desk, task_id), operator, reason, now())
+    click.echo("Withdrawn." if done else "It was answered or withdrawn before; nothing was changed.")
+
+
+@tasks.command("link")
+@click.argument("task_id", metavar="ID")
+@config_option
+def new_link(task_id: str, config_path: Path) -> None:
+    """Make a link that answers task ID once, to be handed over in person; it is shown now and never again."""
+    with _desk(config_path) as room:
+        token = room.desk.new_link(_find(room.desk, task_id), now())
+        click.echo(room.loaded.config.tasks.link.replace("{token}", token))
+
+
+@tasks.command()
+@json_option
+@config_option
+def run(as_json: bool, config_path: Path) -> None:
+    """Do what is due: letters, reminders, escalations, giving up. Safe to run at any time, also twice at once."""
+    from coordinator.tasks.outbox import MailRoom, Outbox, unsent_letters
+
+    at = now()
+    with _desk(config_path) as room:
+        config = room.loaded.config
+        mailer = _mailer(room.loaded)
+        domain = config.mail.sender.rpartition("@")[2] if config.mail else "localhost"
+        outbox = Outbox(
+            room.engine,
+            room.desk,
+            contacts=room.book,
+            deadlines=room.book,
+            registry=room.book,
+            room=MailRoom(config.tasks.link, domain, config.tasks.signature),
+        )
+        counts = {"given_up": room.desk.give_up_overdue(at), "queued": outbox.queue_due(at)}
+        if mailer is not None:
+            done = outbox.deliver(mailer, at)
+            counts |= {"sent": done.sent, "delayed": done.delayed, "failed": done.failed, "dropped": done.dropped}
+        counts["unsent"] = len(unsent_letters(room.engine))
+    if as_json:
+        write_json(counts)
+    else:
+        click.echo(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()) + ".")
+        if mailer is None and counts["unsent"]:
+            click.echo("No [mail] is configured: letters stay in the outbox.", err=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    loaded: LoadedConfig
+    engine: Engine
+    book: RegistryBook
+    desk: TaskDesk
+
+
+@contextmanager
+def _desk(config_path: Path) -> Iterator[_Room]:
+    from coordinator.registry.book import RegistryBook
+    from coordinator.tasks.desk import TaskDesk, TaskError
+
+    with opened_engine(config_path) as (loaded, engine):
+        book = RegistryBook(engine, loaded.config.deadlines)
+        try:
+            yield _Room(
+                loaded, engine, book, TaskDesk(engine, book, book, link_lifetime=loaded.config.tasks.link_lifetime)
+            )
+        except TaskError as error:
+            raise Failed(str(error)) from None
+
+
+def _mailer(loaded: LoadedConfig) -> SmtpMailer | None:
+    from coordinator.config_tables import private_text
+    from coordinator.tasks.smtp import SmtpMailer, SmtpServer
+
+    mail = loaded.config.mail
+    if mail is None:
+        return None
+    try:
+        return SmtpMailer(
+            SmtpServer(
+                host=mail.host,
+                port=mail.port,
+                sender=mail.sender,
+                security=mail.security,
+                username=mail.username,
+                password=private_text(loaded.path(mail.password_file)) if mail.password_file else None,
+                roots=str(loaded.path(mail.roots)) if mail.roots else None,
+            )
+        )
+    except (ValueError, OSError) as error:
+        raise Misconfigured(f"{loaded.file}: mail: {error}") from None
+
+
+def _find(desk: TaskDesk, prefix: str) -> uuid.UUID:
+    found = desk.find(prefix)
+    if len(found) != 1:
+        what = "no task begins" if not found else "several tasks begin"
+        raise click.UsageError(f"{what} with {prefix!r}: see `hopback-coordinator tasks list --all`")
+    return found[0]
+
+
+def _words(task: Task) -> str:
+    from coordinator.tasks.task import State
+
+    if task.state is State.MATCHING:
+        return "answered; a name is to be matched"
+    if task.state is State.WITHDRAWN:
+        return "withdrawn"
+    return task.standing(now()).words
+
+
+def _task_json(task: Task) -> dict[str, Any]:
+    asked, stands = task.asked, task.standing(now())
+    return {
+        "id": str(task.id),
+        "traceback": str(asked.traceback_id),
+        "hop": asked.position + 1,
+        "kind": asked.kind.value,
+        "provider": asked.provider,
+        "called": asked.called,
+        "at": iso(asked.at),
+        "window_ms": round(asked.window.total_seconds() * 1000),
+        "named_by": asked.named_by,
+        "state": task.state.value,
+        "received": iso(task.plan.received),
+        "counts_from": iso(task.plan.counts_from),
+        "due": iso(task.plan.due),
+        "gives_up": iso(task.plan.gives_up),
+        "waiting": stands.waiting,
+        "delinquent": stands.delinquent,
+        "non_responsive": stands.non_responsive,
+        "answered_at": iso(task.answered_at),
+        "answered_by": task.answered_by,
+        "upstream_name": task.upstream_name,
+    }
+
+
+def _view_json(view: TaskView) -> dict[str, Any]:
+    return _task_json(view.task) | {
+        "outcome": view.outcome.name if view.outcome else None,
+        "upstream": view.upstream,
+        "ask_called": view.ask_called,
+        "note": view.note,
+        "matched_by": view.matched_by,
+        "history": [{"at": iso(h.at), "what": h.what, "by": h.by, "detail": h.detail} for h in view.history],
+    }
