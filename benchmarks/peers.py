@@ -236,6 +236,7 @@ class Sqlite:
         connection = self._connection
         connection.execute("pragma journal_mode = off")
         connection.execute("pragma synchronous = off")
+        connection.execute("pragma cache_size = -4000000")  # while it loads: rows of a day go all over the tree
         connection.execute(
             "create table calls (p integer, t integer, n integer, i integer, e integer, c integer, r integer, "
             "f integer, primary key (p, t, n)) without rowid"
@@ -247,6 +248,7 @@ class Sqlite:
             rows = zip(*(column[order].tolist() for column in columns), strict=True)
             connection.executemany("insert into calls values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         connection.commit()
+        self.reopen()
 
     def size(self) -> int:
         """Bytes of the file."""

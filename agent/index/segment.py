@@ -92,7 +92,7 @@ class Segment:
         header = footer.header
         self.header = header
         self.form = pages.shape(header.rest)
-        self._per_page = self.form.rows
+        self._per_page, self._gap = self.form.rows, self.form.gap
         self._firsts, self._sealed = footer.firsts, footer.sealed
         self._directory = arena.allocate(4 * ((1 << header.bucket_bits) + 1))
         self.starts_at = self._directory.offset // 4
@@ -140,25 +140,45 @@ class Segment:
             IndexCorruptError: a page that has to be read is not whole.
         """
         bucket = self.starts_at + (pseudonym >> self.shift)
-        first, end = self._halves[bucket], self._halves[bucket + 1]
+        halves = self._halves
+        first, end = halves[bucket], halves[bucket + 1]
         if first == end:
             return
         words, per_page = self._words, self._per_page
         low = pseudonym & _KEY_MASK | low_ms
         page = first // per_page
+        if end > (page + 1) * per_page:
+            self._search_on(pseudonym, low, high_ms - low_ms, first, end, found)
+            return
+        if not self._checked[self.first_page + page]:
+            self._check(page)
+        zero = self.first_word + page * self._gap  # the place of row 0, were all pages like this one
+        end += zero
+        place = bisect_left(words, low, zero + first, end)
+        while place < end:
+            key = words[place]
+            if key - low > high_ms - low_ms:
+                return
+            word = words[place + per_page]
+            if word >> 48 == pseudonym >> _TAIL_SHIFT & 0xFFFF:
+                found.append((self, place, key & _TIME_MASK, word))
+            place += 1
+
+    def _search_on(self, pseudonym: int, low: int, width: int, first: int, end: int, found: list[Hit]) -> None:
+        """The same where the rows from `first` to `end` are on several pages: keys from `low` to `low` + `width`."""
+        words, per_page = self._words, self._per_page
         last = (end - 1) // per_page
-        if page != last:
-            page = self._page_of(low, page, last)
+        page = self._page_of(low, first // per_page, last)
         while page <= last:
             if not self._checked[self.first_page + page]:
                 self._check(page)
-            zero = self.first_word + page * (_WORDS - per_page)  # the place of row 0, were all pages like this one
+            zero = self.first_word + page * self._gap
             limit = end if page == last else (page + 1) * per_page
             place = bisect_left(words, low, zero + max(first, page * per_page), zero + limit)
             limit += zero
             while place < limit:
                 key = words[place]
-                if key - low > high_ms - low_ms:
+                if key - low > width:
                     return
                 word = words[place + per_page]
                 if word >> 48 == pseudonym >> _TAIL_SHIFT & 0xFFFF:
