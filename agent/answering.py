@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from agent.ask import ASK, AskHandler, Evidence
 from agent.audit.book import AuditBook
 from agent.audit.errors import AuditError
+from agent.audit.layout import LOG_DIRECTORY
 from agent.audit.log import AuditLog
 from agent.audit.sealing import AuditKey
 from agent.audit.service import SERVICE as AUDIT_SERVICE
@@ -42,7 +43,6 @@ from protos.live import Live
 from protos.types import ErrorReason
 
 GATE_FILE: Final = "gate.sqlite"
-LOG_DIRECTORY: Final = "log"
 
 
 @dataclass(slots=True)
@@ -110,7 +110,7 @@ def open_answering(
     evidence = Evidence(live, book, sealing)
     ask = AskHandler(desk, gate, evidence, notes)
     handlers[ASK] = reading_records(ask.ask, on_broken)
-    handlers.update(_audit_handlers(AuditService(book, Witness(book, key.signer, roots, now))))
+    handlers.update(_audit_handlers(AuditService(book, Witness(book, roots, now, is_revoked=is_revoked))))
     return Answering(handlers, evidence, log, ask)
 
 

@@ -33,7 +33,7 @@ from hopback.v1 import evidence_pb2 as evidence
 from protos.codec import digest, from_unix_ms, unix_ms
 from protos.hops import Asked, Parts
 from protos.identity import ProviderId
-from protos.signing import Domain, Signer
+from protos.signing import Domain, Seal, Signer
 from protos.types import Answer, RefusalReason
 
 Clock = Callable[[], datetime]
@@ -172,6 +172,12 @@ class AuditBook:
                 self.log.keep_checkpoint(signed.SerializeToString(deterministic=True))
                 self._signed, self._signed_state = signed, state
             return self._signed
+
+    def seal_as_witness(self, checkpoint: bytes) -> Seal:
+        """This provider's signature under another's checkpoint (exact bytes)."""
+        with self._signing:
+            seal, _ = self._signer.seal(Domain.WITNESS, [checkpoint])
+        return seal
 
     def renew(self, signer: Signer, certificate: bytes) -> None:
         """Sign with another key from now on."""

@@ -21,6 +21,8 @@ from typing import Final
 
 from protos.merkle import HASH_SIZE
 
+LOG_DIRECTORY: Final = "log"
+"""Where in the configured directory the log lies; what follows from it lies beside."""
 ENTRIES: Final = "entries"
 TREE: Final = "tree"
 PLACES: Final = "places"

@@ -18,11 +18,11 @@ from google.protobuf.message import DecodeError
 from agent.audit.book import AuditBook
 from hopback.v1 import audit_pb2 as pb
 from hopback.v1 import evidence_pb2 as evidence
-from protos.certificates import CertificateError, PinnedRoots
+from protos.certificates import CertificateError, Certified, PinnedRoots
 from protos.codec import ContractError, check, from_unix_ms, parse
 from protos.identity import ProviderId, parse_provider_id, provider_uri
 from protos.merkle import EMPTY_ROOT, is_consistent
-from protos.signing import Domain, Proof, Seal, SealChecker, Signer
+from protos.signing import Domain, Proof, Seal, SealChecker
 from protos.types import ErrorReason
 
 Clock = Callable[[], datetime]
@@ -45,15 +45,15 @@ class Witness:
     def __init__(
         self,
         book: AuditBook,
-        signer: Signer,
         roots: PinnedRoots,
         clock: Clock,
         known: Collection[ProviderId] | None = None,
+        is_revoked: Callable[[Certified], bool] = lambda certified: False,  # noqa: ARG005
     ) -> None:
-        """`known` are the providers that are witnessed; None for all that the roots certify."""
+        """`known` are the providers that are witnessed; None for all that the roots certify. The book's key signs."""
         self._book = book
-        self._signer = signer
         self._roots = roots
+        self._is_revoked = is_revoked
         self._clock = clock
         self._known = known
         self._seals = SealChecker()
@@ -84,15 +84,10 @@ class Witness:
             self._book.sync()
             self._book.log.keep_witnessed(message.checkpoint.SerializeToString(deterministic=True))
             self._last[shown.provider] = shown.size, shown.root
-            seal, _ = self._signer.seal(Domain.WITNESS, [shown.exact])
+            seal = self._book.seal_as_witness(shown.exact)
         return pb.WitnessResponse(
             seal=seal.to_message(), certificate=self._book.certificate, last_size=shown.size
         ).SerializeToString()
-
-    def renew(self, signer: Signer) -> None:
-        """Sign with another key from now on."""
-        with self._turn:
-            self._signer = signer
 
     def _shown(self, message: pb.WitnessRequest) -> Shown:
         signed = message.checkpoint
@@ -113,6 +108,7 @@ class Witness:
         if (
             certified.uri != provider_uri(provider)
             or not certified.valid_at(self._clock())
+            or self._is_revoked(certified)
             or not certified.valid_at(from_unix_ms(min(said.at_unix_ms, 253402300799999)))
             or not Proof(seal, 0, ()).covers(signed.checkpoint)
             or not self._seals.is_good(seal, Domain.CHECKPOINT, certified.key)
