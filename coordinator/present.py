@@ -19,8 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from coordinator.chain import Hop, Phase, Problem, Status, Traceback, role
+from coordinator.disputes import disputes
 from coordinator.explain import TITLES, explain
 from coordinator.ports import Provider
+from coordinator.signed import SignedAnswer
 from protos.e164 import masked
 from protos.types import Handover, Outcome
 
@@ -48,6 +50,8 @@ def traceback_json(traceback: Traceback) -> dict[str, Any]:
         "origin": traceback.origin,
         "gateway": traceback.gateway,
         "due": _iso(traceback.due) if traceback.due else None,
+        "order_sha256": call.order_sha256.hex() if call.order_sha256 else None,
+        "disputes": [{"between": list(one.between), "what": one.what} for one in disputes(traceback)],
         "hops": [_hop_json(traceback, position) for position in range(len(traceback.hops))],
     }
 
@@ -87,6 +91,7 @@ def _hop_json(traceback: Traceback, position: int) -> dict[str, Any]:
         "time_correction_s": answer.time_correction // timedelta(seconds=1) if answer else 0,
         "question_id": str(question.question_id),
         "round": hop.round,
+        "signed": isinstance(answer, SignedAnswer),
         "took_ms": round(hop.took / timedelta(milliseconds=1), 3) if hop.took is not None else None,
     }
 

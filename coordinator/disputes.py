@@ -1,0 +1,64 @@
+"""Where signed words contradict each other: what every result says beside its status.
+
+A dispute accuses nobody; it says whose words can't all be true. These are the contradictions that a chain can show:
+
+- a provider says that the call came from another, and that one has no such call, did not hand it over, or has no trunk
+  to it at all;
+- a provider names itself, or the answers go in a circle;
+- a provider claims to be the source of the call, although it is registered as one that is never a source;
+- the person who submitted the order certifies that a provider delivered the call, and that provider's complete records
+  don't have it.
+
+What no chain can show: a provider that may originate calls, and claims a call as its own customer's that it was handed.
+Nobody but the one that handed it over could contradict, and that one was not named, so that it is never asked. Whoever
+lies in this way accuses itself. Nor can it show what neighbours say who agreed on it beforehand: one names the other,
+the other confirms. They can lead the chain to one of themselves or let it end among themselves, never to somebody who
+is no part of it: nobody is shown as the source but by its own signed word. docs/threat-model.md says more. And a
+provider that may bring in calls from abroad can say so of one that its own customer placed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from coordinator.chain import Status, Traceback
+from protos.types import Handover, Outcome
+
+THE_ORDER: Final = "the order"
+THE_REGISTRY: Final = "the registry"
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """Whose words can't all be true, and in which way; `position` is the hop at which it showed."""
+
+    position: int
+    between: tuple[str, ...]
+    what: str
+
+
+def disputes(traceback: Traceback) -> tuple[Dispute, ...]:
+    """The contradictions in what was said so far."""
+    if not traceback.hops:
+        return ()
+    position = len(traceback.hops) - 1
+    hop = traceback.hops[position]
+    provider, named_by, answer = str(hop.provider), hop.question.named_by, hop.answer
+    if traceback.status is Status.DISPUTED and answer is not None:
+        if answer.upstream == answer.provider:
+            return (Dispute(position, (provider,), f"{provider} names itself as its upstream"),)
+        if named_by is None or hop.detail:
+            return (Dispute(position, (provider, THE_REGISTRY), f"{provider} {hop.detail}"),)
+        denial = "finds no such call in its complete records"
+        if answer.outcome is Outcome.REFUSED:
+            denial = f"has no trunk to {named_by}"
+        elif answer.handover is Handover.NOT_MINE:
+            denial = "denies having handed it over"
+        return (Dispute(position, (str(named_by), provider), f"{named_by} names {provider}, which {denial}"),)
+    if traceback.status is Status.LOOP and answer is not None:
+        return (Dispute(position, (provider, str(answer.upstream)), "the answers go in a circle"),)
+    if traceback.status is Status.NOT_FOUND and traceback.call.order_sha256 is not None:
+        what = f"the order certifies that {provider} delivered the call, whose complete records don't have it"
+        return (Dispute(position, (THE_ORDER, provider), what),)
+    return ()
