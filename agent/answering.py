@@ -37,12 +37,15 @@ from agent.inspection import read_evidence, signed_mistakes
 from agent.lookups import LOOKUP, LOOKUP_BATCH, UnsignedLookups
 from agent.mistakes import ConfigError, Mistake
 from agent.notes import Notes
+from agent.review.disclosing import Disclosing
+from agent.review.store import ReviewStore
 from agent.service import Desk
 from protos.errors import Fault, FaultError
 from protos.live import Live
 from protos.types import ErrorReason
 
 GATE_FILE: Final = "gate.sqlite"
+REVIEW_FILE: Final = "review.sqlite"
 
 
 @dataclass(slots=True)
@@ -94,7 +97,7 @@ def open_answering(
     directory = config.audit.directory
     log = AuditLog.open(directory / LOG_DIRECTORY)
     secret = keys().audit_secret()
-    memory = Memory.open(directory / GATE_FILE, _secret(secret), limits)
+    memory = Memory.open(directory / GATE_FILE, _derived(secret, b"hopback gate numbers"), limits)
     sealing = AuditKey(secret)
 
     def now() -> datetime:
@@ -108,7 +111,9 @@ def open_answering(
     rules = Rules(config.me, config.orders.persons(), desk.terms.trunks.neighbours(), limits, is_revoked)
     gate = Gate(rules, roots, memory, desk.terms.retention)
     evidence = Evidence(live, book, sealing)
-    ask = AskHandler(desk, gate, evidence, notes)
+    store = ReviewStore(directory / REVIEW_FILE, AuditKey(review_secret(secret)))
+    disclosing = Disclosing(config.disclosure.mode, desk.terms.matching, store, book)
+    ask = AskHandler(desk, gate, evidence, disclosing, notes)
     handlers[ASK] = reading_records(ask.ask, on_broken)
     handlers.update(_audit_handlers(AuditService(book, Witness(book, roots, now, is_revoked=is_revoked))))
     return Answering(handlers, evidence, log, ask)
@@ -129,6 +134,10 @@ def _audit_handlers(service: AuditService) -> Handlers:
     return {f"/{AUDIT_SERVICE}/{name}": handler(method) for name, method in service.methods.items()}
 
 
-def _secret(audit_secret: bytes) -> bytes:
-    """Under which the gate's memory knows numbers."""
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"hopback gate numbers").derive(audit_secret)
+def review_secret(audit_secret: bytes) -> bytes:
+    """Under which held answers are sealed."""
+    return _derived(audit_secret, b"hopback held answers")
+
+
+def _derived(audit_secret: bytes, purpose: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(audit_secret)

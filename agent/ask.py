@@ -1,9 +1,9 @@
 """HopService.Ask: from the bytes that a coordinator sent to the bytes that it gets, whatever way they came.
 
-Envelope, gate, intent in the audit log, search, answer, log, disk, signature: in this order and no other. What can't be
-taken is a `ContractError` or `FaultError` with its reason; everything about one question is a signed answer. Every
-answer has one size, every answer stands in the log before it leaves, and nothing is answered while the log can't be
-written.
+Envelope, gate, intent in the audit log, search, disclosure, answer, log, disk, signature: in this order and no other.
+What can't be taken is a `ContractError` or `FaultError` with its reason; everything about one question is a signed
+answer. Every answer has one size, every answer stands in the log before it leaves, and nothing is answered while the
+log can't be written.
 
 A batch is worked off in slices, so that others are served between them.
 """
@@ -26,6 +26,7 @@ from agent.audit.sealing import AuditKey
 from agent.committing import GroupCommit
 from agent.gate.gate import Gate, Passage, Session, Verdict
 from agent.index.coverage import CoverageState
+from agent.review.disclosing import Disclosing, Leaving
 from agent.service import Consultation, Desk
 from protos.codec import digest
 from protos.errors import Fault, FaultError
@@ -73,8 +74,11 @@ class Evidence:
 class AskHandler:
     """Answers signed questions for one provider, on one event loop."""
 
-    def __init__(self, desk: Desk, gate: Gate, evidence: Evidence, noted: Noted | None = None) -> None:
+    def __init__(
+        self, desk: Desk, gate: Gate, evidence: Evidence, disclosing: Disclosing, noted: Noted | None = None
+    ) -> None:
         self._desk = desk
+        self._disclosing = disclosing
         self._gate = gate
         self._memory = gate.memory
         self._evidence = evidence
@@ -125,6 +129,7 @@ class AskHandler:
             await asyncio.wait([self._flushing])
         self._disk.close()
         self._memory.close()
+        self._disclosing.store.close()
 
     # One slice
 
@@ -167,8 +172,8 @@ class AskHandler:
         first: int | None = None
         try:
             self._book.intent(cases, asker)
-            consultations = await self._consult([case.asked for case in cases], ids, now)
-            replies = self._replies(cases, consultations, now)
+            leaving = await self._leaving(cases, ids, asker, now)
+            replies = self._replies(cases, leaving, now)
             first = self._book.answers(replies, asker)
         except BaseException:
             for one in ids:
@@ -178,9 +183,25 @@ class AskHandler:
             self._memory.settle(ids, first)
         for one, reply in zip(ids, replies, strict=True):
             self._end_wait(one, reply.parts)
+        return [reply.parts for reply in replies]
+
+    async def _leaving(self, cases: Sequence[Case], ids: Sequence[bytes], asker: str, now: datetime) -> list[Leaving]:
+        """What leaves of each answer: of a search, unless a person decided about the matter before."""
+        self._disclosing.take_decisions()
+        standing = [self._disclosing.standing(case) for case in cases]
+        open_cases = [case for case, known in zip(cases, standing, strict=True) if known is None]
+        if not open_cases:
+            return [known for known in standing if known is not None]
+        consultations = await self._consult([case.asked for case in open_cases], ids, now)
+        found = [(consultation, self._opening(consultation)) for consultation in consultations]
+        disclosed = iter(self._disclosing.disclose(open_cases, found, asker, now))
         if self._noted is not None:
             self._noted(consultations)
-        return [reply.parts for reply in replies]
+        return [next(disclosed) if known is None else known for known in standing]
+
+    def _opening(self, consultation: Consultation) -> Opening | None:
+        record = matched_record(consultation)
+        return None if record is None else Opening(os.urandom(_SALT), record)
 
     async def _consult(self, asked: Sequence[Asked], ids: Sequence[bytes], now: datetime) -> list[Consultation]:
         questions = [one.question for one in asked]
@@ -200,16 +221,13 @@ class AskHandler:
         else:
             waiting.set_result(parts)
 
-    def _replies(self, cases: Sequence[Case], consultations: Sequence[Consultation], now: datetime) -> list[Reply]:
+    def _replies(self, cases: Sequence[Case], leaving: Sequence[Leaving], now: datetime) -> list[Reply]:
         salts = os.urandom(64 * len(cases))
         replies = []
-        for number, (case, consultation) in enumerate(zip(cases, consultations, strict=True)):
+        for number, (case, (answer, opening, coverage)) in enumerate(zip(cases, leaving, strict=True)):
             salt = salts[64 * number : 64 * number + 64]
-            answer = consultation.answer
-            record = matched_record(consultation)
-            opening = None if record is None else Opening(salt[:_SALT], record)
             commitment = salt[:32] if opening is None else sha256(opening.salt + opening.record).digest()
-            finding = Finding(_COVERAGE[consultation.coverage], commitment, now)
+            finding = Finding(_COVERAGE[coverage], commitment, now)
             parts = answer_parts(answer, case.asked.question, case.sha256, finding, salt[32:])
             replies.append(Reply(case, answer, parts, opening))
         return replies

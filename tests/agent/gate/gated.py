@@ -11,10 +11,14 @@ from agent.ask import AskHandler, Evidence
 from agent.audit.book import AuditBook
 from agent.audit.log import AuditLog
 from agent.audit.sealing import AuditKey
+from agent.evidence_config import Mode
 from agent.gate.checks import Rules
 from agent.gate.gate import Gate
 from agent.gate.limits import Limits
 from agent.gate.memory import Memory
+from agent.index.files import OsFiles
+from agent.review.disclosing import Disclosing
+from agent.review.store import ReviewStore
 from agent.service import Desk
 from protos.evidence_key import EvidenceKey, read_evidence_key
 from protos.hops import Asked, Finding, Named, Responses, decode_parts, decode_responses
@@ -41,6 +45,16 @@ class Clock:
         return self.now
 
 
+class QuietFiles(OsFiles):
+    """Files that are not forced to the disk: what tests of other things need not wait for."""
+
+    def fsync(self, descriptor: int) -> None:
+        """Nothing."""
+
+    def fsync_directory(self, directory: Path) -> None:
+        """Nothing."""
+
+
 class Gated:
     """Birch's agent: asked in process; its records count how often they are read."""
 
@@ -54,7 +68,9 @@ class Gated:
         persons: Persons = PERSONS,
         clock: Clock | None = None,
         retention: timedelta = timedelta(days=548),
+        mode: Mode = Mode.AUTOMATIC,
     ) -> None:
+        directory.mkdir(exist_ok=True)
         self.kit = kit
         self.directory = directory
         self.clock = clock or Clock()
@@ -70,7 +86,7 @@ class Gated:
             is_revoked=lambda certified: certified.serial in self.revoked,
         )
         self.memory = Memory.open(directory / "gate.sqlite", SECRET, limits)
-        self.log = AuditLog.open(directory / "log")
+        self.log = AuditLog.open(directory / "log", QuietFiles())
         sealing = AuditKey(SECRET)
         self.key = evidence_key(kit)
         self.book = AuditBook(
@@ -83,7 +99,9 @@ class Gated:
         )
         self.memory.catch_up(self.book.recent(self.memory.taken_up))
         self.gate = Gate(rules, kit.roots, self.memory, retention)
-        self.handler = AskHandler(self.desk, self.gate, Evidence(Live(self.key), self.book, sealing))
+        self.reviews = ReviewStore(directory / "review.sqlite", AuditKey(SECRET))
+        self.disclosing = Disclosing(mode, base.terms.matching, self.reviews, self.book)
+        self.handler = AskHandler(self.desk, self.gate, Evidence(Live(self.key), self.book, sealing), self.disclosing)
         self._seals = SealChecker()
 
     async def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Answers that wait for a person at the provider, and what the person decided."""
