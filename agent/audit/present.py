@@ -167,7 +167,7 @@ def cell(value: object) -> str:
     """A value as a cell that is text in every spreadsheet."""
     text = "" if value is None else str(value)
     plain = printable(text, 4096)
-    return "'" + plain if text.startswith(_FORMULA) or plain.startswith(_FORMULA) else plain
+    return "'" + plain if text.startswith(_FORMULA) or plain.lstrip().startswith(_FORMULA) else plain
 
 
 def lines(entry: Shown) -> Iterator[tuple[str, object]]:
