@@ -31,6 +31,7 @@ from coordinator.commands.frame import (
 from coordinator.commands.lab import init, lab_cert
 from coordinator.commands.order import order
 from coordinator.commands.registry import registry
+from coordinator.commands.run import run
 from coordinator.commands.tasks import tasks
 from coordinator.commands.trace import import_calls, trace
 from protos.program import Program
@@ -153,7 +154,7 @@ def list_tracebacks(limit: int, as_json: bool, show_numbers: bool, config_path: 
             click.echo(f"{len(summaries)} of {total}; see more with --limit.")
 
 
-for command in (init, lab_cert, order, trace, import_calls):
+for command in (init, lab_cert, order, trace, import_calls, run):
     main.add_command(command)
 main.add_command(registry)
 main.add_command(tasks)
