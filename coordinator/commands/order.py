@@ -83,6 +83,7 @@ def order() -> None:
 @click.option("--window", default="", help="How far records may lie from the time, either side; 300s at most.")
 @wording_options
 @click.option("--submitter", default="", help="Who will submit it; may be left out where only one person may.")
+@json_option
 @numbers_option
 @config_option
 def order_new(
@@ -93,6 +94,7 @@ def order_new(
     calling: str,
     window: str,
     submitter: str,
+    as_json: bool,
     show_numbers: bool,
     config_path: Path,
     **words: str,
@@ -114,7 +116,7 @@ def order_new(
         desk = desk_of(loaded, engine, _submitter(loaded, submitter), file.parent if file else Path(), life)
         rows = drafted(desk, text_of(file), wording, file) if file else [(0, one_draft(desk, fields, wording))]
         made = keep_drafts(OrderBook(engine), [row[1] for row in rows if not isinstance(row, RejectedCall)])
-        _show(loaded, OrderBook(engine), made, show_numbers=show_numbers)
+        _show(loaded, OrderBook(engine), made, as_json=as_json, show_numbers=show_numbers)
     if len(made.orders) < len(rows):
         sys.exit(BAD_DATA)
 

@@ -113,9 +113,9 @@ def generate(
     now: datetime | None,
 ) -> None:
     """Write a lab: every provider's records and agent.toml, a coordinator, the calls to trace, and the truth."""
-    from coordinator.lab_ca import LabAuthority
     from deploy.lab import build
     from deploy.lab.fleet import FleetError, command, run
+    from deploy.lab.people import People
     from deploy.lab.planner import generate as plan
     from deploy.lab.roster import build as build_industry
 
@@ -125,13 +125,14 @@ def generate(
         run([*command("hopback-coordinator"), "init", str(out / "coordinator")])
     except FleetError as error:
         raise click.ClickException(str(error)) from None
-    authority = LabAuthority.open(out / "coordinator" / "ca")
-    lab = build.write(out, industry, plan(industry, calls), authority=authority, port=build.FIRST_PORT)
+    people = People.of(out / "coordinator")
+    lab = build.write(out, industry, plan(industry, calls), people=people, port=build.FIRST_PORT)
     rows = sum(len(source.expected) for own in lab.sources.values() for source in own)
     click.echo(f"""\
 {out}: {len(lab.truths):,} calls, {rows:,} records at {len(lab.sources)} providers. Next:
   {out}/start                     index all, and run all agents until Ctrl-C
-  hopback-coordinator import {out}/calls.csv --config {out}/coordinator/coordinator.toml
+  hopback-coordinator import {out}/calls.csv --config {out}/coordinator/coordinator.toml \\
+      --submit-key {out}/coordinator/people/ann.key --approve-key {out}/coordinator/people/bob.key
   less {out}/truth.jsonl          the answer sheet""")
 
 

@@ -6,8 +6,10 @@
     DIR/registry.csv        id, name and endpoint of every provider, for `hopback-coordinator registry import`
     DIR/start               a script: index all, fill the registry, run all agents until Ctrl-C
     DIR/agents/NAME/        agent.toml, records, root.key, certificates; `hopback-agent index|run agent.toml` from there
+    DIR/coordinator/people/ the keys of ann, who submits orders, and bob, who approves them
 
-The certificates come from the lab authority of a coordinator (`hopback-coordinator init`), where there is one.
+The certificates come from the lab authority of a coordinator (`hopback-coordinator init`), where there is one; so do
+the two persons whose orders the agents take.
 
 What goes into agent.toml is what that provider knows of itself: its trunks, its zones, the known error of its clocks.
 """
@@ -25,9 +27,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from coordinator.lab_ca import LabAuthority
 from deploy.lab import truth as truths
 from deploy.lab.industry import Flaw, Industry, PartyKind, Provider, Trunk
+from deploy.lab.people import People
 from deploy.lab.siplab import to_toml
 from deploy.lab.stores import WRITERS
 from deploy.lab.stores.source import MAX_SETUP, Log, Source
@@ -73,13 +75,13 @@ def write(
     industry: Industry,
     traffic: Traffic,
     *,
-    authority: LabAuthority | None = None,
+    people: People | None = None,
     port: int | None = None,
     explain: bool = False,
 ) -> Lab:
     """Write everything below `directory`.
 
-    `authority` issues the agents' certificates (None: they get none, and can't serve); `port` is the first of the
+    `people` issue the agents' certificates and sign orders (None: the agents can't serve); `port` is the first of the
     agents' ports (None: each takes a free one); `explain` lets the agents keep explanations for their own operators.
 
     Raises:
@@ -98,11 +100,11 @@ def write(
         home = directory / "agents" / provider.id
         home.mkdir(parents=True)
         sources[provider.id] = tuple(write_records(industry, traffic, provider, home))
-        if authority is not None:
-            authority.issue_provider(provider.id, home)
         address = f"127.0.0.1:{port + len(sources) - 1 if port is not None else 0}"
         endpoints[provider.id] = address if port is not None else ""
         tables = agent_tables(industry, provider, sources[provider.id], address)
+        if people is not None:
+            tables |= people.tables(provider.id, home)
         if explain:
             tables["explain"] = {"keep": True, "directory": "explanations"}
         (home / "agent.toml").write_text(to_toml(tables))

@@ -1,15 +1,15 @@
 """`make demo`: a small industry, its agents as processes, robocalls traced from the phone that rang to their source.
 
 The path is the real one: native files are indexed by `hopback-agent index`, agents are `hopback-agent run` processes
-behind mutual TLS on loopback ports, the tracing is `hopback-coordinator trace`. Nothing here knows a short cut; the
-truth chooses the calls and is compared with what came out. Whatever happens, an interrupt too, no process and no file
-is left behind.
+behind mutual TLS on loopback ports, every call is ordered by one person and approved by another, the tracing is
+`hopback-coordinator trace`. Nothing here knows a short cut; the truth chooses the calls and is compared with what came
+out. Whatever happens, an interrupt too, no process and no file is left behind.
 """
 
 from __future__ import annotations
 
+import csv
 import json
-import shlex
 import shutil
 import signal
 import tempfile
@@ -25,12 +25,12 @@ from typing import Any
 
 from rich.console import Console
 
-from coordinator.lab_ca import LabAuthority
 from deploy.lab import build, narration
 from deploy.lab.build import Lab
 from deploy.lab.fleet import Fleet, command, run
 from deploy.lab.ingredients import ALL, Ingredient
 from deploy.lab.judge import Judged, judge
+from deploy.lab.people import People
 from deploy.lab.planner import generate
 from deploy.lab.roster import SMALL
 from deploy.lab.roster import build as build_industry
@@ -62,7 +62,7 @@ def main(console: Console, keep: Path | None = None, seed: int = SEED) -> int:
     with _interruptible(), _workplace(keep) as work:
         narration.opening(console)
         with console.status("Inventing an industry, its calls and its call records …"):
-            lab, coordinator = _set_up(work, seed, None if keep is None else build.FIRST_PORT)
+            lab, people = _set_up(work, seed, None if keep is None else build.FIRST_PORT)
         narration.industry(console, lab)
         fleet = Fleet(lab.configs)
         records: dict[str, int] = {}
@@ -71,10 +71,12 @@ def main(console: Console, keep: Path | None = None, seed: int = SEED) -> int:
         with console.status("Starting the agents …"):
             fleet.__enter__()
         try:
-            _register(lab, fleet.addresses, coordinator, work)
+            _register(lab, fleet.addresses, people.config, work)
             narration.ready(console, lab, records, fleet)
-            told = _trace_all(console, lab, coordinator)
-            narration.ledger(console, told, _ledger(lab, told, records, coordinator))
+            stories = choose(lab.truths, lab.traffic)
+            orders = _orders(console, stories, people, work)
+            told = _trace_all(console, lab, stories, orders, people.config)
+            narration.ledger(console, told, _ledger(lab, told, records, people.config))
         finally:
             fleet.stop()
         narration.closing(console, told, time.monotonic() - began, work if keep else None)
@@ -110,17 +112,17 @@ def _workplace(keep: Path | None) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _set_up(work: Path, seed: int, port: int | None) -> tuple[Lab, Path]:
-    """The lab on disk, and the configuration of a coordinator whose lab authority issued the certificates.
+def _set_up(work: Path, seed: int, port: int | None) -> tuple[Lab, People]:
+    """The lab on disk, and the people of a coordinator whose lab authority issued the certificates.
 
     A lab that is kept has fixed ports, so that `start` in it and the coordinator's registry go on agreeing.
     """
     home = work / "coordinator"
     run([*command("hopback-coordinator"), "init", str(home)])
     industry = build_industry(seed, datetime.now(UTC), ALL - {Ingredient.LATE_RECORDS}, SMALL)
-    authority = LabAuthority.open(home / "ca")
-    lab = build.write(work, industry, generate(industry, CALLS), authority=authority, port=port, explain=True)
-    return lab, home / "coordinator.toml"
+    people = People.of(home)
+    lab = build.write(work, industry, generate(industry, CALLS), people=people, port=port, explain=True)
+    return lab, people
 
 
 def _index(fleet: Fleet, lab: Lab, records: dict[str, int]) -> None:
@@ -142,10 +144,10 @@ def _calls_in(report: Any) -> int:
 
 def _register(lab: Lab, addresses: Mapping[str, str], coordinator: Path, work: Path) -> None:
     rows = [
-        f"{provider.id},{provider.id.title()},{addresses.get(provider.id, '')},{provider.role.value}\n"
+        f"{provider.id},{provider.id.title()},{addresses.get(provider.id, '')}\n"
         for provider in lab.industry.providers.values()
     ]
-    (work / "registry.csv").write_text("".join(["id,name,endpoint,role\n", *rows]))
+    (work / "registry.csv").write_text("".join(["id,name,endpoint\n", *rows]))
     run(
         [
             *command("hopback-coordinator"),
@@ -158,15 +160,43 @@ def _register(lab: Lab, addresses: Mapping[str, str], coordinator: Path, work: P
     )
 
 
-def _trace_all(console: Console, lab: Lab, coordinator: Path) -> list[Told]:
+def _orders(console: Console, stories: Sequence[Story], people: People, work: Path) -> list[str]:
+    """An order for every story's call, submitted by one person and approved by another; their ids."""
+    calls, complaint = work / "complaints.csv", work / "complaints.txt"
+    with calls.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["called", "at", "calling", "terminating"])
+        rows.writerows([s.truth.called, _stated(s.truth), s.truth.calling or "", s.truth.terminating] for s in stories)
+    complaint.write_text("Complaints about robocalls, invented for the demonstration.\n")
+    submit, approve = people.keys[1], people.keys[3]
+    config = ("--config", str(people.config))
+    drafting = ["order", "new", "--file", str(calls), "--campaign", "demonstration", "--evidence", complaint.name]
+    drafting += ["--certify", "I have spoken to the people who were called.", "--json"]
+    drafted = json.loads(run([*command("hopback-coordinator"), *drafting, *config]))
+    signing = [["order", "submit", drafted["set"], "--key", submit], ["order", "approve", drafted["set"], "--yes"]]
+    signing[1] += ["--key", approve]
+    for one in signing:
+        run([*command("hopback-coordinator"), *one, *config])
+    shown = json.loads(run([*command("hopback-coordinator"), "order", "show", drafted["set"], "--json", *config]))
+    typed = [
+        f'order new --file {calls.name} --campaign demonstration --evidence {complaint.name} --certify "..."',
+        f"order submit {drafted['set'][:8]} --key {Path(submit).name}",
+        f"order approve {drafted['set'][:8]} --key {Path(approve).name}",
+    ]
+    narration.orders(console, shown, typed)
+    return [str(one["order"]) for one in shown["orders"]]
+
+
+def _trace_all(
+    console: Console, lab: Lab, stories: Sequence[Story], orders: Sequence[str], coordinator: Path
+) -> list[Told]:
     """Trace every story's call and tell it; while one is told, the next are being traced."""
-    stories, told = choose(lab.truths, lab.traffic), []
+    told = []
     with ThreadPoolExecutor(max_workers=2) as pool:
         try:
-            running = [pool.submit(run, [*_asking(story.truth), "--config", str(coordinator)]) for story in stories]
-            for number, (story, done) in enumerate(zip(stories, running, strict=True), 1):
-                shown = shlex.join(["hopback-coordinator", *_asking(story.truth)[1:-1]])
-                narration.before(console, number, story, shown)
+            running = [pool.submit(run, [*_asking(order), "--config", str(coordinator)]) for order in orders]
+            for number, (story, order, done) in enumerate(zip(stories, orders, running, strict=True), 1):
+                narration.before(console, number, story, f"hopback-coordinator trace --order {order[:8]}")
                 with console.status("Tracing …"):
                     traceback = json.loads(done.result())
                 one = Told(story, traceback, judge(story.truth, traceback["status"], _seen(lab, traceback)))
@@ -178,13 +208,14 @@ def _trace_all(console: Console, lab: Lab, coordinator: Path) -> list[Told]:
     return told
 
 
-def _asking(truth: Truth) -> list[str]:
-    """The command that traces a call, from nothing but what a person has."""
-    asked = [*command("hopback-coordinator"), "trace", "--called", truth.called]
-    asked += ["--at", truth.at.isoformat().replace("+00:00", "Z"), "--terminating", truth.terminating]
-    if truth.calling is not None:
-        asked += ["--calling", truth.calling]
-    return [*asked, "--json"]
+def _asking(order: str) -> list[str]:
+    """The command that traces the call of an order."""
+    return [*command("hopback-coordinator"), "trace", "--order", order, "--json"]
+
+
+def _stated(truth: Truth) -> str:
+    """When the call was, as the person that was called says."""
+    return truth.at.isoformat().replace("+00:00", "Z")
 
 
 def _seen(lab: Lab, traceback: Mapping[str, Any]) -> list[SeenHop]:

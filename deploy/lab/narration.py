@@ -85,6 +85,27 @@ def ready(console: Console, lab: Lab, records: Mapping[str, int], fleet: Fleet) 
     )
 
 
+def orders(console: Console, shown: Mapping[str, Any], typed: Sequence[str]) -> None:
+    """Who says that these calls may be traced, and who approved it."""
+    console.print()
+    console.print(Rule(Text("Before anybody is asked", style="bold cyan"), align="left"))
+    by = {one["as"]: one["person"] for one in shown["signatures"]}
+    _say(
+        console,
+        f"No agent answers a coordinator for the asking. {by['submitter'].title()} certifies the complaints and signs "
+        f"an order for each call; {by['approver'].title()} looks at them and approves. Each has a key of their own, "
+        "which every agent has been told; the coordinator's own key is worth nothing without theirs.",
+    )
+    for line in typed:
+        console.print(Text(f"  $ hopback-coordinator {line}", style="dim"), soft_wrap=True)
+    count, until = len(shown["orders"]), datetime.fromisoformat(shown["orders"][0]["expires"])
+    _say(
+        console,
+        f"{count} orders, {shown['state']}: each for one call, 60 s around its time, valid until "
+        f"{until:%d %B %H:%M} UTC. Beyond that an agent answers nothing, whoever asks.",
+    )
+
+
 def before(console: Console, number: int, story: Story, command_line: str) -> None:
     """A story's heading, and what really happened."""
     console.print()
