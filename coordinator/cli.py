@@ -16,6 +16,9 @@ from pathlib import Path
 
 import click
 
+from coordinator.commands.authority import authority
+from coordinator.commands.enrolment import enrolment
+from coordinator.commands.evidence import bundle, verify
 from coordinator.commands.frame import (
     Misconfigured,
     config_option,
@@ -28,10 +31,12 @@ from coordinator.commands.frame import (
     show_rich,
     write_json,
 )
+from coordinator.commands.key import key
 from coordinator.commands.lab import init, lab_cert
 from coordinator.commands.order import order
 from coordinator.commands.registry import registry
 from coordinator.commands.run import run
+from coordinator.commands.serve import serve
 from coordinator.commands.tasks import tasks
 from coordinator.commands.trace import import_calls, trace
 from protos.program import Program
@@ -156,5 +161,9 @@ def list_tracebacks(limit: int, as_json: bool, show_numbers: bool, config_path: 
 
 for command in (init, lab_cert, order, trace, import_calls, run):
     main.add_command(command)
+main.add_command(bundle)
+main.add_command(verify)
 main.add_command(registry)
 main.add_command(tasks)
+for command in (authority, enrolment, key, serve):
+    main.add_command(command)

@@ -1,4 +1,4 @@
-"""`verify`: what a bundle proves, without store and network."""
+"""`bundle` and `verify`: one traceback's evidence in one file, and what such a file proves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.commands.frame import BadData, json_option, show_rich, write_json
+from coordinator.commands.frame import (
+    BadData,
+    Failed,
+    config_option,
+    find_traceback,
+    json_option,
+    misconfigured,
+    now,
+    opened_engine,
+    opened_store,
+    show_rich,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -111,3 +123,105 @@ def _table(verdict: Verdict, name: str) -> Table:
             Text(statement.standing.value, colours[statement.standing]), Text(statement.what), Text(shown + where)
         )
     return table
+
+
+@click.command()
+@click.argument("traceback_id", metavar="TRACEBACK")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write; TRACEBACK.zip if not given."
+)
+@click.option("--timestamp", metavar="URL", help="Have it stamped by a time stamp authority (RFC 3161).")
+@json_option
+@config_option
+def bundle(traceback_id: str, out: Path | None, timestamp: str | None, as_json: bool, config_path: Path) -> None:
+    """Write one traceback's evidence as one file that anybody can verify: order, questions, answers, proofs, summary.
+
+    The telephone numbers stand in it in full. The first characters of the traceback's id are enough.
+
+    \b
+    hopback-coordinator bundle 6d2b5e1e
+    hopback-coordinator verify --roots consortium.pem --person ann=ed25519:K7x... 6d2b5e1e.zip
+    """
+    from coordinator.config import ConfigError
+    from coordinator.evidence.bundle import bundle as made_bundle
+    from coordinator.evidence.verify import Standing, Trust
+    from coordinator.evidence.verify import verify as verified
+    from coordinator.online import online_key
+    from coordinator.store.evidence import NoEvidenceError, collect
+
+    with opened_store(config_path) as (loaded, store), opened_engine(config_path) as (_, engine):
+        found = find_traceback(store, traceback_id).traceback
+        try:
+            signer, _, _ = online_key(loaded, now())
+        except ConfigError as error:
+            raise misconfigured(error) from None
+        persons = loaded.config.orders.persons
+        try:
+            evidence = collect(
+                engine,
+                found.id,
+                coordinator=loaded.config.coordinator.name,
+                persons={**persons.submitters, **persons.approvers},
+                made=now(),
+            )
+        except NoEvidenceError as error:
+            raise click.UsageError(f"no bundle of {str(found.id)[:8]}: {error}") from None
+        signing = loaded.config.signing
+        roots = loaded.path((signing and signing.roots) or loaded.config.tls.roots).read_bytes()
+    trust = Trust({**persons.submitters, **persons.approvers}, roots, persons.approvals)
+    data = made_bundle(evidence, trust, signer)
+    if timestamp:
+        data = _stamped(data, timestamp)
+    file = out or Path(f"{str(found.id)[:8]}.zip")
+    _write_whole(file, data)
+    verdict = verified(data, trust)
+    counts = {standing.value: 0 for standing in Standing}
+    for statement in verdict.statements:
+        counts[statement.standing.value] += 1
+    if as_json:
+        write_json({"file": str(file), "bytes": len(data), "statements": counts})
+    else:
+        click.echo(
+            f"{file}: {len(data):,} bytes, {counts['proven']} statements proven, {counts['not proven']} not proven"
+            + (f", {counts['broken']} BROKEN" if counts["broken"] else "")
+        )
+    if counts["broken"]:
+        raise SystemExit(BROKEN)
+
+
+def _stamped(data: bytes, url: str) -> bytes:
+    """The bundle with the time stamp that an authority gives it."""
+    import urllib.error
+    import urllib.request
+
+    from coordinator.evidence import container
+    from coordinator.evidence.bundle import with_timestamp
+    from coordinator.evidence.timestamp import request
+    from coordinator.evidence.verify import MANIFEST
+
+    if not url.startswith(("http://", "https://")):
+        raise click.BadParameter("write an http or https URL", param_hint="--timestamp")
+    query = request(container.read(data).members[MANIFEST])
+    asked = urllib.request.Request(url, query, {"Content-Type": "application/timestamp-query"})  # noqa: S310
+    try:
+        with urllib.request.urlopen(asked, timeout=30) as response:  # noqa: S310 (a scheme of the two)
+            token: bytes = response.read(1_000_000)
+    except (urllib.error.URLError, TimeoutError, OSError) as error:
+        raise Failed(f"no time stamp from {url}: {error}; the bundle was not written") from None
+    return with_timestamp(data, token)
+
+
+def _write_whole(file: Path, data: bytes) -> None:
+    """Write the file whole or not at all, readable by its owner alone: telephone numbers are in it."""
+    import os
+    import tempfile
+
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(data)
+            opened.flush()
+            os.fsync(opened.fileno())
+        Path(temporary).replace(file)
+    except OSError as error:
+        raise Failed(f"{file} can't be written: {error.strerror}") from None

@@ -1,0 +1,118 @@
+"""A traceback's evidence from the database: order, questions, answers, certificates, checkpoints, as they were kept."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from sqlalchemy import Engine, RowMapping, select
+
+from coordinator.signed import read_kept
+from coordinator.store.models import BatchRow, HopRow, TracebackRow
+from coordinator.store.orders import OrderBook
+from hopback.v1 import audit_pb2 as audit
+from hopback.v1 import bundle_pb2 as pb
+from hopback.v1 import evidence_pb2 as evidence
+from hopback.v1 import hop_pb2 as hop
+from protos.codec import digest, unix_ms
+from protos.hops import decode_question
+from protos.signing import Proof, PublicKey, Seal
+
+LogProofs = Callable[[str, bytes], audit.ProveAnswerResponse | None]
+"""The entries of a provider's log about a question (its digest), None where they can't be had."""
+
+
+class NoEvidenceError(LookupError):
+    """There is nothing that was signed; the message says why."""
+
+
+def collect(
+    engine: Engine,
+    traceback_id: uuid.UUID,
+    *,
+    coordinator: str,
+    persons: Mapping[str, PublicKey],
+    made: datetime,
+    logged: LogProofs = lambda provider, question: None,  # noqa: ARG005
+) -> pb.TracebackEvidence:
+    """Everything about one traceback that somebody signed, and in the coordinator's words what nobody did.
+
+    Raises:
+        NoEvidenceError: there is no such traceback, or it stands under no order.
+    """
+    with engine.connect() as connection:
+        traceback = connection.execute(select(TracebackRow).where(TracebackRow.id == traceback_id)).mappings().first()
+        if traceback is None:
+            raise NoEvidenceError("there is no such traceback")
+        if traceback["order_sha256"] is None:
+            raise NoEvidenceError("it was a trial: it stands under no order, and nothing of it is signed")
+        query = (
+            select(HopRow, BatchRow.sent, BatchRow.received)
+            .outerjoin(BatchRow, BatchRow.sha256 == HopRow.batch)
+            .where(HopRow.traceback_id == traceback_id)
+            .order_by(HopRow.position, HopRow.round)
+        )
+        rows = connection.execute(select(*query.subquery().c)).mappings().all()
+    granted = OrderBook(engine).granted([traceback["order_sha256"]]).get(traceback["order_sha256"])
+    if granted is None:
+        raise NoEvidenceError("its order is not in the database any more")
+    message = pb.TracebackEvidence(
+        traceback_id=str(traceback_id),
+        coordinator=coordinator,
+        status=traceback["status"],
+        made_unix_ms=unix_ms(made),
+        persons=[pb.PersonKey(name=name, key=str(key)) for name, key in sorted(persons.items())],
+    )
+    seals = _Seals(message)
+    message.order.order = granted.exact
+    message.order.submission.CopyFrom(seals.proof(granted.submission))
+    message.order.approvals.extend(seals.proof(proof) for proof in granted.approvals)
+    certificates: dict[bytes, None] = {}
+    for row in rows:
+        _add_hop(message, row, seals, certificates, logged)
+    message.certificates.extend(certificates)
+    return message
+
+
+class _Seals:
+    """The seals of a bundle, each once."""
+
+    def __init__(self, message: pb.TracebackEvidence) -> None:
+        self._message = message
+        self._places: dict[Seal, int] = {}
+
+    def proof(self, proof: Proof) -> evidence.Proof:
+        place = self._places.get(proof.seal)
+        if place is None:
+            place = self._places[proof.seal] = len(self._places)
+            self._message.seals.append(proof.seal.to_message())
+        return evidence.Proof(seal=place, index=proof.index, path=proof.path)
+
+
+def _add_hop(
+    message: pb.TracebackEvidence,
+    row: RowMapping,
+    seals: _Seals,
+    certificates: dict[bytes, None],
+    logged: LogProofs,
+) -> None:
+    entry = message.hops.add(position=row["position"], provider=row["provider"])
+    if row["outcome"] is None or row["sent"] is None:
+        # Nothing that was sealed is kept of it: the coordinator says what happened.
+        asked = decode_question(row["question"])
+        what = (row["problem"] or "not answered yet").replace("_", " ")
+        entry.note = f"asked at {asked.authority.issued.isoformat()}, round {row['round']}: {what}"[:500]
+        return
+    kept = read_kept(row["answer"])
+    sent, received = hop.AskRequest.FromString(row["sent"]), hop.AskResponse.FromString(row["received"])
+    question_seal = Seal.of_message(sent.seal)
+    entry.question = row["question"]
+    entry.question_proof.CopyFrom(seals.proof(Proof(question_seal, kept.proof.index, kept.question_path)))
+    entry.naming, entry.finding = kept.parts.naming, kept.parts.finding
+    entry.answer_proof.CopyFrom(seals.proof(kept.proof))
+    entry.checkpoint.CopyFrom(received.checkpoint)
+    certificates.update(dict.fromkeys([*sent.certificates, received.certificate]))
+    proofs = logged(row["provider"], digest(row["question"]))
+    if proofs is not None:
+        entry.logged.CopyFrom(proofs)
