@@ -95,7 +95,15 @@ _LET_GO: Final = (
     " WHERE tracebacks.id = new.id AND tracebacks.fence = new.fence AND owner IS NOT NULL"
 )
 _NEXT_DUE: Final = "SELECT claimable FROM tracebacks WHERE claimable IS NOT NULL ORDER BY claimable LIMIT 1"
-_PACKING: Final = Packing(id=lambda one: one, time=lambda time: time)
+
+
+def _aware(time: datetime | None) -> datetime | None:
+    if time is not None and time.tzinfo is None:
+        raise ValueError("a naive time can't be stored: it says nothing without a zone")
+    return time
+
+
+_PACKING: Final = Packing(id=lambda one: one, time=_aware)
 
 
 class _StaleError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from sqlalchemy import Engine, insert, text
@@ -41,12 +41,21 @@ def _admin(server: Server) -> Iterator[Engine]:
         engine.dispose()
 
 
+def in_postgresql(server: Server) -> AbstractContextManager[Engine]:
+    """A database of its own, with all tables."""
+    return _database(server, TEMPLATE)
+
+
+def empty_postgresql(server: Server) -> AbstractContextManager[Engine]:
+    """A database without tables."""
+    return _database(server, "template0")
+
+
 @contextmanager
-def in_postgresql(server: Server) -> Iterator[Engine]:
-    """A database of its own."""
+def _database(server: Server, template: str) -> Iterator[Engine]:
     name = f"hopback_{next(_numbers)}"
     with _admin(server) as admin, admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     engine = open_engine(_url(server, name))
     try:
         yield engine
