@@ -17,6 +17,7 @@ from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
 from coordinator.config_tables import MailTable, RegistryTable, RetentionTable, TasksTable
 from coordinator.deadlines.settings import DeadlinesTable
 from coordinator.driver import Limits
+from coordinator.identity_config import AuthorityTable, EnrolmentTable, ListenTable, Operators, RevocationTable
 from coordinator.intake import parse_duration
 from coordinator.leases import LENGTH
 from coordinator.scheduler import SchedulerTerms
@@ -60,6 +61,32 @@ approvals = 1                          # so many other persons than the submitte
 # ann = "ed25519:..."                  # who may submit orders, and who approve them: each person's public key
 [orders.approvers]
 # bob = "ed25519:..."
+
+# [listen]                             # `serve`: for agents that dial out, and for enrolment
+# address = "0.0.0.0:7443"             # for those with a certificate
+# enrolment_address = "0.0.0.0:7444"   # for those without one
+
+# [authority]                          # `authority init` makes one; its key is never the online key
+# certificate = "authority/root.crt"
+# key = "authority/root.key"           # must not be readable by others; or key_command = ["..."], which signs
+# ledger = "authority/ledger.db"
+# lifetime = "30d"                     # of certificates
+# lists_every = "6h"                   # a revocation list at least so often
+
+# [operators]                          # two of them grant an enrolment token: each person's public key
+# carol = "ed25519:..."
+# dave = "ed25519:..."
+
+# [enrolment]                          # where the authority is another process: who renews this one's certificates
+# coordinator = "authority.example:7443"
+# name = "hopback://coordinator/other" # who must answer there; this coordinator's own name where not given
+
+# [revocation]                         # where the authority is another process
+# list = "revoked.crl"
+# every = "15m"
+# warn_after = "24h"
+# refuse_after = "72h"
+# refuse = true                        # false: an older list is only warned of
 
 [trace]
 window = "60s"                         # how far from the stated time a record may lie, either side; 300s at most
@@ -248,6 +275,11 @@ class Config(_Table):
     mail: MailTable | None = None
     registry: RegistryTable = RegistryTable()
     retention: RetentionTable = RetentionTable()
+    listen: ListenTable | None = None
+    authority: AuthorityTable | None = None
+    operators: Operators = Field(default_factory=dict)
+    enrolment: EnrolmentTable | None = None
+    revocation: RevocationTable | None = None
 
 
 class LoadedConfig:

@@ -21,7 +21,7 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
-from coordinator.authority.authority import Authority, NotGrantedError
+from coordinator.authority.authority import Authority, NotGrantedError, Pair
 from coordinator.authority.issuing import RequestError
 from coordinator.authority.issuing_key import AuthorityError
 from hopback.v1 import enrolment_pb2 as pb
@@ -66,6 +66,16 @@ class Enrolment:
             AuthorityError: the ledger or the key fails.
         """
         return await self._run(lambda: self._authority.revocation_list(self._clock()))
+
+    async def renew_own(self, uri: str, serial: int, tls_request: bytes, evidence_request: bytes) -> Pair:
+        """New certificates for the coordinator in whose process the authority is.
+
+        Raises:
+            NotGrantedError, AuthorityError: as `Authority.renew`.
+        """
+        return await self._run(
+            lambda: self._authority.renew([uri], serial, tls_request, evidence_request, self._clock())
+        )
 
     async def _enrol(self, request: bytes, context: Context) -> bytes:
         del context

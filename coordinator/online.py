@@ -6,7 +6,7 @@ what that is worth is nothing without orders, which persons sign elsewhere (`coo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,14 +18,17 @@ from protos.identity import coordinator_uri
 if TYPE_CHECKING:
     from coordinator.asking import SignedAgents
     from coordinator.transport import Transport
-    from protos.certificates import PinnedRoots
+    from protos.certificates import Certified, PinnedRoots
     from protos.signing import Signer
     from protos.tls import TlsFiles
 
 
 @asynccontextmanager
 async def agents_of(
-    loaded: LoadedConfig, files: TlsFiles, transport: Transport | None = None
+    loaded: LoadedConfig,
+    files: TlsFiles,
+    transport: Transport | None = None,
+    is_revoked: Callable[[Certified], bool] = lambda certified: False,  # noqa: ARG005
 ) -> AsyncIterator[SignedAgents]:
     """The client of the agents: signs with the online key, finds orders in the database, calls over mutual TLS.
 
@@ -50,6 +53,7 @@ async def agents_of(
                 orders=book,
                 certificates=book,
                 clock=_now,
+                is_revoked=is_revoked,
             )
 
 

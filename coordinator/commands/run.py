@@ -33,7 +33,7 @@ def run(ready_file: Path | None, log_form: str, config_path: Path) -> None:
 
     from coordinator.runtime import tls_files
 
-    _configure_log(log_form)
+    configure_log(log_form)
     with opened_store(config_path) as (loaded, store):
         asyncio.run(_run(loaded, store, tls_files(loaded, now()), ready_file))
 
@@ -62,7 +62,8 @@ async def _run(loaded: LoadedConfig, store: SqlStore, files: TlsFiles, ready_fil
                 ready_file.unlink(missing_ok=True)
 
 
-def _configure_log(form: str) -> None:
+def configure_log(form: str) -> None:
+    """Log to standard error, for people or as JSON."""
     import sys
 
     import structlog

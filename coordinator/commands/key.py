@@ -1,0 +1,63 @@
+"""`hopback-coordinator key`: the keys of persons, with which they sign orders, approvals and enrolment tokens.
+
+A key is made where it is used and stays there. What others need is one line, for their configuration.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from coordinator.commands.frame import Misconfigured
+
+
+@click.group()
+def key() -> None:
+    """Keys of persons: submitters, approvers, operators."""
+
+
+@key.command("new")
+@click.argument("name")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where to; default here.")
+def new(name: str, out: Path) -> None:
+    """Make a private key NAME.key, and print the public one, which goes into configurations.
+
+    \b
+    hopback-coordinator key new ann
+    """
+    from protos.identity import InvalidIdentityError, parse_provider_id
+    from protos.key_pairs import key_pem, new_evidence_key, write_whole
+    from protos.signing import PublicKey
+
+    try:
+        parse_provider_id(name)
+    except InvalidIdentityError:
+        raise click.BadParameter("2 to 63 lower case letters, digits and inner hyphens", param_hint="NAME") from None
+    file = out / f"{name}.key"
+    if file.exists():
+        raise Misconfigured(f"{file} exists: what it signed would lose its key; choose another name or directory")
+    made = new_evidence_key()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(file, key_pem(made), secret=True)
+    except OSError as error:
+        raise Misconfigured(f"{file} can't be written: {error.strerror}") from None
+    click.echo(f'{name} = "{PublicKey.of(made.public_key())}"')
+    click.echo(f"{file} is private: it is not encrypted, keep it where nobody else gets at it.", err=True)
+
+
+@key.command("show")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def show(file: Path) -> None:
+    """Print the public key of the private one in FILE.
+
+    \b
+    hopback-coordinator key show ann.key
+    """
+    from protos.signing import KeyFormatError, read_signer
+
+    try:
+        click.echo(str(read_signer(file).public))
+    except KeyFormatError as error:
+        raise Misconfigured(str(error)) from None
