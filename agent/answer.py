@@ -60,8 +60,7 @@ def answer(
     if decision.verdict is Verdict.NOT_FOUND:
         if coverage is CoverageState.GAP:
             return Answer(me, Outcome.REFUSED, refusal=RefusalReason.RECORDS_GAP)
-        named = question.named_by is not None
-        return Answer(me, Outcome.NOT_FOUND, handover=Handover.NOT_MINE if named else Handover.UNSPECIFIED)
+        return _absent(me, question.named_by is not None)
     return _found(question, decision, me)
 
 
@@ -75,18 +74,26 @@ def _found(question: Question, decision: Decision, me: ProviderId) -> Answer:
         return Answer(me, Outcome.UNMAPPED, handover=handover)
     if party.kind in (PartyKind.CUSTOMER, PartyKind.SUBSCRIBERS):
         return Answer(me, Outcome.ORIGINATED_HERE, handover=handover)
-    outcome = Outcome.FOREIGN_UPSTREAM if party.kind is PartyKind.FOREIGN else Outcome.UPSTREAM
-    upstream = ProviderId(party.name)
+    foreign, upstream = party.kind is PartyKind.FOREIGN, ProviderId(party.name)
     correction = _correction(question.at, decision.instances)
     if decision.called_in is None and not correction:
-        return _same(me, outcome, upstream, handover)
+        return _named(me, foreign, upstream, confirmed)
+    outcome = Outcome.FOREIGN_UPSTREAM if foreign else Outcome.UPSTREAM
     return Answer(me, outcome, upstream, ask_called=decision.called_in, time_correction=correction, handover=handover)
 
 
+# Answers that many questions get are made once; one with a number or a time in it is one question's own.
+
+
+@lru_cache(16)
+def _absent(me: ProviderId, named: bool) -> Answer:
+    return Answer(me, Outcome.NOT_FOUND, handover=Handover.NOT_MINE if named else Handover.UNSPECIFIED)
+
+
 @lru_cache(4096)
-def _same(me: ProviderId, outcome: Outcome, upstream: ProviderId, handover: Handover) -> Answer:
-    """An answer that many questions get; with a number or a time it would be one question's own."""
-    return Answer(me, outcome, upstream, handover=handover)
+def _named(me: ProviderId, foreign: bool, upstream: ProviderId, confirmed: bool) -> Answer:
+    outcome = Outcome.FOREIGN_UPSTREAM if foreign else Outcome.UPSTREAM
+    return Answer(me, outcome, upstream, handover=Handover.CONFIRMED if confirmed else Handover.UNSPECIFIED)
 
 
 def _correction(at: datetime, instances: Sequence[Instance]) -> timedelta:

@@ -25,6 +25,7 @@ import enum
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from agent.legs import Leg
@@ -193,6 +194,7 @@ def _ends_here(party: Party) -> bool:
     return party.kind in (PartyKind.SUBSCRIBERS, PartyKind.CUSTOMER)
 
 
+@lru_cache(4096)
 def _leads_to(provider: ProviderId) -> Callable[[Party], bool]:
     return lambda party: party.kind in (PartyKind.PROVIDER, PartyKind.FOREIGN) and party.name == provider
 

@@ -163,11 +163,16 @@ class TrunkMap:
 
     def ingress_party(self, trunk: str | None, address: str | None, at: datetime) -> Party | Unknown:
         """Who handed the call over, by what the record says of its ingress side."""
-        return self._party(Direction.INGRESS, trunk, address, at)
+        # Between two dates of the map nothing changes: what was found once holds for the whole time between them.
+        return self._known.get((True, trunk, address, bisect_right(self._changes, at))) or self._party(
+            Direction.INGRESS, trunk, address, at
+        )
 
     def egress_party(self, trunk: str | None, address: str | None, at: datetime) -> Party | Unknown:
         """To whom the call was handed, by what the record says of its egress side."""
-        return self._party(Direction.EGRESS, trunk, address, at)
+        return self._known.get((False, trunk, address, bisect_right(self._changes, at))) or self._party(
+            Direction.EGRESS, trunk, address, at
+        )
 
     def neighbours(self) -> frozenset[ProviderId]:
         """Every provider that a trunk leads to or comes from, at any time."""
@@ -191,13 +196,10 @@ class TrunkMap:
     def _party(self, direction: Direction, trunk: str | None, address: str | None, at: datetime) -> Party | Unknown:
         if not trunk and not address:
             return Unknown.NOT_RECORDED
-        # Between two dates of the map nothing changes: what was found once holds for the whole time between them.
         key = (direction is Direction.INGRESS, trunk, address, bisect_right(self._changes, at))
-        party = self._known.get(key)
-        if party is None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            party = self._known[key] = self._look_up(direction, trunk, address, at)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        party = self._known[key] = self._look_up(direction, trunk, address, at)
         return party
 
     def _look_up(self, direction: Direction, trunk: str | None, address: str | None, at: datetime) -> Party | Unknown:

@@ -220,13 +220,13 @@ def _said(answer: Answer) -> tuple[bytes, bytes]:
     around = _around if answer.ask_called is None else _around.__wrapped__
     return around(
         answer.provider,
-        answer.outcome.value,
+        answer.outcome._value_,
         answer.upstream,
         answer.ask_called,
         answer.time_correction,
-        answer.handover.value,
+        answer.handover._value_,
         answer.retry_after,
-        answer.refusal.value,
+        answer.refusal._value_,
     )
 
 

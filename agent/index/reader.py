@@ -204,7 +204,7 @@ class Index:
             leg = self._leg(state, hit, hint, from_ms)
             if leg is not None:
                 legs.append(leg)
-        return _in_order(legs)
+        return legs if len(legs) < 2 else _in_order(legs)
 
     def _leg(self, state: State, hit: Hit, hint: int, from_ms: int) -> Leg | None:
         """The leg in a row; None when its seizure interval ends before `from_ms`."""
@@ -304,8 +304,10 @@ class Index:
         Raises:
             IndexUnusableError: the index can't be read.
         """
-        self._follower.refresh()
-        return self._follower.state.coverage
+        follower = self._follower
+        if follower.word[0] != follower.seen or monotonic_ns() >= follower.look_again:
+            follower.refresh()
+        return follower.state.coverage
 
     def verify(self) -> None:
         """Check every byte of every segment, also those that were good before.
