@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ class Thief:
         ways = [self._own_order, self._own_approval, self._own_naming, self._borrowed_order, self._moved_naming]
         return ways[number % len(ways)]()
 
-    def _order(self, **change: object) -> dict[str, object]:
+    def _order(self, **change: Any) -> dict[str, Any]:
         about = {
             "called": self.rng.choice([CALLED, OTHER]),
             "at": CALL_TIME + timedelta(seconds=self.rng.randint(-9, 9)),
