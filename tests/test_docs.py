@@ -112,3 +112,36 @@ def test_the_threat_model_names_only_tests_that_exist() -> None:
     named = re.findall(r"`(tests/[\w/]+(?:\.py)?)/?`", text("docs/threat-model.md"))
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def threats() -> list[list[str]]:
+    """The cells of each row of the table of threats."""
+    table = text("docs/threat-model.md").split("## Threats")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:3] == "| *"]
+    assert rows, "the table of threats is gone"
+    return rows
+
+
+NAMED_THREATS = (
+    "curious coordinator, stolen online key, lying provider, colluding neighbours, insider, network, enumeration, "
+    "replay, correlation, size and timing, stolen disk, forged or backdated records, hostile files, clocks, "
+    "denial of service, log deletion, malicious update"
+)
+
+
+@pytest.mark.parametrize("threat", NAMED_THREATS.split(", "))
+def test_the_threat_model_has_a_row_for_every_threat(threat: str) -> None:
+    assert any(threat in row[0] for row in threats())
+
+
+@pytest.mark.parametrize("row", threats(), ids=lambda row: row[0])
+def test_every_threat_names_its_defence_and_the_tests_that_prove_it(row: list[str]) -> None:
+    assert len(row) == 4
+    assert row[1], "no defence"
+    named = re.findall(r"`(tests/[^`]+)`", row[3])
+    assert named, "no test proves it"
+    for reference in named:
+        path, *names = reference.split("::")
+        source = (ROOT / path).read_text()
+        missing = [name for name in names if not re.search(rf"^ *(class|def|async def) {name}\b", source, re.M)]
+        assert missing == [], reference
