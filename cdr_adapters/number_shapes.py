@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from cdr_adapters.numbers import TEXT_LIMIT, dialled_digits
 from cdr_adapters.text_bytes import Mask, Octets, Positions, TextBytes
@@ -98,28 +99,30 @@ def groups(octets: TextBytes) -> Iterator[Group]:
 
 
 _MIX: Final = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
-_ROUNDS: Final = 4
-_SAMPLE: Final = 256
-_SHAPES_A_ROUND: Final = 32
+_MOST_SHAPES: Final = 64
+_FEWEST: Final = 8
 
 
 def _alike(mixed: Words, whole: Mask) -> Iterator[Rows]:
     """Rows that have the same mixed word, the most frequent ones first; what is rare is left out."""
-    left = np.flatnonzero(whole)
-    if len(left) and (mixed[left] == mixed[left[0]]).all():
-        yield left
+    rows = np.arange(len(whole)) if whole.all() else np.flatnonzero(whole)
+    if not len(rows):
         return
-    for _ in range(_ROUNDS):
-        if not len(left):
+    words = mixed if len(rows) == len(mixed) else mixed[rows]
+    if (words == words[0]).all():
+        yield rows
+        return
+    array = pa.UInt64Array.from_buffers(pa.uint64(), len(words), [None, pa.py_buffer(words)])
+    which = array.dictionary_encode().indices.to_numpy()
+    counts = np.bincount(which)
+    if len(counts) <= 1 << 8:
+        which = which.astype(np.uint8)  # small ones sort faster
+    order = np.argsort(which, kind="stable")
+    begins = np.cumsum(counts) - counts
+    for shape in np.argsort(-counts, kind="stable")[:_MOST_SHAPES].tolist():
+        if counts[shape] < _FEWEST:
             return
-        sample, counts = np.unique(mixed[left[:: max(1, len(left) // _SAMPLE)]], return_counts=True)
-        words = mixed[left]
-        rest: Mask = np.ones(len(left), np.bool_)
-        for word in sample[np.argsort(-counts, kind="stable")][:_SHAPES_A_ROUND]:
-            same = words == word
-            rest &= ~same
-            yield left[same]
-        left = left[rest]
+        yield rows[order[begins[shape] : begins[shape] + counts[shape]]]
 
 
 def _windows(octets: TextBytes) -> _Windows:

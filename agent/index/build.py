@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from agent.index import pages
 from agent.index.keys import I64, U64, DayCiphers
 from agent.index.layout import DAY_MS
-from agent.index.rows import Route, Rows
+from agent.index.rows import U32, Route, Rows
 from agent.index.segment_format import Content, Dictionary
 
 _CALL_REF_MASK = np.uint64((1 << pages.CALL_REF_BITS) - 1)
@@ -43,11 +44,14 @@ def _content(
     called = cipher.called_column(rows.called[chosen])
     key = pages.key_of(called, (rows.earliest[chosen] - day * DAY_MS).astype(np.uint64))
     order = np.argsort(key)  # which of equal keys comes first doesn't matter: an index is a set
-    rows, called = rows.take(chosen[order]), called[order]
-    span = rows.latest - rows.earliest
-    dictionary, codes = _coded(rows, span, routes)
-    translated_at = np.flatnonzero(rows.came_in)
-    sealed = np.frombuffer(cipher.seal_numbers(rows.came_in[translated_at]), np.uint8).reshape(-1, 16)
+    called, at = called[order], chosen[order]
+    earliest = rows.earliest[chosen]
+    span = rows.latest[chosen] - earliest
+    shortest, longest = int(span.min()), int(span.max())
+    dictionary, codes = _coded(rows, at, None if shortest == longest else span[order], longest, routes)
+    came_in = rows.came_in[at]
+    translated_at = np.flatnonzero(came_in)
+    sealed = np.frombuffer(cipher.seal_numbers(came_in[translated_at]), np.uint8).reshape(-1, 16)
     return Content(
         source=source,
         day=day,
@@ -56,16 +60,16 @@ def _content(
             key=key[order],
             tail=pages.tail_of(called),
             codes=codes,
-            calling=cipher.calling_column(rows.calling).astype(np.uint32),
-            call_ref=short_refs(rows.call_ref).astype(np.uint32),
+            calling=cipher.calling_column(rows.calling[at]).astype(np.uint32),
+            call_ref=short_refs(rows.call_ref[at]).astype(np.uint32),
         ),
         dictionary=dictionary,
         sealed=cipher.seal_text(dictionary.encode()),
         translated_at=translated_at.astype(np.uint32),
         translated=sealed,
-        earliest_ms=int(rows.earliest.min()),
-        latest_ms=int(rows.earliest.max()),
-        longest_ms=int(span.max()),
+        earliest_ms=int(earliest.min()),
+        latest_ms=int(earliest.max()),
+        longest_ms=longest,
     )
 
 
@@ -76,20 +80,40 @@ def short_refs(refs: U64) -> U64:
     return short
 
 
-def _coded(rows: Rows, span: I64, routes: list[Route]) -> tuple[Dictionary, U64]:
-    """The rows' codes, and what they mean."""
-    ingress, ingress_code = _distinct(rows.ingress.astype(np.uint64))
-    egress, egress_code = _distinct(rows.egress.astype(np.uint64))
-    profile: U64 = egress_code << np.uint64(40)
-    profile |= rows.flags.astype(np.uint64) << np.uint64(32)
-    profile |= span.astype(np.uint64)
-    profiles, profile_code = _distinct(profile)
+def _coded(
+    rows: Rows, at: npt.NDArray[np.intp], span: I64 | None, longest: int, routes: list[Route]
+) -> tuple[Dictionary, U64]:
+    """The codes of the rows at these positions, and what they mean; all spans are the longest where there are none."""
+    ingress, ingress_code = _used(rows.ingress[at], len(routes))
+    egress, egress_code = _used(rows.egress[at], len(routes))
+    flags = rows.flags[at]
+    if span is None and len(egress) <= _MOST_EGRESS:
+        pairs, profile_code = _used((egress_code << np.uint64(8) | flags).astype(np.uint32), len(egress) << 8)
+        profiles = [(pair >> 8, longest, pair & 0xFF) for pair in pairs.tolist()]
+    else:
+        profile: U64 = (egress_code << np.uint64(40)) | (flags.astype(np.uint64) << np.uint64(32))
+        profile |= np.uint64(longest) if span is None else span.astype(np.uint64)
+        values, profile_code = _distinct(profile)
+        profiles = [(value >> 40, value & 0xFFFFFFFF, value >> 32 & 0xFF) for value in values.tolist()]
     dictionary = Dictionary(
         ingress=[routes[code] for code in ingress.tolist()],
         egress=[routes[code] for code in egress.tolist()],
-        profiles=[(value >> 40, value & 0xFFFFFFFF, value >> 32 & 0xFF) for value in profiles.tolist()],
+        profiles=profiles,
     )
     return dictionary, ingress_code | (profile_code << np.uint64(dictionary.ingress_bits))
+
+
+_MOST_EGRESS: Final = 1 << 12
+
+
+def _used(column: U32, known: int) -> tuple[U32, U64]:
+    """Which of so many small numbers there are, and which of those each row has."""
+    there = np.zeros(known, np.bool_)
+    there[column] = True
+    used = np.flatnonzero(there)
+    places = np.zeros(known, np.uint64)
+    places[used] = np.arange(len(used), dtype=np.uint64)
+    return used.astype(np.uint32), places[column]
 
 
 def _distinct(column: U64) -> tuple[U64, U64]:

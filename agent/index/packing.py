@@ -22,7 +22,7 @@ from agent.index.build import contents
 from agent.index.compaction import MOST_ROWS, merged
 from agent.index.layout import DAY_MS, SEGMENTS, hidden
 from agent.index.manifest import SegmentEntry
-from agent.index.rows import Route, Routes, Rows, concatenate, rows_of
+from agent.index.rows import Route, Routes, RowBuffer, Rows, rows_of
 from agent.index.segment import Segment
 from agent.index.segment_format import Content
 from agent.index.writer import IndexWriter
@@ -84,8 +84,8 @@ class Packer:
         self._pool = pool
         self.together = together
         self._routes = Routes()
-        self._settled: list[Rows] = []
-        self._open: list[Rows] = []
+        self._filling, self._spare = RowBuffer(), RowBuffer()
+        self._settled = 0  # rows of files that were ended; behind them are those of the present file
         self._file: FileRows | None = None
         self._days: dict[int, set[int]] = {}
         self._writing: Future[None] | None = None
@@ -94,7 +94,7 @@ class Packer:
     @property
     def is_full(self) -> bool:
         """Whether what is in memory is enough for a run."""
-        return sum(map(len, self._settled)) + sum(map(len, self._open)) >= self._rows_per_run
+        return len(self._filling) >= self._rows_per_run
 
     @property
     def has_runs(self) -> bool:
@@ -123,7 +123,7 @@ class Packer:
             rows = rows.take(np.flatnonzero(kept))
         if len(rows):
             file.take(rows)
-            self._open.append(rows)
+            self._filling.extend(rows)
 
     def _present(self) -> FileRows:
         if self._file is None:
@@ -135,8 +135,7 @@ class Packer:
         file, self._file = self._present(), None
         for day in file.days:
             self._days.setdefault(day, set()).add(file.number)
-        self._settled += self._open
-        self._open = []
+        self._settled = len(self._filling)
 
     def drop_file(self) -> None:
         """The present file could not be read: forget its rows, those of runs too.
@@ -147,7 +146,7 @@ class Packer:
         if self.together:
             raise RuntimeError("these files count together, or none of them")
         self._file = None
-        self._open = []
+        self._filling.cut(self._settled)
         self._discard_runs()
 
     def abandon(self) -> None:
@@ -156,7 +155,8 @@ class Packer:
         Raises:
             OSError: the disk refuses to remove what was written of them; the next writer will.
         """
-        self._settled, self._open, self._days = [], [], {}
+        self._filling.cut(0)
+        self._settled, self._days = 0, {}
         self._discard_runs()
 
     def _discard_runs(self) -> None:
@@ -175,24 +175,24 @@ class Packer:
         if self._settled and not self.together:
             raise RuntimeError("a run on disk is of one file: finish those that were ended first")
         self._collect()
-        rows, self._settled, self._open = [*self._settled, *self._open], [], []
-        self._write(rows)
+        self._write()
 
-    def _write(self, rows: list[Rows]) -> None:
-        """Have a run made of these rows."""
+    def _write(self) -> None:
+        """Have a run made of what is in memory; the one before it is written."""
+        self._filling, self._spare = self._spare, self._filling
+        self._filling.cut(0)
+        self._settled = 0
         routes = self._routes.all()
         if self._pool is not None:
-            self._writing = self._pool.submit(self._written, rows, routes)
+            self._writing = self._pool.submit(self._written, self._spare.rows(), routes)
         else:
-            self._written(rows, routes)
+            self._written(self._spare.rows(), routes)
 
-    def _written(self, rows: list[Rows], routes: list[Route]) -> None:
-        whole = concatenate(rows)
-        rows.clear()
+    def _written(self, rows: Rows, routes: list[Route]) -> None:
         secrets = self._writer.secrets
-        for day in whole.days():
+        for day in rows.days():
             secrets.create(day)
-        for content in contents(whole, routes, self._source, secrets):
+        for content in contents(rows, routes, self._source, secrets):
             self._runs.append(self._writer.write_hidden(content))
 
     def _collect(self) -> None:
@@ -208,9 +208,8 @@ class Packer:
             OSError: the disk refuses. DaySecretError: the secret of a day can't be read.
         """
         self._collect()
-        rows, self._settled = self._settled, []
-        if rows:
-            self._write(rows)
+        if self._settled:
+            self._write()
             self._collect()
         days, self._days = self._days, {}
         for group in _mergeable(self._runs):

@@ -79,9 +79,45 @@ class Rows:
         return Rows(*(getattr(self, f.name)[positions] for f in fields(self)))
 
 
+_KINDS = ("u8", "u8", "i8", "i8", "u8", "u8", "u4", "u4", "u1", "u8")
+
+
 def concatenate(parts: list[Rows]) -> Rows:
     """All rows of `parts`, in order; at least one part."""
     return Rows(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Rows)))
+
+
+class RowBuffer:
+    """Rows one batch after the other, in memory that is used again once they are gone."""
+
+    def __init__(self) -> None:
+        self._rows = Rows(*(np.empty(0, kind) for kind in _KINDS))
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def extend(self, rows: Rows) -> None:
+        """Copy rows behind those that are there."""
+        begin, self._count = self._count, self._count + len(rows)
+        if self._count > len(self._rows):
+            larger = Rows(*(np.empty(max(self._count, 2 * len(self._rows)), kind) for kind in _KINDS))
+            self._copy(self._rows, 0, begin, larger)
+            self._rows = larger
+        self._copy(rows, begin, len(rows), self._rows)
+
+    @staticmethod
+    def _copy(rows: Rows, to: int, count: int, target: Rows) -> None:
+        for f in fields(Rows):
+            getattr(target, f.name)[to : to + count] = getattr(rows, f.name)[:count]
+
+    def cut(self, count: int) -> None:
+        """Forget all but the first `count` rows."""
+        self._count = count
+
+    def rows(self) -> Rows:
+        """All rows, as they lie: they last until others take their place."""
+        return Rows(*(getattr(self._rows, f.name)[: self._count] for f in fields(Rows)))
 
 
 class Routes:
