@@ -59,15 +59,15 @@ class Certificates(Protocol):
 class CheckpointSink(Protocol):
     """Who watches over the providers' logs; must not block."""
 
-    def came(self, provider: ProviderId, checkpoint: evidence.SignedCheckpoint, certified: Certified) -> None:
-        """With answers of `provider`, sealed by a key that is `certified`, came this checkpoint; it is not checked."""
+    def came(self, provider: ProviderId, checkpoint: evidence.SignedCheckpoint, certificate: bytes) -> None:
+        """With answers of `provider`, sealed by the key of `certificate` (DER), came this; it is not checked."""
         ...
 
 
 class NobodyWatches:
     """A sink that lets checkpoints go; they are kept with the answers all the same."""
 
-    def came(self, provider: ProviderId, checkpoint: evidence.SignedCheckpoint, certified: Certified) -> None:
+    def came(self, provider: ProviderId, checkpoint: evidence.SignedCheckpoint, certificate: bytes) -> None:
         """Nothing."""
 
 
@@ -128,12 +128,12 @@ class SignedAgents:
         received = await self._transport.call(provider, ASK, request, timeout)
         try:
             responses = hops.decode_responses(received, len(asked))
-            certified, answers = self._sealed_by(provider.id, responses)
+            answers = self._sealed_by(provider.id, responses)
             replies = _replies(provider, asked, responses, tree, answers, _exchange(provider.id, seal, own, responses))
         except (ContractError, CertificateError) as error:
             raise BadAnswerError(printable(str(error)), received) from None
         self._certificate_of[responses.seal.key_id] = responses.certificate
-        self._checkpoints.came(provider.id, responses.checkpoint, certified)
+        self._checkpoints.came(provider.id, responses.checkpoint, responses.certificate)
         return replies
 
     def _envelope(self, questions: Sequence[Question], exacts: Sequence[bytes], seal: Seal, own: bytes) -> bytes:
@@ -167,8 +167,8 @@ class SignedAgents:
             self._certificate_of[seal.key_id] = known
         return known
 
-    def _sealed_by(self, provider: ProviderId, responses: Responses) -> tuple[Certified, Tree]:
-        """Whose key sealed the answers, and their tree.
+    def _sealed_by(self, provider: ProviderId, responses: Responses) -> Tree:
+        """The tree of the answers, which are sealed by a key of the provider.
 
         Raises:
             CertificateError: it is not the provider's, or not now.
@@ -185,7 +185,7 @@ class SignedAgents:
         covered = seal.size == len(answers) and seal.root == answers.root
         if not covered or not self._seals.is_good(seal, Domain.ANSWER, certified.key):
             raise CertificateError(f"the answers are not sealed by {provider}")
-        return certified, answers
+        return answers
 
 
 class _Remembered:

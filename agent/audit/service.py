@@ -59,8 +59,13 @@ class AuditService:
         del asker
         message = parse(pb.ProveConsistencyRequest(), request)
         first, second = message.first, message.second
-        checkpoint = self._book.checkpoint() if second == 0 else self._kept(second)
-        size = evidence.Checkpoint.FromString(checkpoint.checkpoint).size
+        checkpoint = self._book.checkpoint()
+        latest = evidence.Checkpoint.FromString(checkpoint.checkpoint).size
+        size = second or latest
+        if size > latest:
+            raise ContractError(ErrorReason.INVALID_FIELD, f"{size} entries were never signed", ("second",))
+        if size < latest and (kept := self._book.log.checkpoint_of(size)) is not None:
+            checkpoint = evidence.SignedCheckpoint.FromString(kept)
         if first > size:
             raise ContractError(ErrorReason.INVALID_FIELD, f"a log of {size} entries holds no {first}", ("first",))
         return pb.ProveConsistencyResponse(
@@ -91,9 +96,3 @@ class AuditService:
             ],
             checkpoint=checkpoint,
         ).SerializeToString()
-
-    def _kept(self, size: int) -> evidence.SignedCheckpoint:
-        kept = self._book.log.checkpoint_of(size)
-        if kept is None:
-            raise ContractError(ErrorReason.INVALID_FIELD, "no checkpoint of that size was signed", ("second",))
-        return evidence.SignedCheckpoint.FromString(kept)
