@@ -21,6 +21,7 @@ import click
 
 from agent.commands.audit import audit
 from agent.commands.frame import AS_JSON, CONFIG, EXIT_CONFIG, EXIT_DATA, chosen_sources, console, fail, failures
+from agent.commands.identity import enrol, identity
 from agent.commands.insight import coverage, segments, stats, trunks
 from agent.commands.maintain import maintain as maintain_command
 from agent.commands.verify import verify
@@ -348,7 +349,7 @@ def _progress(console: Console, *, quiet: bool) -> Iterator[Any]:
         yield lambda path, calls: progress.update(task, description=f"{path.name}: {calls:,} calls")
 
 
-for command in (audit, maintain_command, verify, stats, segments, trunks, coverage, watch):
+for command in (audit, maintain_command, verify, stats, segments, trunks, coverage, watch, enrol, identity):
     main.add_command(command)
 
 

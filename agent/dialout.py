@@ -39,6 +39,8 @@ from protos.printable import printable
 from protos.tls import TlsFiles, channel_credentials, coordinator_channel_options
 
 SERVE: Final = "/hopback.v1.DialOutService/Serve"
+ACCEPTED: Final = "hopback-accepted"
+"""In the initial metadata of a stream that the coordinator has accepted."""
 AT_ONCE: Final = 64
 """Requests of one stream that are handled at the same time."""
 STOOD_S: Final = 30.0
@@ -200,7 +202,7 @@ class _Stream:
         with suppress(asyncio.InvalidStateError, grpc.aio.UsageError):  # the call has ended: its status says why
             await self._send(pb.ServeRequest(hello=pb.ServeHello(version=_version())))
         accepted = await self._call.initial_metadata()
-        if accepted is None or self._call.done():
+        if ACCEPTED not in dict(accepted or ()):
             code, details = await self._call.code(), await self._call.details()
             raise grpc.aio.AioRpcError(code, accepted, await self._call.trailing_metadata(), details, None)
 

@@ -108,7 +108,7 @@ def open_identity(config: AgentConfig, clock: Clock) -> Identity:
     if table is None:
         return Identity(config, clock, tls, None, None)
     refuse_after = table.refuse_after if table.when_too_old == "refuse" else None
-    revocations = Revocations(_roots(config), table.warn_after, refuse_after)
+    revocations = Revocations(roots_of(config), table.warn_after, refuse_after)
     fetch = None
     if table.fetch and config.enrolment is not None:
         enrolment, coordinators = config.enrolment, config.listen.coordinators
@@ -121,8 +121,12 @@ def open_identity(config: AgentConfig, clock: Clock) -> Identity:
     return Identity(config, clock, tls, revocations, keeper)
 
 
-def _roots(config: AgentConfig) -> list[x509.Certificate]:
-    """All roots whose lists count: those of TLS, and of evidence."""
+def roots_of(config: AgentConfig) -> list[x509.Certificate]:
+    """All roots whose lists count: those of TLS, and of evidence.
+
+    Raises:
+        ConfigError: they can't be read.
+    """
     signing = config.signing
     files = {config.listen.roots, *([signing.evidence_roots] if signing is not None and signing.evidence_roots else [])}
     try:

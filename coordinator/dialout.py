@@ -37,6 +37,8 @@ from protos.tls import PeerSerials, peer_uris
 from protos.types import ErrorReason
 
 SERVICE: Final = "hopback.v1.DialOutService"
+ACCEPTED: Final = "hopback-accepted"
+"""In the initial metadata of a stream that stands; one that is refused has none."""
 MOST_STREAMS: Final = 8
 """Streams of one provider."""
 MOST_UNDER_WAY: Final = 1000
@@ -229,7 +231,7 @@ class DialedAgents:
             await _abort(context, Fault(ErrorReason.REVOKED, problem))
         if self._closed:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "this coordinator is stopping; call again")
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(((ACCEPTED, "1"),))
         return providers[0], serial
 
     def _add(self, stream: _Stream) -> None:

@@ -125,6 +125,11 @@ class Revocations:
         return True
 
     @property
+    def count(self) -> int:
+        """How many certificates are revoked."""
+        return len(self._serials)
+
+    @property
     def issued(self) -> datetime | None:
         """When the oldest of the lists in use was issued; None when there is none."""
         return min((each.issued for each in self._lists.values()), default=None)
