@@ -19,6 +19,7 @@ import click
 from coordinator.commands.authority import authority
 from coordinator.commands.enrolment import enrolment
 from coordinator.commands.evidence import bundle, verify
+from coordinator.commands.campaign import campaign
 from coordinator.commands.frame import (
     Misconfigured,
     config_option,
@@ -165,5 +166,6 @@ main.add_command(bundle)
 main.add_command(verify)
 main.add_command(registry)
 main.add_command(tasks)
+main.add_command(campaign)
 for command in (authority, enrolment, key, serve):
     main.add_command(command)

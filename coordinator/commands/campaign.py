@@ -1,0 +1,225 @@
+"""`hopback-coordinator campaign`: calls in bulk, and what their chains have in common."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coordinator.commands.frame import (
+    BAD_DATA,
+    BadData,
+    config_option,
+    json_option,
+    now,
+    opened_engine,
+    opened_store,
+    show_rich,
+    snapshot,
+    write_json,
+)
+from coordinator.commands.registry import operator_option
+from coordinator.commands.tables import iso, minute, table
+
+if TYPE_CHECKING:
+    from coordinator.campaign_book import CampaignBook
+    from coordinator.campaigns import Findings, Share
+    from coordinator.chain import Call
+
+MOST_SHOWN = 10
+
+
+@click.group()
+def campaign() -> None:
+    """Campaigns: many calls of one script, traced one by one, laid over each other.
+
+    \b
+    hopback-coordinator campaign import auto-warranty calls.parquet --untraced fresh.csv
+    hopback-coordinator order new --file fresh.csv --campaign auto-warranty ...
+    hopback-coordinator campaign show auto-warranty
+    """
+
+
+@campaign.command("import")
+@click.argument("name")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), help="Where the ending doesn't tell.")
+@click.option("--description", default="", help="What is said in these calls.")
+@click.option("--untraced", type=click.Path(dir_okay=False, path_type=Path), help="Write the calls still to be traced.")
+@operator_option
+@json_option
+@config_option
+def import_campaign(
+    name: str,
+    file: Path,
+    form: str | None,
+    description: str,
+    untraced: Path | None,
+    operator: str,
+    as_json: bool,
+    config_path: Path,
+) -> None:
+    """Add the calls of FILE to campaign NAME: CSV, JSON lines or Parquet; called, at, terminating[, calling, window].
+
+    Reports of one call (same called number and terminating provider, times within the window, caller IDs that don't
+    contradict) are one call. Every row that is none is named with its line and the reason; then the exit code is 65.
+    """
+    from coordinator.campaign_files import read_reports
+    from coordinator.intake import CallsFileError, Intake, RejectedCall
+
+    _named(name)
+    with opened_store(config_path) as (loaded, store):
+        registry, defaults = snapshot(store), loaded.config.trace
+    with opened_engine(config_path) as (_, engine):
+        intake = Intake(registry, now(), defaults.window, defaults.hop_limit)
+        try:
+            rows = list(read_reports(file, intake, form))
+        except CallsFileError as error:
+            raise BadData(f"{file}: {error}") from None
+        rejected = [row for row in rows if isinstance(row, RejectedCall)]
+        reports = [row for row in rows if not isinstance(row, RejectedCall)]
+        book = _book(engine)
+        taken = book.take(name, description, reports, operator, now())
+        still = book.untraced(name)
+    for row in rejected:
+        click.echo(f"{file}:{row.line}: {'; '.join(row.problems)}", err=True)
+    if untraced is not None:
+        _write(untraced, still)
+    counts = {
+        "new": len(taken.new),
+        "repeated": taken.repeated,
+        "rejected": len(rejected),
+        "untraced": len(still),
+    }
+    if as_json:
+        write_json(counts)
+    else:
+        click.echo(
+            f"{counts['new']:,} new calls, {counts['repeated']:,} rows that report a call again, "
+            f"{counts['rejected']:,} rejected; {counts['untraced']:,} calls of {name} are still to be traced."
+        )
+    if rejected:
+        sys.exit(BAD_DATA)
+
+
+@campaign.command("list")
+@json_option
+@config_option
+def list_campaigns(as_json: bool, config_path: Path) -> None:
+    """List the campaigns, and how far they are."""
+    with opened_engine(config_path) as (_, engine):
+        found = _book(engine).summaries()
+    if as_json:
+        names = ("name", "description", "calls", "reports", "traced", "finished")
+        write_json([{key: getattr(one, key) for key in names} | {"created_at": iso(one.created_at)} for one in found])
+    elif found:
+        rows = [
+            (
+                one.name,
+                minute(one.created_at),
+                f"{one.calls:,}",
+                f"{one.traced:,}",
+                f"{one.finished:,}",
+                one.description,
+            )
+            for one in found
+        ]
+        numbers = ("Calls", "Traced", "Finished")
+        show_rich(table(("Campaign", "Since (UTC)", *numbers, "Description"), rows, right=numbers))
+    else:
+        click.echo("No campaigns yet: `hopback-coordinator campaign import NAME FILE`.")
+
+
+@campaign.command("show")
+@click.argument("name")
+@click.option("--untraced", type=click.Path(dir_okay=False, path_type=Path), help="Write the calls still to be traced.")
+@json_option
+@config_option
+def show_campaign(name: str, untraced: Path | None, as_json: bool, config_path: Path) -> None:
+    """Show what the chains of campaign NAME have in common: the common upstream, origins, gateways, supply."""
+    from coordinator.campaigns import findings
+
+    with opened_engine(config_path) as (_, engine):
+        book = _book(engine)
+        one = next((summary for summary in book.summaries() if summary.name == name), None)
+        if one is None:
+            raise click.UsageError(f"no campaign is called {name!r}: see `hopback-coordinator campaign list`")
+        found = findings(book.paths(name))
+        if untraced is not None:
+            _write(untraced, book.untraced(name))
+    if as_json:
+        write_json({"name": name, "calls": one.calls, "reports": one.reports, **_json_of(found)})
+        return
+    click.echo(f"{name}: {one.calls:,} calls, {found.calls:,} traced, {found.finished:,} to the end.")
+    if found.nearest_common_upstream:
+        click.echo(f"Common upstream: every path leads through {', then '.join(found.common)}.")
+    elif found.finished:
+        click.echo("Common upstream: none; the paths have nobody in common.")
+    if len(found.tail) > 1:
+        click.echo(f"They share their end: {' <- '.join(found.tail)}")
+    for title, shares in (
+        ("Origins", found.origins),
+        ("Gateways", found.gateways),
+        ("Foreign carriers", found.foreign),
+        ("Through", found.through),
+    ):
+        if shares:
+            show_rich(table((title, "Calls", "Share"), _share_rows(shares), right=("Calls", "Share")))
+    if found.supply:
+        rows = [(up, down, f"{count:,}") for up, down, count in found.supply[:MOST_SHOWN]]
+        show_rich(table(("Supplied by", "To", "Calls"), rows, right=("Calls",)))
+    if found.stopped:
+        ends = [(status.value, provider, f"{count:,}") for status, provider, count in found.stopped[:MOST_SHOWN]]
+        show_rich(table(("Stopped as", "At", "Calls"), ends, right=("Calls",)))
+
+
+def _book(engine: Any) -> CampaignBook:
+    from coordinator.campaign_book import CampaignBook
+
+    return CampaignBook(engine)
+
+
+def _named(name: str) -> None:
+    if not name.strip() or len(name) > 200 or not name.isprintable():
+        raise click.UsageError("a campaign's name is 1 to 200 printable characters")
+
+
+def _write(path: Path, calls: list[Call]) -> None:
+    """The calls as `order new --file` reads them; telephone numbers stand in it, so that nobody else may read it."""
+    try:
+        path.touch(mode=0o600)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["called", "at", "terminating", "calling", "window"])
+            for call in calls:
+                window = f"{call.window.total_seconds():.3f}".rstrip("0").rstrip(".")
+                rows.writerow([call.called, iso(call.at), call.terminating, call.calling or "", f"{window}s"])
+    except OSError as error:
+        raise BadData(f"{path} can't be written: {error.strerror}") from None
+
+
+def _share_rows(shares: tuple[Share, ...]) -> list[tuple[str, str, str]]:
+    return [(one.who, f"{one.paths:,}", f"{100 * one.share:.0f} %") for one in shares[:MOST_SHOWN]]
+
+
+def _json_of(found: Findings) -> dict[str, Any]:
+    def shares(some: tuple[Share, ...]) -> list[dict[str, Any]]:
+        return [{"provider": one.who, "calls": one.paths, "share": round(one.share, 4)} for one in some]
+
+    return {
+        "traced": found.calls,
+        "finished": found.finished,
+        "nearest_common_upstream": found.nearest_common_upstream,
+        "common": list(found.common),
+        "tail": list(found.tail),
+        "origins": shares(found.origins),
+        "gateways": shares(found.gateways),
+        "foreign": shares(found.foreign),
+        "through": shares(found.through),
+        "supply": [{"upstream": up, "downstream": down, "calls": count} for up, down, count in found.supply],
+        "stopped": [{"status": status.value, "at": at, "calls": count} for status, at, count in found.stopped],
+        "hops": [{"hops": hops, "calls": count} for hops, count in found.hops],
+    }

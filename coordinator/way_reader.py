@@ -1,0 +1,90 @@
+"""Reading chains by columns in blocks, without the bytes of questions and answers.
+
+So they can be read of tens of thousands of tracebacks at once, and still after their telephone numbers are gone. Only
+the foreign carrier of a call from abroad stands in the answer's bytes alone; it is read from there while they can be
+read.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select
+
+from coordinator.chain import Problem, Status
+from coordinator.store.models import HopRow, TracebackRow
+from coordinator.store.rows import kept
+from coordinator.ways import HopFact, Way
+from protos.identity import ProviderId, parse_provider_id
+from protos.types import Outcome
+
+BLOCK = 500
+_tracebacks: Any = TracebackRow.__table__
+_hops: Any = HopRow.__table__
+
+
+def ways_of(engine: Engine, ids: Iterable[uuid.UUID]) -> Iterator[Way]:
+    """The chains of these tracebacks, in their order; ids that nobody knows are passed over."""
+    wanted = iter(ids)
+    with engine.connect() as connection:
+        while block := list(islice(wanted, BLOCK)):
+            found = {way.traceback_id: way for way in _block(connection, block)}
+            yield from (found[one] for one in block if one in found)
+
+
+def ways_between(engine: Engine, since: datetime, until: datetime) -> Iterator[Way]:
+    """The chains of the tracebacks submitted from `since` until before `until`, in order of submission."""
+    columns = _tracebacks.c
+    query = (
+        select(columns.id)
+        .where(columns.submitted_at >= since, columns.submitted_at < until)
+        .order_by(columns.submitted_at, columns.id)
+    )
+    with engine.connect() as connection:
+        ids = list(connection.execute(query).scalars())
+    return ways_of(engine, ids)
+
+
+def _block(connection: Connection, ids: Sequence[uuid.UUID]) -> Iterator[Way]:
+    hops = _hops.c
+    query = select(hops.traceback_id, hops.position, hops.round, hops.provider, hops.question_id, hops.asked_at)
+    query = query.add_columns(hops.ended_at, hops.outcome, hops.problem).where(hops.traceback_id.in_(ids))
+    latest: dict[uuid.UUID, dict[int, HopFact]] = {}
+    for row in connection.execute(query.order_by(hops.traceback_id, hops.position, hops.round)):
+        latest.setdefault(row.traceback_id, {})[row.position] = HopFact(
+            provider=parse_provider_id(row.provider),
+            question_id=row.question_id,
+            asked=row.asked_at,
+            ended=row.ended_at,
+            outcome=Outcome[row.outcome] if row.outcome else None,
+            problem=Problem(row.problem) if row.problem else None,
+            rounds=row.round,
+        )
+    columns = _tracebacks.c
+    own = select(columns.id, columns.status, columns.submitted_at, columns.changed_at).where(columns.id.in_(ids))
+    for row in connection.execute(own).all():
+        status = Status(row.status)
+        places = latest.get(row.id, {})
+        yield Way(
+            traceback_id=row.id,
+            status=status,
+            submitted=row.submitted_at,
+            changed=row.changed_at,
+            hops=tuple(places[position] for position in sorted(places)),
+            foreign=_foreign(connection, row.id) if status is Status.GATEWAY_FOUND else None,
+        )
+
+
+def _foreign(connection: Connection, traceback_id: uuid.UUID) -> ProviderId | None:
+    row = connection.execute(select(_tracebacks).where(_tracebacks.c.id == traceback_id)).mappings().one()
+    query = select(_hops).where(_hops.c.traceback_id == traceback_id).order_by(_hops.c.position, _hops.c.round)
+    try:
+        traceback = kept(row, connection.execute(query).mappings()).traceback  # type: ignore[arg-type]  # by column name
+    except ValueError:  # made unreadable when its numbers were taken out
+        return None
+    answer = traceback.hops[-1].answer if traceback.hops else None
+    return answer.upstream if answer is not None and answer.outcome is Outcome.FOREIGN_UPSTREAM else None
