@@ -165,12 +165,14 @@ def evaluate(
     from deploy.lab import build, figures
     from deploy.lab.evaluate import close_offices, judged, open_offices, trace_all
     from deploy.lab.judge import summary
+    from deploy.lab.people import People
     from deploy.lab.planner import generate as plan
     from deploy.lab.roster import build as build_industry
 
     industry = build_industry(seed, _present(now), _chosen(without, only))
     with tempfile.TemporaryDirectory(prefix="hopback-lab-") as name:
-        lab = build.write(Path(name), industry, plan(industry, calls))
+        people = People.made(Path(name) / "coordinator", industry.calendar.now)
+        lab = build.write(Path(name), industry, plan(industry, calls), people=people)
         offices = open_offices(lab)
         try:
             verdicts = judged(trace_all(lab, offices))

@@ -2,9 +2,9 @@
 
 It sets up what a whole industry would: an agent per provider, configured from what that provider knows of itself
 (`deploy.lab.siplab`) or from a hand-written configuration, each a process of its own behind mutual TLS, and the real
-coordinator, asked through its command line. A person has the called number, a time in whole seconds, and the calling
-number that the phone showed; that and nothing else goes in. TRUTH.jsonl makes the list of calls (those three facts at
-the terminating side) and then belongs to the scorer alone.
+coordinator, asked through its command line under orders that one person submits and another approves. A person has the
+called number, a time in whole seconds, and the calling number that the phone showed; that and nothing else goes in.
+TRUTH.jsonl makes the list of calls (those three facts at the terminating side) and then belongs to the scorer alone.
 
 The ways of asking: as a person would; two seconds early; two seconds late; without the calling number; with a wrong
 one.
@@ -34,8 +34,8 @@ from agent.index.build import short_refs
 from agent.index.keys import Keys
 from agent.index.root_key import create_root_key_file, root_key_from
 from cdr_adapters.numbers import number_of
-from coordinator.lab_ca import LabAuthority
 from deploy.lab.fleet import Fleet, FleetError, command, run
+from deploy.lab.people import People
 from deploy.lab.scoring import Scored, SeenHop, Verdict, percentile, score, summary, true_call
 from deploy.lab.siplab import agent_tables, to_toml, topology
 from deploy.lab.siplab_tables import LabError
@@ -146,7 +146,7 @@ def build(
     for file in sorted(handwritten.glob("*.toml")) if handwritten is not None else ():
         if file.stem not in names:
             raise LabError(f"{file}: the lab has no provider {file.stem}; there are: {', '.join(sorted(names))}")
-    authority = LabAuthority.open(_coordinator_home(work) / "ca")
+    people = People.of(_coordinator_home(work))
     configs: dict[str, Path] = {}
     for provider in topology(lab):
         name = provider["name"]
@@ -154,7 +154,7 @@ def build(
         home.mkdir(parents=True, exist_ok=True)
         own = handwritten / f"{name}.toml" if handwritten is not None else None
         tables = _handwritten(own, lab, name) if own and own.is_file() else agent_tables(lab, provider, note)
-        issued = authority.issue_provider(name, home)
+        signing = people.tables(name, home)
         key = home / ROOT_KEY
         if not key.exists():
             create_root_key_file(key)
@@ -162,9 +162,9 @@ def build(
             "provider": {"id": name},
             "listen": {
                 "address": "127.0.0.1:0",
-                "certificate": str(issued.certificate),
-                "key": str(issued.key),
-                "roots": str(issued.roots),
+                "certificate": f"{name}.crt",
+                "key": f"{name}.key",
+                "roots": "ca.crt",
                 "coordinators": ["hopback://coordinator/lab"],
             },
             "trial": {"unsigned_lookups": True},
@@ -172,7 +172,7 @@ def build(
             "explain": {"keep": True, "directory": "decisions"},
         }
         configs[name] = home / "agent.toml"
-        configs[name].write_text(to_toml(settings | tables))
+        configs[name].write_text(to_toml(settings | signing | tables))
     return configs
 
 
@@ -225,7 +225,11 @@ def _trace_all(
         writer = csv.writer(file)
         writer.writerow(["called", "at", "calling", "terminating"])
         writer.writerows(_as_a_person_has_it(truth, way) for truth in truths)
-    printed = run([*command("hopback-coordinator"), "import", str(calls), "--json", "--config", str(coordinator)])
+    keys = People.of(coordinator.parent).keys
+    ordered = ["--campaign", way.name, *keys]
+    printed = run(
+        [*command("hopback-coordinator"), "import", str(calls), "--json", *ordered, "--config", str(coordinator)]
+    )
     tracebacks = sorted(map(json.loads, printed.splitlines()), key=lambda traceback: int(traceback["line"]))
     if [traceback["line"] for traceback in tracebacks] != list(range(2, len(truths) + 2)):
         raise LabError(f"{len(truths)} calls went in, {len(tracebacks)} tracebacks came out")

@@ -29,14 +29,13 @@ from typing import Any
 
 from deploy.lab import truth as truths
 from deploy.lab.industry import Flaw, Industry, PartyKind, Provider, Trunk
-from deploy.lab.people import People
+from deploy.lab.people import COORDINATOR, People
 from deploy.lab.siplab import to_toml
 from deploy.lab.stores import WRITERS
 from deploy.lab.stores.source import MAX_SETUP, Log, Source
 from deploy.lab.traffic import Traffic
 from deploy.lab.truth import Truth
-
-COORDINATOR = "hopback://coordinator/lab"
+from protos.identity import coordinator_uri
 
 FIRST_PORT = 7600
 """Of a lab that people start themselves."""
@@ -54,6 +53,7 @@ class Lab:
     traffic: Traffic
     truths: tuple[Truth, ...]
     sources: Mapping[str, tuple[Source, ...]]
+    people: People | None = None
 
     @property
     def configs(self) -> dict[str, Path]:
@@ -121,7 +121,7 @@ def write(
         "endings": truths.endings(told),
     }
     (directory / "lab.json").write_text(json.dumps(about, indent=1) + "\n")
-    lab = Lab(directory, industry, traffic, told, sources)
+    lab = Lab(directory, industry, traffic, told, sources, people)
     _start_script(lab)
     return lab
 
@@ -155,7 +155,7 @@ def agent_tables(industry: Industry, provider: Provider, sources: tuple[Source, 
             "certificate": f"{provider.id}.crt",
             "key": f"{provider.id}.key",
             "roots": "ca.crt",
-            "coordinators": [COORDINATOR],
+            "coordinators": [coordinator_uri(COORDINATOR)],
         },
         "trial": {"unsigned_lookups": True},
         "index": {"directory": "index", "root_key_file": "root.key", "retention": f"{days}d"},

@@ -261,7 +261,7 @@ def _calls_of(lab: Lab, provider: str, explained: Mapping[str, Any]) -> frozense
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What is where at the end: records in the agents' stores, those looked at, what the coordinator holds."""
+    """What is where at the end: records at the agents, those looked at, what the coordinator holds, what is logged."""
 
     records: int
     looked_at: int
@@ -269,6 +269,9 @@ class Ledger:
     secrets: int
     leaked: tuple[str, ...]
     database_bytes: int
+    signed: int
+    logs: int
+    entries: int
 
 
 def _ledger(lab: Lab, told: Sequence[Told], records: Mapping[str, int], coordinator: Path) -> Ledger:
@@ -282,6 +285,10 @@ def _ledger(lab: Lab, told: Sequence[Told], records: Mapping[str, int], coordina
     }
     held = b"".join(path.read_bytes() for path in sorted(coordinator.parent.glob("coordinator.db*")))
     secrets = _secrets(lab)
+    asked = sorted({hop["provider"] for one in told for hop in one.traceback["hops"] if hop["signed"]})
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        verify = [*command("hopback-agent"), "audit", "verify", "--json"]
+        logs = list(pool.map(lambda name: json.loads(run([*verify, str(lab.configs[name])])), asked))
     return Ledger(
         records=sum(records.values()),
         looked_at=len(looked_at),
@@ -289,6 +296,9 @@ def _ledger(lab: Lab, told: Sequence[Told], records: Mapping[str, int], coordina
         secrets=len(secrets),
         leaked=tuple(sorted(secret for secret in secrets if secret.encode() in held)),
         database_bytes=len(held),
+        signed=sum(1 for one in told for hop in one.traceback["hops"] if hop["signed"]),
+        logs=sum(log["whole"] for log in logs),
+        entries=sum(log["entries"] for log in logs),
     )
 
 

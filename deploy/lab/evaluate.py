@@ -1,37 +1,50 @@
 """How often is it right, at scale: every call of a generated lab traced in one process.
 
-The files are read by the real adapters into real indexes; the questions are put by the real coordinator's driver and
-state machine, as the bytes that travel; the answers are those of the real agents' desks. Only the network between them
-and the coordinator's database are left out. What the agents matched is read from their consultations, which in earnest
+The files are read by the real adapters into real indexes; every call has an order that two persons signed; the
+questions are put by the real coordinator's driver, state machine and client, as the bytes that travel; they pass the
+real agents' gates, and the answers are signed and logged as ever. Only the network between them and the coordinator's
+database are left out. What the agents matched is read from their consultations, which in earnest
 never leave a provider: the scorer needs it to see whether a true answer came from the true call's record.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from agent.answering import Answering, open_answering
 from agent.config import AgentConfig, load, source_files
 from agent.index.build import short_refs
 from agent.index.keys import Keys
 from agent.index.reader import Index
 from agent.index.root_key import root_key_from
 from agent.ingest import IngestReport, ingest
-from agent.service import Consultation, Desk, Terms
+from agent.notes import Notes
+from agent.service import Clock, Consultation, Desk, Terms
+from coordinator.asking import SignedAgents
 from coordinator.chain import Call, Status, Traceback
 from coordinator.driver import Driver
-from coordinator.ports import Change, Kept, Provider, Reply
+from coordinator.orders import Terms as OrderTerms
+from coordinator.orders import call_of, order_of
+from coordinator.ports import Change, Kept, Provider
 from deploy.lab.build import Lab
 from deploy.lab.judge import Judged, judge
+from deploy.lab.people import COORDINATOR, SUBMITTER, People
 from deploy.lab.scoring import SeenHop
 from deploy.lab.truth import Truth
-from protos.codec import decode_answer, decode_question, digest, encode_answer
-from protos.identity import ProviderId, parse_provider_id
-from protos.types import Question
+from protos.certificates import PinnedRoots
+from protos.codec import digest
+from protos.identity import ProviderId, coordinator_uri, parse_provider_id
+from protos.orders import Granted, Order, Purpose
+from protos.signing import Seal, read_signer
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,7 @@ class Office:
     """One provider's agent in this process: its desk, and which call each of its switches' call ids belongs to."""
 
     config: AgentConfig
+    keys: Keys
     desk: Desk
     index: Index
     calls_by_ref: Mapping[int, set[str]]
@@ -50,21 +64,44 @@ class Office:
         return sum(report.calls for report in self.reports)
 
 
-@dataclass
-class _Agents:
-    """The coordinator's way to the desks: bytes in, bytes out, no network."""
+class _Remarks(Notes):
+    """What the agents' operators get to know, kept for the scorer."""
 
-    offices: Mapping[str, Office]
-    consultations: dict[uuid.UUID, Consultation] = field(default_factory=dict)
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(None, clock)
+        self.consultations: dict[uuid.UUID, Consultation] = {}
 
-    async def ask(self, provider: Provider, question: Question, exact: bytes, timeout: timedelta) -> Reply:
-        """One question to one desk."""
-        del question, timeout
-        asked = decode_question(exact)
-        consultation = self.offices[provider.id].desk.consult(asked)
-        self.consultations[asked.question_id] = consultation
-        sent = encode_answer(consultation.answer, digest(exact))
-        return Reply(decode_answer(sent, question_sha256=digest(exact), expected=provider.id), sent)
+    def __call__(self, consultations: Sequence[Consultation]) -> None:
+        """Keep them."""
+        self.consultations |= {one.question.question_id: one for one in consultations}
+
+
+@dataclass(frozen=True)
+class _Wires:
+    """The coordinator's way to the agents: bytes in, bytes out, no network."""
+
+    answering: Mapping[str, Answering]
+
+    async def call(self, provider: Provider, method: str, request: bytes, timeout: timedelta) -> bytes:
+        """What the agent answers to the coordinator of the lab."""
+        del timeout
+        return await self.answering[provider.id].handlers[method](request, (coordinator_uri(COORDINATOR),))
+
+
+@dataclass(frozen=True)
+class _Drawer:
+    """The orders of a run."""
+
+    orders: Mapping[bytes, Granted]
+
+    def granted(self, sha256s: Collection[bytes]) -> Mapping[bytes, Granted]:
+        """Those that are asked for."""
+        return {sha256: self.orders[sha256] for sha256 in sha256s}
+
+    def certificate(self, seal: Seal) -> bytes | None:
+        """Nothing is taken up from an earlier run."""
+        del seal
+        return None
 
 
 @dataclass(frozen=True)
@@ -157,7 +194,7 @@ def _office(lab: Lab, name: str, path: Path) -> Office:
         short_refs(keys.call_refs([record_id for record_id, _ in ids])).tolist(), ids, strict=True
     ):
         calls_by_ref.setdefault(ref, set()).add(call)
-    return Office(config, Desk(terms, index, lambda: now), index, calls_by_ref, reports)
+    return Office(config, keys, Desk(terms, index, lambda: now), index, calls_by_ref, reports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,22 +217,65 @@ def trace_all(lab: Lab, offices: Mapping[str, Office], shift: Shift = lambda cal
 
 
 async def _trace_all(lab: Lab, offices: Mapping[str, Office], shift: Shift) -> list[Traced]:
-    agents, forgetful = _Agents(offices), _Forgetful()
+    if lab.people is None:
+        raise ValueError("nothing is answered in a lab where nobody can sign orders")
+    now, forgetful = lab.industry.calendar.now, _Forgetful()
+    remarks = _Remarks(lambda: now)
+    calls = [shift(Call(t.called, t.at, parse_provider_id(t.terminating), t.calling)) for t in lab.truths]
+    granted = lab.people.granted([_order(call, lab) for call in calls])
+    answering = {
+        name: open_answering(office.config, lambda office=office: office.keys, office.desk, remarks)  # type: ignore[misc]
+        for name, office in offices.items()
+    }
     driver = Driver(
         store=forgetful,
         registry=_Registry(offices, frozenset(lab.industry.providers)),
-        agents=agents,
-        clock=_Standstill(lab.industry.calendar.now),
+        agents=_client(lab.people, _Wires(answering), granted, now),
+        clock=_Standstill(now),
         watcher=forgetful,
     )
+    many = [Kept(Traceback(uuid.UUID(bytes=one.sha256[:16]), call_of(one.order, one.sha256)), 0) for one in granted]
+    try:
+        done = {traceback.id: traceback async for traceback in driver.drive_all(many)}
+    finally:
+        driver.close()
+        for one in answering.values():
+            await one.close()
     traced = []
-    for truth in lab.truths:
-        call = shift(Call(truth.called, truth.at, parse_provider_id(truth.terminating), truth.calling))
-        identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{lab.industry.seed}:{truth.call}")
-        traceback = await driver.drive(Kept(Traceback(identity, call), 0))
-        hops = seen_hops(traceback, offices, agents.consultations)
+    for truth, kept in zip(lab.truths, many, strict=True):
+        traceback = done[kept.traceback.id]
+        hops = seen_hops(traceback, offices, remarks.consultations)
         traced.append(Traced(truth, traceback, hops, judge(truth, traceback.status.value, hops)))
     return traced
+
+
+def _client(people: People, wires: _Wires, granted: Sequence[Granted], now: datetime) -> SignedAgents:
+    stem = people.home / f"coordinator-{COORDINATOR}-evidence"
+    certificate = x509.load_pem_x509_certificate(stem.with_suffix(".crt").read_bytes())
+    drawer = _Drawer({one.sha256: one for one in granted})
+    return SignedAgents(
+        wires,
+        signer=read_signer(stem.with_suffix(".key")),
+        certificate=certificate.public_bytes(Encoding.DER),
+        roots=PinnedRoots.from_pem((people.home / "ca.crt").read_bytes()),
+        orders=drawer,
+        certificates=drawer,
+        clock=lambda: now,
+    )
+
+
+def _order(call: Call, lab: Lab) -> Order:
+    """A new order for a call of the lab: agents would repeat what they said under an old one."""
+    terms = OrderTerms(
+        coordinator=COORDINATOR,
+        purpose=Purpose.UNLAWFUL_ROBOCALLS,
+        legal_basis="47 U.S.C. 222(d)(2)",
+        campaign=f"evaluation of lab {lab.industry.seed}",
+        evidence_sha256=digest(b"synthetic"),
+        submitter=SUBMITTER,
+        certification="An invented call.",
+    )
+    return order_of(call, terms, lab.industry.calendar.now, uuid.uuid4(), os.urandom(16))
 
 
 def seen_hops(

@@ -235,6 +235,11 @@ def ledger(console: Console, told: Sequence[Told], sums: Ledger) -> None:
         f"accounts, peer addresses and call ids of the providers: {len(sums.leaked)} found.",
     )
     table.add_row(
+        "All of it signed",
+        f"{sums.signed} answers of {sums.questions} bear their provider's signature. Each stood in that provider's "
+        f"audit log before it left: {sums.entries} entries in {sums.logs} logs, all verified from the files alone.",
+    )
+    table.add_row(
         "Nobody can ask", "for what nobody complained of: to search or list calls is not a question there is."
     )
     console.print(Padding(table, (0, 0, 0, 2)))

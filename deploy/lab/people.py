@@ -6,13 +6,19 @@ and the tables that make it take these persons' orders, and a tracing gets the o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from coordinator.config import OrdersTable, load
-from coordinator.lab_ca import LabAuthority
+from coordinator.config import load
+from coordinator.lab_ca import LabAuthority, make_person_key
+from coordinator.orders import OrderSet, sign
+from protos.orders import Granted, Order, Persons, encode_order
+from protos.signing import Domain, read_signer
 
+COORDINATOR = "lab"
 SUBMITTER, APPROVER = "ann", "bob"
 
 
@@ -22,13 +28,28 @@ class People:
 
     home: Path
     authority: LabAuthority
-    orders: OrdersTable
+    orders: Persons
 
     @classmethod
     def of(cls, home: Path) -> People:
         """Those that `hopback-coordinator init` made."""
         loaded = load(home / "coordinator.toml")
-        return cls(home, LabAuthority.open(home / "ca"), loaded.config.orders)
+        return cls(home, LabAuthority.open(home / "ca"), loaded.config.orders.persons)
+
+    @classmethod
+    def made(cls, home: Path, now: datetime) -> People:
+        """New ones in `home`, with an authority whose certificates are valid at `now`, and no coordinator yet."""
+        authority = LabAuthority.create(home / "ca", clock=lambda: now)
+        authority.issue_coordinator_evidence(COORDINATOR, home)
+        submitter, approver = (make_person_key(home / "people" / f"{name}.key") for name in (SUBMITTER, APPROVER))
+        return cls(home, authority, Persons({SUBMITTER: submitter}, {APPROVER: approver}))
+
+    def granted(self, orders: Sequence[Order]) -> list[Granted]:
+        """These orders, submitted together by the one and approved together by the other."""
+        made = OrderSet.of(map(encode_order, orders))
+        for name, domain in ((SUBMITTER, Domain.ORDER), (APPROVER, Domain.APPROVAL)):
+            made = sign(made, domain, read_signer(self.home / "people" / f"{name}.key"))
+        return made.granted() or []
 
     @property
     def config(self) -> Path:

@@ -18,6 +18,7 @@ from deploy.lab import build
 from deploy.lab.evaluate import Office, close_offices, judged, open_offices, trace_all
 from deploy.lab.ingredients import ALL, Ingredient
 from deploy.lab.judge import Verdict, summary
+from deploy.lab.people import People
 from deploy.lab.planner import generate
 from deploy.lab.roster import build as build_industry
 from protos.e164 import parse_e164
@@ -31,7 +32,8 @@ def opened(
     directory: Path, seed: int, calls: int, ingredients: frozenset[Ingredient] = ALL
 ) -> Iterator[tuple[build.Lab, Offices]]:
     industry = build_industry(seed, NOW, ingredients)
-    lab = build.write(directory, industry, generate(industry, calls))
+    people = People.made(directory / "coordinator", NOW)
+    lab = build.write(directory, industry, generate(industry, calls), people=people)
     offices = open_offices(lab)
     try:
         yield lab, offices
