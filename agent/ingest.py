@@ -30,7 +30,7 @@ from agent.index.manifest import Commit, Stated
 from agent.index.packing import ROWS_PER_RUN
 from agent.index.quarantine import problem_of, set_aside
 from agent.index.writer import IndexWriter
-from agent.intake import Progress, Read, Source
+from agent.intake import Prepare, Progress, Read, Source
 from agent.intake_report import FileReport, FileStatus, IngestReport, OldRows
 from agent.renewal import Renewal
 
@@ -106,6 +106,7 @@ def ingest(
     """
     with ExitStack() as stack:
         writer = IndexWriter(directory, keys, files, patience_s)
+        reader, prepare = _isolated(stack, mapping.format) if read is None else (read, _nothing)
         source = Source(
             mapping=mapping,
             formats=formats,
@@ -114,7 +115,8 @@ def ingest(
             first_day=-(1 << 31) if retention is None else floor_ms(now - retention) // DAY_MS,
             following=following,
             progress=progress or _silent,
-            read=read or _isolated(stack),
+            read=reader,
+            prepare=prepare,
             rows_per_run=rows_per_run,
             files_per_commit=files_per_commit,
             pool=stack.enter_context(ThreadPoolExecutor(1, "sort-rows")) if files is None else None,
@@ -151,11 +153,18 @@ def _silent(path: Path, calls: int) -> None:
     del path, calls
 
 
-def _isolated(stack: ExitStack) -> Read:
+def _nothing() -> None:
+    pass
+
+
+def _isolated(stack: ExitStack, format_name: str) -> tuple[Read, Prepare]:
     """Reads in a process of its own, which no file can take down with it; it starts with the first file."""
     from cdr_adapters.isolated import Worker
+    from cdr_adapters.without_pandas import settle_without_pandas
 
-    return stack.enter_context(Worker()).read_packed
+    settle_without_pandas()
+    worker = stack.enter_context(Worker())
+    return worker.read_packed, lambda: worker.prepare(format_name)
 
 
 def _set_aside_broken(writer: IndexWriter, source: str) -> None:

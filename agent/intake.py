@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Read = Callable[[Path, "SourceMapping", "TrunkFormats"], Iterator["Batch"]]
 """How a source file is read, as by `cdr_adapters.read.read_source`; by default in a process of its own."""
+Prepare = Callable[[], None]
+"""Told when a file will probably have to be read, so that what reads it can get ready meanwhile."""
 Progress = Callable[[Path, int], None]
 """Told after every batch: the file, and how many call legs of it were read so far."""
 
@@ -51,6 +53,7 @@ class Source:
     following: bool
     progress: Progress
     read: Read
+    prepare: Prepare
     rows_per_run: int
     files_per_commit: int
     pool: ThreadPoolExecutor | None
@@ -175,6 +178,7 @@ class Intake:
             entry = self.known.at_rest(status)
             if entry is not None and entry.number not in self._lossy():
                 return FileReport(path, FileStatus.ALREADY_INDEXED)
+            self._source.prepare()
             found = self.known.look(path, status)
         except OSError as error:
             return FileReport(path, FileStatus.FAILED, problem=f"{path}: can't be read ({error.strerror or error})")

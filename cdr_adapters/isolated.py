@@ -96,6 +96,7 @@ class _Process:
 
     def __init__(self, limits: Limits, directory: str, *, is_for_others: bool) -> None:
         self.is_for_others = is_for_others
+        self.is_ready = False
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         environment["TMPDIR"] = directory
         environment["PYTHONPATH"] = os.pathsep.join([str(_HERE), *(str(Path(e).absolute()) for e in sys.path if e)])
@@ -232,7 +233,7 @@ class Worker:
         self._reading = True
         whole = False
         try:
-            process = self._asked(path, request, self._directory.name)
+            process = self._asked(path, request)
             while True:
                 head, body = self._reply(process, path, silence)
                 if head["kind"] == kind:
@@ -249,23 +250,30 @@ class Worker:
             if not whole:
                 self._end_process()
 
-    def _asked(self, path: Path, request: Request, directory: str) -> _Process:
-        """The worker, which has got the request; a new one when the old one is gone."""
-        is_for_others = request.format not in BUILT_IN
+    def prepare(self, format_name: str) -> None:
+        """Start the process for files of this format, if there is none yet, and don't wait for it."""
+        is_for_others = format_name not in BUILT_IN
         if self._process is not None and is_for_others and not self._process.is_for_others:
             self._end_process()
-        if self._process is not None:
+        if self._process is None and self._directory is not None:
+            self._process = _Process(self._limits, self._directory.name, is_for_others=is_for_others)
+
+    def _asked(self, path: Path, request: Request) -> _Process:
+        """The worker, which has got the request; a new one when the old one is gone."""
+        self.prepare(request.format)
+        process = cast("_Process", self._process)
+        if process.is_ready:
             try:
-                self._process.ask(request)
+                process.ask(request)
             except OSError:
                 self._end_process()
-            else:
-                return self._process
-        self._process = _Process(self._limits, directory, is_for_others=is_for_others)
-        self._reply(self._process, path, _START_SECONDS)  # it is ready
+                return self._asked(path, request)
+            return process
+        self._reply(process, path, _START_SECONDS)  # it is ready
+        process.is_ready = True
         with contextlib.suppress(BrokenPipeError):  # then it has no reply either, and that is said
-            self._process.ask(request)
-        return self._process
+            process.ask(request)
+        return process
 
     def _reply(self, process: _Process, path: Path, silence: float) -> tuple[dict[str, Any], pa.Buffer]:
         try:

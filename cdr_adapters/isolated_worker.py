@@ -17,7 +17,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -30,6 +29,7 @@ from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.raw import AdapterError, RawBatch
 from cdr_adapters.read import read_source
 from cdr_adapters.schema import Batch
+from cdr_adapters.without_pandas import settle_without_pandas
 
 LENGTH: Final = struct.Struct("<L")
 """What every request begins with: how long it is."""
@@ -88,7 +88,10 @@ def main() -> int:
         _limit(resource.RLIMIT_AS, memory_bytes)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold subscribers' numbers
         with contextlib.suppress(BrokenPipeError):
-            settle_pyarrow(with_pandas=is_for_others)
+            if is_for_others:
+                pa.array([""])  # loads what pyarrow loads at its first use, which may take longer than a small file
+            else:
+                settle_without_pandas()
             _write(replies, frame("ready"))
             while length := requests.read(LENGTH.size):
                 # what the process that started this one has pickled is its own
@@ -97,32 +100,6 @@ def main() -> int:
                     return 1
                 pa.default_memory_pool().release_unused()
     return 0
-
-
-class _WithoutPandas(MetaPathFinder):
-    """While in use, there is no pandas to be imported."""
-
-    def find_spec(self, fullname: str, *_: object) -> None:
-        """See `importlib.abc.MetaPathFinder`."""
-        if fullname == "pandas":
-            raise ModuleNotFoundError(fullname)
-
-
-def settle_pyarrow(*, with_pandas: bool) -> None:
-    """Let pyarrow load what it loads at its first use, which may take longer than a small file.
-
-    It looks whether what it gets is pandas', for which it imports pandas: that takes longer than a file of 100 MB. Our
-    own formats have nothing of pandas'; those of others may.
-    """
-    if with_pandas:
-        pa.array([""])
-        return
-    finder = _WithoutPandas()
-    sys.meta_path.insert(0, finder)
-    try:
-        pa.array([""])
-    finally:
-        sys.meta_path.remove(finder)
 
 
 def _limit(kind: int, soft: int) -> None:
