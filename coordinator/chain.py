@@ -52,6 +52,7 @@ class Status(enum.Enum):
     BAD_ANSWER = "bad_answer"
     ORDER_EXPIRED = "order_expired"
     WINDOW_SPENT = "window_spent"
+    CANCELLED = "cancelled"
 
     @property
     def phase(self) -> Phase:

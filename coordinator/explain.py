@@ -34,6 +34,7 @@ TITLES: Mapping[Status, str] = {
     Status.BAD_ANSWER: "bad answer",
     Status.ORDER_EXPIRED: "order expired",
     Status.WINDOW_SPENT: "window spent",
+    Status.CANCELLED: "cancelled",
 }
 
 
@@ -322,6 +323,11 @@ def _how(hop: Hop) -> str:
     return "no answer in time" if hop.problem is Problem.TIMED_OUT else "not reachable"
 
 
+def _cancelled(traceback: Traceback) -> _Words:
+    asked = f"{len(traceback.hops)} providers had been asked" if len(traceback.hops) != 1 else "one had been asked"
+    return f"It was cancelled; {asked}.", "Nothing: what was answered is kept. Submit a new order to trace it again."
+
+
 _WORDS: Mapping[Status, Callable[[Traceback], _Words]] = {
     Status.SUBMITTED: _submitted,
     Status.ASKING: _asking,
@@ -343,4 +349,5 @@ _WORDS: Mapping[Status, Callable[[Traceback], _Words]] = {
     Status.BAD_ANSWER: _bad_answer,
     Status.ORDER_EXPIRED: _order_expired,
     Status.WINDOW_SPENT: _window_spent,
+    Status.CANCELLED: _cancelled,
 }

@@ -162,8 +162,16 @@ class Reopened:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody who may, wants no more asked; `reason` holds no number of a subscriber."""
+
+    at: datetime
+    reason: str = ""
+
+
 Event = (
-    Started | Answered | AgentUnreachable | TimedOut | BadAnswer | Declined | NoAgent | RetryDue | Reopened
+    Started | Answered | AgentUnreachable | TimedOut | BadAnswer | Declined | NoAgent | RetryDue | Reopened | Cancelled
 )  # fmt: skip
 
 
@@ -488,6 +496,13 @@ def _on_reopened(traceback: Traceback, event: Reopened, patience: Patience) -> S
     return _ask_anew(traceback, event.at, patience, failures=0)
 
 
+def _on_cancelled(traceback: Traceback, event: Cancelled, patience: Patience) -> Step:
+    del patience
+    if traceback.hops:
+        traceback = _with_last(traceback, ended=event.at, detail=event.reason)
+    return _close(traceback, Status.CANCELLED)
+
+
 TRANSITIONS: Mapping[tuple[Phase, type], Callable[[Traceback, Any, Patience], Step]] = {
     (Phase.SUBMITTED, Started): _on_first_start,
     (Phase.ASKING, Started): _on_restart_asking,
@@ -500,5 +515,8 @@ TRANSITIONS: Mapping[tuple[Phase, type], Callable[[Traceback, Any, Patience], St
     (Phase.WAITING, Started): _on_restart_waiting,
     (Phase.WAITING, RetryDue): _on_retry_due,
     (Phase.CLOSED, Reopened): _on_reopened,
+    (Phase.SUBMITTED, Cancelled): _on_cancelled,
+    (Phase.ASKING, Cancelled): _on_cancelled,
+    (Phase.WAITING, Cancelled): _on_cancelled,
 }
 """The whole machine. A pair that is not in here changes nothing."""
