@@ -7,7 +7,8 @@ both signed checkpoints as evidence, which stand alone before a court:
 
     FORK              two roots for one size
     SHRUNK            a later checkpoint is smaller than an earlier one
-    NOT_CONSISTENT    the provider's proof that one is the beginning of the other proves nothing, or it gives none
+    NOT_CONSISTENT    the provider's proof that one is the beginning of the other proves nothing
+    NO_PROOF          the provider answers, but gives no such proof
     WITNESS_REFUSES   another provider has seen a log that contradicts this one
 
 Nothing here decides about a traceback: an answer stands by its own signature. A provider that can't be reached raises
@@ -79,6 +80,7 @@ class AlarmKind(enum.Enum):
     FORK = "fork"
     SHRUNK = "shrunk"
     NOT_CONSISTENT = "not_consistent"
+    NO_PROOF = "no_proof"
     WITNESS_REFUSES = "witness_refuses"
 
 
@@ -368,6 +370,7 @@ class Watch:
         try:
             path = await self._client.consistency(provider, smaller.size, larger.size)
         except BadAnswerError as error:
+            kind = AlarmKind.NO_PROOF
             problem = f"asked for the proof from {smaller.size} to {larger.size} entries it says: {error.detail}"
         except AgentError as error:
             log.info("proof_not_fetched", provider=provider.id, detail=error.detail)
@@ -375,8 +378,9 @@ class Watch:
         else:
             if is_linked_by(path, smaller, larger):
                 return True
+            kind = AlarmKind.NOT_CONSISTENT
             problem = f"its proof from {smaller.size} to {larger.size} entries proves nothing"
-        self._raise(Alarm(provider.id, AlarmKind.NOT_CONSISTENT, smaller, larger, printable(problem), self._clock()))
+        self._raise(Alarm(provider.id, kind, smaller, larger, printable(problem), self._clock()))
         return False
 
     async def have_witnessed(self, provider: Provider, registry: Sequence[Provider]) -> None:
