@@ -134,8 +134,8 @@ class AskHandler:
     # One slice
 
     async def _answer(self, session: Session, asked: Sequence[Asked], now: datetime) -> list[Parts]:
-        verdicts = session.judge(asked, now)
         cases = [self._case(session, one) for one in asked]
+        verdicts = session.judge(cases, now)
         passed = [case for case, verdict in zip(cases, verdicts, strict=True) if verdict is Passage.SEARCH]
         found = dict(zip((case.sha256 for case in passed), await self._search(session, passed, now), strict=True))
         refused: list[Reply] = []

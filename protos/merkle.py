@@ -109,35 +109,37 @@ class Inclusions:
 
     def proves(self, leaf: bytes, index: int, path: tuple[bytes, ...]) -> bool:
         """Whether `path` leads from these exact bytes at `index` to the root."""
-        hashed, steps, last, level = leaf_hash(leaf), 0, self._size - 1, 0
-        if not 0 <= index <= last:
+        if not 0 <= index < self._size:
             return False
         passed: list[tuple[tuple[int, int], tuple[bytes, tuple[bytes, ...], int]]] = []
-        proven = self._proven
-        while True:
-            known = proven.get((level, index))
-            if known is not None:
-                proven_hash, proven_path, proven_steps = known
-                if proven_hash != hashed or proven_path[proven_steps:] != path[steps:]:
-                    return False
-                break
-            passed.append(((level, index), (hashed, path, steps)))
-            if steps == len(path):
+        # hashes are spelt out here: this runs for every leaf of a batch, and a call costs as much as a hash
+        hash_, proven, length = sha256, self._proven, len(path)
+        hashed, steps, last, level = hash_(b"\x00" + leaf).digest(), 0, self._size - 1, 0
+        while (known := proven.get((level, index))) is None:
+            here, now = (level, index), (hashed, path, steps)
+            if steps == length:
                 if last or hashed != self._root:
                     return False
+                proven[here] = now
                 break
             sibling = path[steps]
             if last == 0 or len(sibling) != HASH_SIZE:
                 return False
             steps += 1
+            passed.append((here, now))
             if index & 1 or index == last:
-                hashed = node_hash(sibling, hashed)
+                hashed = hash_(b"\x01" + sibling + hashed).digest()
                 while not index & 1 and index:
                     index, last, level = index >> 1, last >> 1, level + 1
             else:
-                hashed = node_hash(hashed, sibling)
+                hashed = hash_(b"\x01" + hashed + sibling).digest()
             index, last, level = index >> 1, last >> 1, level + 1
-        proven.update(passed)
+        else:
+            proven_hash, proven_path, proven_steps = known
+            if proven_hash != hashed or proven_path[proven_steps:] != path[steps:]:
+                return False
+        for here, now in passed:
+            proven[here] = now
         return True
 
 

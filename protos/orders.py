@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 from hopback.v1 import evidence_pb2 as pb
 from protos.codec import ContractError, check, digest, from_unix_ms, parse, unix_ms
 from protos.e164 import E164, parse_e164
 from protos.identity import ProviderId, parse_provider_id
-from protos.signing import Domain, Proof, PublicKey, SealChecker
+from protos.signing import Domain, Proof, PublicKey, Seal
 from protos.types import WINDOW_CAP, ErrorReason, RefusalReason
 
 DEFAULT_WINDOW: Final = timedelta(seconds=60)
@@ -150,8 +150,16 @@ def decode_order(exact: bytes) -> Order:
         raise ContractError(ErrorReason.INVALID_FIELD, f"invalid order: {error}", ("order",)) from None
 
 
+class Seals(Protocol):
+    """Verifies seals; `SealChecker` is one."""
+
+    def is_good(self, seal: Seal, domain: Domain, key: PublicKey) -> bool:
+        """Whether `seal` is of this domain and by this key."""
+        ...
+
+
 def grant_problem(
-    granted: Granted, persons: Persons, seals: SealChecker, covers: Callable[[Proof, bytes], bool] = Proof.covers
+    granted: Granted, persons: Persons, seals: Seals, covers: Callable[[Proof, bytes], bool] = Proof.covers
 ) -> RefusalReason | None:
     """Why this order is not properly signed and approved, None when it is. Time and coordinator are not looked at.
 
@@ -178,7 +186,7 @@ def _signed(
     exact: bytes,
     domain: Domain,
     key: PublicKey,
-    seals: SealChecker,
+    seals: Seals,
     covers: Callable[[Proof, bytes], bool],
 ) -> bool:
     return covers(proof, exact) and seals.is_good(proof.seal, domain, key)

@@ -20,7 +20,7 @@ from protos.certificates import Certified
 from protos.hops import QUESTION_LIFE, Asked, Named
 from protos.identity import ProviderId, provider_uri
 from protos.orders import Granted, Persons, grant_problem
-from protos.signing import Domain, SealChecker
+from protos.signing import Domain
 from protos.types import RefusalReason
 
 CLOCKS_DIFFER: Final = timedelta(seconds=5)
@@ -54,7 +54,6 @@ class Case(NamedTuple):
     named: Named | None
     envelope: Envelope
     rules: Rules
-    seals: SealChecker
     now: datetime
 
 
@@ -78,7 +77,7 @@ def _for_this_coordinator(case: Case) -> RefusalReason | None:
 
 
 def _granted(case: Case) -> RefusalReason | None:
-    return grant_problem(case.granted, case.rules.persons, case.seals, case.envelope.covers)
+    return grant_problem(case.granted, case.rules.persons, case.envelope, case.envelope.covers)
 
 
 def _order_valid(case: Case) -> RefusalReason | None:
@@ -124,7 +123,7 @@ def _naming_signed(case: Case) -> RefusalReason | None:
     good = (
         signer is not None
         and case.envelope.covers(proof, named.leaf)
-        and case.seals.is_good(proof.seal, Domain.ANSWER, signer.key)
+        and case.envelope.is_good(proof.seal, Domain.ANSWER, signer.key)
     )
     return None if good else RefusalReason.NAMING_SIGNATURE
 

@@ -25,7 +25,7 @@ from protos.codec import ContractError
 from protos.hops import Asked, Requests
 from protos.identity import ProviderId
 from protos.merkle import Inclusions, tree_of
-from protos.signing import Domain, Proof, Seal, SealChecker
+from protos.signing import Domain, Proof, PublicKey, Seal, SealChecker
 from protos.types import ErrorReason
 
 IsRevoked = Callable[[Certified], bool]
@@ -44,7 +44,9 @@ class Envelope:
     requests: Requests
     asker: str
     certificates: dict[bytes, list[Certified]]
+    seals: SealChecker
     _trees: dict[int, tuple[Seal, Inclusions]] = field(default_factory=dict)
+    _good: dict[tuple[int, Domain, bytes], bool] = field(default_factory=dict)
 
     @property
     def asked(self) -> Sequence[Asked]:
@@ -63,6 +65,13 @@ class Envelope:
             # the seal is kept beside its tree, so that nothing else can come to bear its id
             known = self._trees[id(proof.seal)] = proof.seal, Inclusions(proof.seal.size, proof.seal.root)
         return known[1].proves(leaf, proof.index, proof.path)
+
+    def is_good(self, seal: Seal, domain: Domain, key: PublicKey) -> bool:
+        """As `SealChecker.is_good`, for a seal of this envelope: many proofs share it."""
+        known = self._good.get((id(seal), domain, key.raw))
+        if known is None:
+            known = self._good[id(seal), domain, key.raw] = self.seals.is_good(seal, domain, key)
+        return known
 
 
 class Reception:
@@ -94,7 +103,7 @@ class Reception:
         covered = requests.seal.size == len(tree) and requests.seal.root == tree.root
         if not covered or not self._seals.is_good(requests.seal, Domain.QUESTION, signer.key):
             raise ContractError(ErrorReason.SIGNATURE, "the seal does not cover these questions", ("seal",))
-        return Envelope(requests, signer.uri, certificates)
+        return Envelope(requests, signer.uri, certificates, self._seals)
 
     def _read(self, certificates: Iterable[bytes]) -> dict[bytes, list[Certified]]:
         read: dict[bytes, list[Certified]] = {}

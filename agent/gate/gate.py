@@ -12,12 +12,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
+from agent.audit.book import Case as Filed
 from agent.gate.checks import Case, Rules, order_problem, question_problem
 from agent.gate.envelope import Envelope, Reception
 from agent.gate.memory import UNANSWERED, Memory, Searched
 from protos.certificates import PinnedRoots
-from protos.codec import digest, unix_ms
+from protos.codec import unix_ms
 from protos.hops import Asked, Requests
 from protos.orders import Granted
 from protos.signing import SealChecker
@@ -34,6 +36,8 @@ class Passage(enum.Enum):
 
 
 Verdict = Passage | RefusalReason
+
+_MS: Final = timedelta(milliseconds=1)
 
 
 class Gate:
@@ -54,16 +58,16 @@ class Gate:
         """
         return Session(self, self._reception.take(requests, asker_uris, now))
 
-    def judge(self, session: Session, asked: Sequence[Asked], now: datetime) -> list[Verdict]:
+    def judge(self, session: Session, cases: Sequence[Filed], now: datetime) -> list[Verdict]:
         """What happens to each of these questions of the session's envelope, in their order.
 
         Those to be searched are remembered and paid for when this returns.
         """
         verdicts: list[Verdict] = []
-        known = self.memory.recall([one.question.question_id.bytes for one in asked])
-        for one in asked:
-            reason = self._permitted(session, one, now)
-            verdicts.append(self._counted(session, one, known, now) if reason is None else reason)
+        known = self.memory.recall([case.asked.question.question_id.bytes for case in cases])
+        for case in cases:
+            reason = self._permitted(session, case.asked, now)
+            verdicts.append(self._counted(case, known, now) if reason is None else reason)
         return verdicts
 
     def _permitted(self, session: Session, asked: Asked, now: datetime) -> RefusalReason | None:
@@ -74,24 +78,22 @@ class Gate:
             return RefusalReason.ORDER_MISSING
         sha256 = authority.naming_sha256
         named = None if sha256 is None else requests.namings.get(sha256)
-        case = Case(asked, granted, named, session.envelope, self.rules, self._seals, now)
+        case = Case(asked, granted, named, session.envelope, self.rules, now)
         reason = session.order_problem(case)
         return question_problem(case) if reason is None else reason
 
-    def _counted(self, session: Session, asked: Asked, known: dict[bytes, Searched], now: datetime) -> Verdict:
-        question = asked.question
+    def _counted(self, filed: Filed, known: dict[bytes, Searched], now: datetime) -> Verdict:
+        question, sha256, campaign = filed.asked.question, filed.sha256, filed.campaign
         if question.at + question.window < now - self._retention:
             return Passage.EXPIRED
-        question_id, sha256 = question.question_id.bytes, digest(asked.exact)
+        question_id = question.question_id.bytes
         memory, before = self.memory, known.get(question_id)
         if before is not None:
             return self._again(before, sha256)
-        order = session.envelope.requests.orders[asked.authority.order_sha256].order
-        number = memory.pseudonym(question.called)
-        first, last = unix_ms(question.at - question.window), unix_ms(question.at + question.window)
-        if not memory.budgets_at(now).allow(number, first, last, order.campaign):
+        number, at, reach = memory.pseudonym(question.called), unix_ms(question.at), question.window // _MS
+        if not memory.budgets_at(now).allow(number, at - reach, at + reach, campaign):
             return RefusalReason.BUDGET
-        searched = Searched(question_id, sha256, unix_ms(now), number, first, last, order.campaign)
+        searched = Searched(question_id, sha256, unix_ms(now), number, at - reach, at + reach, campaign)
         memory.remember(searched)
         known[question_id] = searched
         return Passage.SEARCH
@@ -115,9 +117,9 @@ class Session:
         self.envelope = envelope
         self._orders: dict[bytes, tuple[datetime, RefusalReason | None]] = {}
 
-    def judge(self, asked: Sequence[Asked], now: datetime) -> list[Verdict]:
+    def judge(self, cases: Sequence[Filed], now: datetime) -> list[Verdict]:
         """See `Gate.judge`."""
-        return self.gate.judge(self, asked, now)
+        return self.gate.judge(self, cases, now)
 
     def granted(self, asked: Asked) -> Granted | None:
         """The order that a question names."""

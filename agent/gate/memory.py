@@ -45,10 +45,12 @@ CREATE TABLE IF NOT EXISTS searched (
   campaign TEXT NOT NULL,
   entry INTEGER NOT NULL                -- where the answer stands in the audit log; -1: none was filed
 );
-CREATE INDEX IF NOT EXISTS searched_at ON searched (at_ms);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
-_INSERT: Final = "INSERT OR REPLACE INTO searched VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT: Final = (
+    "INSERT INTO searched VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (question_id) DO UPDATE SET entry = excluded.entry"
+)
 _AT_ONCE: Final = 500
 
 
@@ -209,10 +211,13 @@ class Memory:
     def _load_day(self) -> None:
         day = self._latest_ms // _DAY_MS
         self._budgets.begin(day)
-        spent = self._reader.execute(
-            "SELECT number, first_ms, last_ms, campaign FROM searched WHERE at_ms >= ?", (day * _DAY_MS,)
+        # rows stand in the order of time, because time never goes back: those of the day are the last
+        rows = self._reader.execute(
+            "SELECT at_ms, number, first_ms, last_ms, campaign FROM searched ORDER BY rowid DESC"
         )
-        for number, first, last, campaign in spent:
+        for at, number, first, last, campaign in rows:
+            if at < day * _DAY_MS:
+                break
             self._budgets.spend(number, first, last, campaign)
 
 
