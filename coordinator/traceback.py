@@ -43,7 +43,7 @@ from typing import Any
 from coordinator.chain import Call, Hop, Phase, Problem, Status, Traceback
 from coordinator.chance import scatter
 from coordinator.signed import SignedAnswer, SignedQuestion
-from protos.codec import digest
+from protos.codec import digest, unix_ms
 from protos.hops import QUESTION_LIFE
 from protos.types import Answer, Authority, Handover, Outcome, Question, RefusalReason
 
@@ -244,6 +244,9 @@ FINDINGS = frozenset(
 )
 
 
+_FIXED = 0xF << 76 | 0x3 << 62
+_VERSION_8 = 0x8 << 76 | 0x2 << 62
+
 # Outcomes that make the provider the source of the call, and what a provider that is none says by them.
 _NO_SOURCE: Mapping[Outcome, str] = {
     Outcome.ORIGINATED_HERE: "claims to have originated the call, but is registered as one that originates none",
@@ -254,22 +257,33 @@ _NO_SOURCE: Mapping[Outcome, str] = {
 def _question(
     traceback: Traceback, position: int, round_: int, draft: Question, issued: datetime, deadline: datetime
 ) -> Question:
-    """`draft` with its life and authority, and an id that follows from whatever makes its bytes: equal ids mean equal
-    bytes.
+    """`draft` with its life and authority, and an id that follows from whatever makes its bytes.
+
+    Equal ids mean equal bytes: order and traceback belong together for good, and what else a question says follows from
+    the naming that leads to it.
     """
     call = traceback.call
     if call.order_sha256 is None or call.expires is None:
         deadline = _whole_ms(deadline)
         identity = uuid.uuid5(traceback.id, f"hop {position} round {round_} until {deadline.isoformat()}")
-        return replace(draft, question_id=identity, deadline=deadline)
+        return Question(
+            question_id=identity,
+            target=draft.target,
+            called=draft.called,
+            at=draft.at,
+            window=draft.window,
+            named_by=draft.named_by,
+            calling=draft.calling,
+            deadline=deadline,
+        )
     issued, deadline = _whole_ms(issued), _whole_ms(min(deadline, call.expires))
     named = draft.named if isinstance(draft, SignedQuestion) else None
     naming = digest(named.exact) if named is not None else None
-    life = f"from {issued.isoformat()} until {deadline.isoformat()}"
-    identity = uuid.uuid5(
-        traceback.id, f"hop {position} round {round_} {life} by {naming.hex() if naming else 'order'}"
-    )
-    nonce = digest(b"hopback nonce" + traceback.id.bytes + identity.bytes)[:16]
+    own = traceback.id.bytes
+    made = b"%b hop %d round %d from %d until %d by " % (own, position, round_, unix_ms(issued), unix_ms(deadline))
+    seed = digest(made + (naming or b"the order"))
+    identity = _uuid8(seed)
+    nonce = digest(b"hopback nonce" + own + identity.bytes)[:16]
     return SignedQuestion(
         question_id=identity,
         target=draft.target,
@@ -284,15 +298,21 @@ def _question(
     )
 
 
+def _uuid8(seed: bytes) -> uuid.UUID:
+    """A UUID of our own making (RFC 9562, section 5.8) from the first 16 bytes of a digest."""
+    return uuid.UUID(int=int.from_bytes(seed[:16], "big") & ~_FIXED | _VERSION_8)
+
+
 def _whole_ms(time: datetime) -> datetime:
     """A time as it travels."""
-    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+    beyond = time.microsecond % 1000
+    return time.replace(microsecond=time.microsecond - beyond) if beyond else time
 
 
 def _ask(traceback: Traceback, hop: Hop, *, position: int) -> Step:
     """Put the question of `hop`, which becomes the last one."""
     hops = (*traceback.hops[:position], hop)
-    return replace(traceback, hops=hops, status=Status.ASKING, due=None), (Ask(hop.question),)
+    return Traceback(traceback.id, traceback.call, hops, Status.ASKING), (Ask(hop.question),)
 
 
 def _ask_new(traceback: Traceback, draft: Question, at: datetime, patience: Patience) -> Step:
@@ -386,7 +406,9 @@ def _on_answer(traceback: Traceback, event: Answered, patience: Patience) -> Ste
         )
     if question.authority is not None and not isinstance(answer, SignedAnswer):
         return _on_bad_answer(traceback, BadAnswer(event.question_id, event.at, "is not signed"), patience)
-    traceback = _with_last(traceback, answer=answer, ended=event.at, failures=0, problem=None, detail="")
+    last = traceback.hops[-1]
+    last = Hop(question=question, asked=last.asked, round=last.round, ended=event.at, answer=answer)
+    traceback = Traceback(traceback.id, traceback.call, (*traceback.hops[:-1], last), traceback.status, traceback.due)
     named = question.named_by is not None
     contradiction = _contradiction(question, answer)
     if contradiction is not None:
@@ -418,18 +440,23 @@ def _ask_upstream(traceback: Traceback, question: Question, answer: Answer, at: 
     """The next hop, re-anchored by this answer, unless it was asked already or the chain is as long as it may be."""
     if answer.upstream is None:  # excluded by Answer itself
         return _close(traceback, Status.BAD_ANSWER)
-    draft = replace(
-        question,
+    call, next_at, named = traceback.call, question.at + answer.time_correction, None
+    window = question.window
+    if isinstance(question, SignedQuestion) and isinstance(answer, SignedAnswer):
+        named, window = answer.named(question), call.window - abs(next_at - call.at)
+        if window < timedelta(milliseconds=1):
+            return _close(traceback, Status.WINDOW_SPENT)
+    draft = SignedQuestion(
+        question_id=question.question_id,
         target=answer.upstream,
         called=answer.ask_called or question.called,
-        at=question.at + answer.time_correction,
+        at=next_at,
+        window=window,
         named_by=answer.provider,
+        calling=question.calling,
+        deadline=question.deadline,
+        named=named,
     )
-    if isinstance(draft, SignedQuestion) and isinstance(answer, SignedAnswer):
-        call = traceback.call
-        draft = replace(draft, window=call.window - abs(draft.at - call.at), named=answer.named(question))
-        if draft.window < timedelta(milliseconds=1):
-            return _close(traceback, Status.WINDOW_SPENT)
     if any(_same_instance(draft, hop.question) for hop in traceback.hops):
         return _close(traceback, Status.LOOP)
     if len(traceback.hops) >= traceback.call.hop_limit:
