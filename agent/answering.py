@@ -115,11 +115,13 @@ def open_answering(
     disclosing = Disclosing(config.disclosure.mode, desk.terms.matching, store, book)
     ask = AskHandler(desk, gate, evidence, disclosing, notes)
     handlers[ASK] = reading_records(ask.ask, on_broken)
-    handlers.update(_audit_handlers(AuditService(book, Witness(book, roots, now, is_revoked=is_revoked))))
+    handlers.update(audit_handlers(AuditService(book, Witness(book, roots, now, is_revoked=is_revoked))))
     return Answering(handlers, evidence, log, ask)
 
 
-def _audit_handlers(service: AuditService) -> Handlers:
+def audit_handlers(service: AuditService) -> Handlers:
+    """The methods of the audit service; they read files, so they run beside the event loop."""
+
     def handler(method: Callable[[bytes, str], bytes]) -> Handler:
         async def handle(request: bytes, askers: tuple[str, ...]) -> bytes:
             try:
