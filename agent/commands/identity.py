@@ -116,7 +116,7 @@ def described(config: AgentConfig, now: datetime) -> dict[str, Any]:
         for purpose, path in files
         if (described_one := _certificate(config, purpose, path, now, warnings)) is not None
     ]
-    roots = []
+    roots: list[dict[str, str]] = []
     try:
         roots += map(_root, x509.load_pem_x509_certificates(config.listen.roots.read_bytes()))
     except (OSError, ValueError) as error:
