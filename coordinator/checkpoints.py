@@ -305,12 +305,36 @@ class Watch:
         self._waiting.append((provider, checkpoint, certificate, self._clock()))
         self._there.set()
 
-    async def run(self) -> None:
-        """Work whenever something came, until cancelled; a failure of the store ends it."""
+    async def run(self, fetch_every: timedelta | None = None) -> None:
+        """Work whenever something came, and every so often fetch from all, until cancelled.
+
+        Whatever fails is logged and tried again with the next checkpoint: tracing does not wait for the watch.
+        """
+        pause = None if fetch_every is None else fetch_every.total_seconds()
         while True:
-            await self._there.wait()
-            self._there.clear()
-            await self.work()
+            try:
+                async with asyncio.timeout(pause):
+                    await self._there.wait()
+            except TimeoutError:
+                fetch = True
+            else:
+                self._there.clear()
+                fetch = False
+            try:
+                await (self.round() if fetch else self.work())
+            except Exception as error:
+                log.error("watch_failed", error=type(error).__name__, problem=printable(str(error)))  # noqa: TRY400
+
+    async def round(self) -> list[ProviderId]:
+        """Fetch from every agent, link and have witnessed what is there; returns those that could not be reached."""
+        unreached = [one.id for one in self._providers() if one.endpoint and not await self.fetch(one)]
+        await self.work(await asyncio.to_thread(self._store.providers))
+        return unreached
+
+    def keep_all(self) -> None:
+        """Keep what came, without asking anybody; blocks."""
+        while self._waiting:
+            self.keep(*self._waiting.popleft())
 
     async def work(self, providers: Iterable[ProviderId] | None = None) -> None:
         """Keep what came; then link and have witnessed what these providers signed, by default those that came."""

@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from coordinator.commands.authority import authority
+from coordinator.commands.checkpoints import checkpoints
 from coordinator.commands.enrolment import enrolment
 from coordinator.commands.evidence import bundle, verify
 from coordinator.commands.campaign import campaign
@@ -166,6 +167,7 @@ main.add_command(bundle)
 main.add_command(verify)
 main.add_command(registry)
 main.add_command(tasks)
+main.add_command(checkpoints)
 main.add_command(campaign)
 for command in (authority, enrolment, key, serve):
     main.add_command(command)

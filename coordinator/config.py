@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
+from coordinator.checkpoints import WitnessTerms
 from coordinator.config_tables import MailTable, RegistryTable, RetentionTable, TasksTable
 from coordinator.deadlines.settings import DeadlinesTable
 from coordinator.driver import Limits
@@ -135,6 +136,11 @@ signature = "The traceback desk"       # under every letter
 
 [registry]
 two_operators = false                  # true: every change is proposed by one and confirmed by another
+
+[checkpoints]                          # watching over the agents' audit logs
+witnesses = 2                          # other providers that sign each one's checkpoints; 0: none
+witness_every = "1h"                   # how often at most, of one provider
+fetch_every = "10m"                    # `run` and `serve` ask every agent for its checkpoint so often
 
 [retention]
 pseudonymise_after = "548d"            # closed tracebacks lose their telephone numbers then; see `retention run`
@@ -260,6 +266,19 @@ class LimitsTable(_Table):
         )
 
 
+class CheckpointsTable(_Table):
+    """How the agents' audit logs are watched over; see `coordinator.checkpoints`."""
+
+    witnesses: int = Field(default=WitnessTerms().count, ge=0, le=6)
+    witness_every: Duration = WitnessTerms().every
+    fetch_every: Duration = timedelta(minutes=10)
+
+    @property
+    def terms(self) -> WitnessTerms:
+        """As the watch takes them."""
+        return WitnessTerms(self.witnesses, self.witness_every)
+
+
 class Config(_Table):
     """The whole file."""
 
@@ -274,6 +293,7 @@ class Config(_Table):
     tasks: TasksTable = TasksTable()
     mail: MailTable | None = None
     registry: RegistryTable = RegistryTable()
+    checkpoints: CheckpointsTable = CheckpointsTable()
     retention: RetentionTable = RetentionTable()
     listen: ListenTable | None = None
     authority: AuthorityTable | None = None

@@ -16,7 +16,10 @@ from coordinator.store.engine import engine_for
 from protos.identity import coordinator_uri
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from coordinator.asking import SignedAgents
+    from coordinator.checkpoints import Watch
     from coordinator.transport import Transport
     from protos.certificates import Certified, PinnedRoots
     from protos.signing import Signer
@@ -29,10 +32,13 @@ async def agents_of(
     files: TlsFiles,
     transport: Transport | None = None,
     is_revoked: Callable[[Certified], bool] = lambda certified: False,  # noqa: ARG005
+    *,
+    fetch: bool = False,
 ) -> AsyncIterator[SignedAgents]:
     """The client of the agents: signs with the online key, finds orders in the database, calls over mutual TLS.
 
-    With `transport` it calls over that, which whoever made it closes.
+    With `transport` it calls over that, which whoever made it closes. The checkpoints that come with answers are
+    watched over; `fetch` also asks for them now and then where no answer comes.
 
     Raises:
         ConfigError: see `online_key`.
@@ -45,16 +51,65 @@ async def agents_of(
     with engine_for(loaded.store_url) as engine:
         book = OrderBook(engine)
         async with GrpcTransport(files) as channels:
-            yield SignedAgents(
-                transport or channels,
-                signer=signer,
-                certificate=certificate,
-                roots=roots,
-                orders=book,
-                certificates=book,
-                clock=_now,
-                is_revoked=is_revoked,
-            )
+            way = transport or channels
+            async with _watched(loaded, engine, way, roots, is_revoked, fetch=fetch) as watch:
+                yield SignedAgents(
+                    way,
+                    signer=signer,
+                    certificate=certificate,
+                    roots=roots,
+                    orders=book,
+                    certificates=book,
+                    clock=_now,
+                    is_revoked=is_revoked,
+                    checkpoints=watch,
+                )
+
+
+@asynccontextmanager
+async def _watched(
+    loaded: LoadedConfig,
+    engine: Engine,
+    transport: Transport,
+    roots: PinnedRoots,
+    is_revoked: Callable[[Certified], bool],
+    *,
+    fetch: bool,
+) -> AsyncIterator[Watch]:
+    """The watch over the providers' logs, at work beside; what came too late to be linked is kept at the end."""
+    import asyncio
+
+    watch = watch_over(loaded, engine, transport, roots, is_revoked)
+    working = asyncio.create_task(watch.run(loaded.config.checkpoints.fetch_every if fetch else None))
+    try:
+        yield watch
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        await asyncio.to_thread(watch.keep_all)
+
+
+def watch_over(
+    loaded: LoadedConfig,
+    engine: Engine,
+    transport: Transport,
+    roots: PinnedRoots,
+    is_revoked: Callable[[Certified], bool] = lambda certified: False,  # noqa: ARG005
+) -> Watch:
+    """The watch over the providers' logs, over this database and transport."""
+    from coordinator.audit_client import AgentAudits
+    from coordinator.checkpoints import Watch
+    from coordinator.store.checkpoints import SqlCheckpoints, registered
+
+    return Watch(
+        SqlCheckpoints(engine),
+        AgentAudits(transport),
+        roots,
+        _now,
+        lambda: registered(engine),
+        loaded.config.checkpoints.terms,
+        is_revoked=is_revoked,
+    )
 
 
 def online_key(loaded: LoadedConfig, now: datetime) -> tuple[Signer, bytes, PinnedRoots]:

@@ -213,7 +213,7 @@ async def _driving(stack: AsyncExitStack, parts: _Parts, transport: Transport) -
     loaded = parts.loaded
     store = stack.enter_context(open_store(loaded))
     agents = await stack.enter_async_context(
-        agents_of(loaded, parts.party.tls.current, transport, is_revoked=parts.is_revoked)
+        agents_of(loaded, parts.party.tls.current, transport, is_revoked=parts.is_revoked, fetch=True)
     )
     parts.party.evidence.on_change(lambda key: agents.renew(key.signer, key.certificate))
     return Daemon(loaded, store, agents)

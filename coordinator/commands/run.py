@@ -46,7 +46,7 @@ async def _run(loaded: LoadedConfig, store: SqlStore, files: TlsFiles, ready_fil
     from coordinator.daemon import Daemon
     from coordinator.online import agents_of
 
-    async with agents_of(loaded, files) as agents:
+    async with agents_of(loaded, files, fetch=True) as agents:
         daemon = Daemon(loaded, store, agents)
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, daemon.stop)

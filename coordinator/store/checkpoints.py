@@ -9,12 +9,14 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, insert, s
 from sqlalchemy.exc import IntegrityError
 
 from coordinator.checkpoints import Alarm, AlarmKind, Seen, Witnessed
+from coordinator.ports import Provider
 from coordinator.store.checkpoint_models import (
     checkpoint_alarms,
     checkpoint_certificates,
     checkpoint_witnesses,
     checkpoints,
 )
+from coordinator.store.models import ProviderRow
 from protos.codec import digest
 from protos.identity import ProviderId
 
@@ -190,6 +192,13 @@ class SqlCheckpoints:
         except IntegrityError:
             return False
         return True
+
+
+def registered(engine: Engine) -> list[Provider]:
+    """All of the registry, by id."""
+    query = select(ProviderRow.id, ProviderRow.name, ProviderRow.endpoint).order_by(ProviderRow.id)
+    with engine.connect() as connection:
+        return [Provider(ProviderId(row.id), row.name, row.endpoint) for row in connection.execute(query)]
 
 
 def _seen(row: Row[Any]) -> Seen:
