@@ -20,6 +20,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 LARGEST_LIST: Final = 4 * 1024 * 1024
 """Bytes; some 100,000 revoked certificates."""
@@ -36,7 +37,7 @@ class RevocationError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """What a list says: `serials` no longer counted at `issued` (aware UTC), and who says it."""
+    """What a list says: `serials` no longer counted at `issued` (aware UTC), and whose key says it (DER)."""
 
     issuer: bytes
     number: int
@@ -64,16 +65,17 @@ def read_revocation_list(der: bytes, roots: Iterable[x509.Certificate]) -> Revoc
         raise RevocationError(f"a list of {len(der)} bytes is too large: {LARGEST_LIST} at most")
     try:
         crl = x509.load_der_x509_crl(der)
-        signed = any(_may_sign(root, crl) for root in roots)
+        signers = [root for root in roots if _may_sign(root, crl)]
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         serials = frozenset(entry.serial_number for entry in crl)
-        issuer, issued = crl.issuer.public_bytes(), crl.last_update_utc
+        issued = crl.last_update_utc
     except x509.ExtensionNotFound:
         raise RevocationError("it has no number: nobody could tell it from an older one") from None
     except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise RevocationError("it is no revocation list in DER form") from None
-    if not signed:
+    if not signers:
         raise RevocationError("no pinned root signed it")
+    issuer = signers[0].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return RevocationList(issuer, number, issued, serials, der)
 
 
