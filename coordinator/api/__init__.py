@@ -1,0 +1,1 @@
+"""The coordinator's own service for people and their programs, with roles."""
