@@ -37,6 +37,7 @@ from coordinator.commands.key import key
 from coordinator.commands.lab import init, lab_cert
 from coordinator.commands.order import order
 from coordinator.commands.registry import registry
+from coordinator.commands.report import report
 from coordinator.commands.run import run
 from coordinator.commands.serve import serve
 from coordinator.commands.tasks import tasks
@@ -169,5 +170,6 @@ main.add_command(registry)
 main.add_command(tasks)
 main.add_command(checkpoints)
 main.add_command(campaign)
+main.add_command(report)
 for command in (authority, enrolment, key, serve):
     main.add_command(command)

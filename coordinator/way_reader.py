@@ -19,10 +19,11 @@ from coordinator.chain import Problem, Status
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.rows import kept
 from coordinator.ways import HopFact, Way
-from protos.identity import ProviderId, parse_provider_id
-from protos.types import Outcome
+from protos.identity import parse_provider_id
+from protos.types import Answer, Outcome
 
 BLOCK = 500
+_SAID_IN_BYTES = frozenset({Status.GATEWAY_FOUND, Status.REFUSED})
 _tracebacks: Any = TracebackRow.__table__
 _hops: Any = HopRow.__table__
 
@@ -68,6 +69,7 @@ def _block(connection: Connection, ids: Sequence[uuid.UUID]) -> Iterator[Way]:
     own = select(columns.id, columns.status, columns.submitted_at, columns.changed_at).where(columns.id.in_(ids))
     for row in connection.execute(own).all():
         status = Status(row.status)
+        last = _last_answer(connection, row.id) if status in _SAID_IN_BYTES else None
         places = latest.get(row.id, {})
         yield Way(
             traceback_id=row.id,
@@ -75,16 +77,16 @@ def _block(connection: Connection, ids: Sequence[uuid.UUID]) -> Iterator[Way]:
             submitted=row.submitted_at,
             changed=row.changed_at,
             hops=tuple(places[position] for position in sorted(places)),
-            foreign=_foreign(connection, row.id) if status is Status.GATEWAY_FOUND else None,
+            foreign=last.upstream if last is not None and last.outcome is Outcome.FOREIGN_UPSTREAM else None,
+            refusal=last.refusal if last is not None and last.outcome is Outcome.REFUSED else None,
         )
 
 
-def _foreign(connection: Connection, traceback_id: uuid.UUID) -> ProviderId | None:
+def _last_answer(connection: Connection, traceback_id: uuid.UUID) -> Answer | None:
     row = connection.execute(select(_tracebacks).where(_tracebacks.c.id == traceback_id)).mappings().one()
     query = select(_hops).where(_hops.c.traceback_id == traceback_id).order_by(_hops.c.position, _hops.c.round)
     try:
         traceback = kept(row, connection.execute(query).mappings()).traceback  # type: ignore[arg-type]  # by column name
-    except ValueError:  # made unreadable when its numbers were taken out
+    except ValueError:  # bytes that are not read any more must not keep a report from being made
         return None
-    answer = traceback.hops[-1].answer if traceback.hops else None
-    return answer.upstream if answer is not None and answer.outcome is Outcome.FOREIGN_UPSTREAM else None
+    return traceback.hops[-1].answer if traceback.hops else None

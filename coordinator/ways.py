@@ -8,7 +8,7 @@ from datetime import datetime
 
 from coordinator.chain import Problem, Status
 from protos.identity import ProviderId
-from protos.types import Outcome
+from protos.types import Outcome, RefusalReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,10 @@ class HopFact:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One traceback's chain. `foreign` handed the call to the gateway, as far as that can still be read."""
+    """One traceback's chain.
+
+    `foreign` handed the call to the gateway; `refusal` is why the last provider refused; both None where there is none.
+    """
 
     traceback_id: uuid.UUID
     status: Status
@@ -34,6 +37,7 @@ class Way:
     changed: datetime
     hops: tuple[HopFact, ...]
     foreign: ProviderId | None = None
+    refusal: RefusalReason | None = None
 
     @property
     def providers(self) -> tuple[ProviderId, ...]:

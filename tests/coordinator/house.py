@@ -41,4 +41,8 @@ class House:
 
     def json(self, *arguments: str) -> Any:
         """The JSON that one command writes."""
-        return json.loads(self.run(*arguments, "--json").stdout)
+        return self.json_of(*arguments, "--json")
+
+    def json_of(self, *arguments: str) -> Any:
+        """The same of a command that is told otherwise to write JSON."""
+        return json.loads(self.run(*arguments).stdout)

@@ -290,7 +290,9 @@ def traced(
         engine, identity, called=of.called, at=of.at, terminating=of.terminating, status=status.value, submitted_at=now,
         hop_count=len(names), changed_at=now + timedelta(seconds=2),
     )  # fmt: skip
-    last = "ORIGINATED_HERE" if status is Status.ORIGIN_FOUND else "FOREIGN_UPSTREAM"
+    last = {Status.ORIGIN_FOUND: "ORIGINATED_HERE", Status.NO_AGENT: None, Status.DISPUTED: "NOT_FOUND"}.get(
+        status, "FOREIGN_UPSTREAM"
+    )
     rows = [
         {
             "traceback_id": identity,
@@ -300,6 +302,7 @@ def traced(
             "provider": name,
             "question": b"",
             "outcome": "UPSTREAM" if position < len(names) - 1 else last,
+            "problem": "no_agent" if status is Status.NO_AGENT and position == len(names) - 1 else None,
             "detail": "",
             "failures": 0,
             "asked_at": now,

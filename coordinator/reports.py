@@ -1,0 +1,413 @@
+"""Reports over many chains: transparency, participants and refusers, a scorecard for each provider. Pure.
+
+What goes in are chains (`coordinator.ways.Way`) and what became of questions to persons; no telephone number among
+it, so that none can come out. Every figure of a scorecard holds the ids of the questions that make it up, by which
+anybody who may can look each of them up and contradict.
+
+Roles follow the answers: the one that placed the call is the originating provider, the one that got it from abroad
+the gateway, the first the terminating one, everybody else on the path transit. A provider that denies a call has no
+role in it, and a disputed handover counts for both sides, as nobody knows yet who is wrong.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from coordinator.chain import Problem, Status
+from coordinator.deadlines.cooperation import DEFAULT_POLICY, CooperationPolicy, Label, RequestFact, label
+from coordinator.deadlines.standing import standing
+from coordinator.ways import HopFact, Way
+from protos.identity import ProviderId
+from protos.types import Outcome, RefusalReason
+
+FINISHED = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
+NOT_ASKED = frozenset({Problem.NO_AGENT, Problem.UNREGISTERED})
+_NOTHING = frozenset({Outcome.NEEDS_HUMAN, Outcome.NOT_YET_AVAILABLE})
+_MS = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonFact:
+    """What became of a question to a person at a provider."""
+
+    provider: ProviderId
+    request: RequestFact
+    refusal: RefusalReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number and the questions behind it."""
+
+    name: str
+    facts: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return len(self.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Middle and tail of some durations; None where there are none. Nearest ranks: both are durations that occurred."""
+
+    count: int
+    median: timedelta | None
+    p95: timedelta | None
+
+
+def spread(durations: Iterable[timedelta]) -> Spread:
+    """Middle and tail of these durations."""
+    ranked = sorted(durations)
+    if not ranked:
+        return Spread(0, None, None)
+    return Spread(len(ranked), ranked[(len(ranked) - 1) // 2], ranked[(95 * len(ranked) + 99) // 100 - 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Scorecard:
+    """How one provider answered in a period; every figure with its questions, and the label with its metrics."""
+
+    provider: ProviderId
+    figures: tuple[Figure, ...]
+    latency: Spread
+    persons_latency: Spread
+    label: Label
+
+    def figure(self, name: str) -> Figure:
+        """One figure by name."""
+        return next(one for one in self.figures if one.name == name)
+
+
+FIGURES = (
+    *("asked", "answered", "not_found", "records_expired", "ambiguous", "unmapped", "refused"),
+    *("silent", "declined", "bad_answer", "named_disputed", "denied"),
+    *("persons_asked", "persons_answered", "persons_late", "persons_non_responsive", "persons_waiting"),
+)
+"""Names of the figures: questions to agents, disputes, questions to persons."""
+
+_BY_OUTCOME = {
+    Outcome.NOT_FOUND: "not_found",
+    Outcome.RECORDS_EXPIRED: "records_expired",
+    Outcome.AMBIGUOUS: "ambiguous",
+    Outcome.UNMAPPED: "unmapped",
+    Outcome.NOT_RECORDED: "unmapped",
+    Outcome.REFUSED: "refused",
+}
+_BY_PROBLEM = {
+    Problem.UNREACHABLE: "silent",
+    Problem.TIMED_OUT: "silent",
+    Problem.DECLINED: "declined",
+    Problem.BAD_ANSWER: "bad_answer",
+}
+
+
+@dataclass(slots=True)
+class _Tally:
+    facts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    latencies: list[timedelta] = field(default_factory=list)
+    persons_latencies: list[timedelta] = field(default_factory=list)
+    requests: list[RequestFact] = field(default_factory=list)
+
+
+def scorecards(
+    ways: Iterable[Way],
+    persons: Iterable[PersonFact],
+    now: datetime,
+    policy: CooperationPolicy = DEFAULT_POLICY,
+) -> list[Scorecard]:
+    """A scorecard for every provider that was asked or named, by id."""
+    tallies: dict[ProviderId, _Tally] = defaultdict(_Tally)
+    for way in ways:
+        for hop in way.hops:
+            _count_hop(tallies[hop.provider], hop)
+        if way.status is Status.DISPUTED and len(way.hops) > 1:
+            naming, denying = way.hops[-2:]
+            tallies[naming.provider].facts["named_disputed"].append(str(naming.question_id))
+            tallies[denying.provider].facts["denied"].append(str(denying.question_id))
+    for fact in persons:
+        _count_person(tallies[fact.provider], fact.request, now)
+    return [
+        Scorecard(
+            provider=provider,
+            figures=tuple(Figure(name, tuple(tally.facts[name])) for name in FIGURES),
+            latency=spread(tally.latencies),
+            persons_latency=spread(tally.persons_latencies),
+            label=label(provider, tally.requests, now, policy),
+        )
+        for provider, tally in sorted(tallies.items())
+    ]
+
+
+def _count_hop(tally: _Tally, hop: HopFact) -> None:
+    if hop.problem in NOT_ASKED:
+        return
+    question = str(hop.question_id)
+    tally.facts["asked"].append(question)
+    if hop.outcome is not None:
+        if hop.outcome not in _NOTHING:
+            tally.facts["answered"].append(question)
+        if hop.outcome in _BY_OUTCOME:
+            tally.facts[_BY_OUTCOME[hop.outcome]].append(question)
+        if hop.ended is not None:
+            tally.latencies.append(max(hop.ended - hop.asked, timedelta(0)))
+    elif hop.problem in _BY_PROBLEM:
+        tally.facts[_BY_PROBLEM[hop.problem]].append(question)
+
+
+def _count_person(tally: _Tally, request: RequestFact, now: datetime) -> None:
+    stands = standing(request.plan, request.answered, now)
+    tally.requests.append(request)
+    tally.facts["persons_asked"].append(request.id)
+    if stands.answered and request.answered is not None:
+        tally.facts["persons_answered"].append(request.id)
+        tally.persons_latencies.append(request.answered - request.plan.received)
+        if stands.delinquent:
+            tally.facts["persons_late"].append(request.id)
+    elif stands.non_responsive:
+        tally.facts["persons_non_responsive"].append(request.id)
+    else:
+        tally.facts["persons_waiting"].append(request.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one provider had to do with the calls of a period, in tracebacks."""
+
+    provider: ProviderId
+    originating: int
+    gateway: int
+    transit: int
+    terminating: int
+    non_responsive: int
+    refused: int
+    disputed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transparency:
+    """The public report of a period, from `since` until before `until`.
+
+    `to_completion` is from submission to the result, of finished ones; `foreign` counts carriers abroad.
+    """
+
+    since: datetime
+    until: datetime
+    tracebacks: int
+    finished: int
+    by_status: tuple[tuple[Status, int], ...]
+    to_completion: Spread
+    hops: tuple[tuple[int, int], ...]
+    parts: tuple[Part, ...]
+    foreign: tuple[tuple[ProviderId, int], ...]
+
+    @property
+    def mean_hops(self) -> float | None:
+        """Providers on a finished path, on average."""
+        total = sum(count for _, count in self.hops)
+        return sum(hops * count for hops, count in self.hops) / total if total else None
+
+
+def transparency(
+    ways: Iterable[Way], persons: Iterable[PersonFact], since: datetime, until: datetime, now: datetime
+) -> Transparency:
+    """The report of a period, of tracebacks and questions to persons that were submitted in it."""
+    every = list(ways)
+    done = [way for way in every if way.status in FINISHED]
+    counts: dict[ProviderId, Counter[str]] = defaultdict(Counter)
+    for way in every:
+        for provider, role in _roles(way):
+            counts[provider][role] += 1
+        for provider, what in _failings(way):
+            counts[provider][what] += 1
+    for fact in persons:
+        if standing(fact.request.plan, fact.request.answered, now).non_responsive:
+            counts[fact.provider]["non_responsive"] += 1
+    columns = ("originating", "gateway", "transit", "terminating", "non_responsive", "refused", "disputed")
+    statuses = Counter(way.status for way in every)
+    foreign = Counter(way.foreign for way in done if way.foreign is not None)
+    return Transparency(
+        since=since,
+        until=until,
+        tracebacks=len(every),
+        finished=len(done),
+        by_status=tuple(sorted(statuses.items(), key=lambda entry: (-entry[1], entry[0].value))),
+        to_completion=spread(max(way.changed - way.submitted, timedelta(0)) for way in done),
+        hops=tuple(sorted(Counter(len(way.providers) for way in done).items())),
+        parts=tuple(
+            Part(provider, *(counter[name] for name in columns)) for provider, counter in sorted(counts.items())
+        ),
+        foreign=tuple(sorted(foreign.items(), key=lambda entry: (-entry[1], entry[0]))),
+    )
+
+
+def _roles(way: Way) -> Iterable[tuple[ProviderId, str]]:
+    """Each provider once, in the most telling of its roles."""
+    roles: dict[ProviderId, str] = {}
+    for position, provider in enumerate(way.providers):
+        roles.setdefault(provider, "transit" if position else "terminating")
+    if way.status in FINISHED and way.providers:
+        roles[way.providers[-1]] = "originating" if way.status is Status.ORIGIN_FOUND else "gateway"
+    return roles.items()
+
+
+def _failings(way: Way) -> Iterable[tuple[ProviderId, str]]:
+    if not way.hops:
+        return
+    last = way.hops[-1]
+    if way.status is Status.NON_RESPONSIVE:
+        yield last.provider, "non_responsive"
+    if last.outcome is Outcome.REFUSED or last.problem is Problem.DECLINED:
+        yield last.provider, "refused"
+    if way.status is Status.DISPUTED:
+        for hop in way.hops[-2:]:
+            yield hop.provider, "disputed"
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """A provider that was asked: how often it answered, and why it did not, most frequent reason first."""
+
+    provider: ProviderId
+    asked: int
+    answered: int
+    reasons: tuple[tuple[str, int], ...]
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether it has answered at all."""
+        return self.answered > 0
+
+
+def participants(ways: Iterable[Way], persons: Iterable[PersonFact], now: datetime) -> list[Participant]:
+    """Who was asked, by id: participants answered at least once, refusers never; reasons for either."""
+    asked: Counter[ProviderId] = Counter()
+    answered: Counter[ProviderId] = Counter()
+    reasons: dict[ProviderId, Counter[str]] = defaultdict(Counter)
+    for way in ways:
+        for hop in way.hops:
+            if hop.problem in NOT_ASKED or (hop.outcome is None and hop.problem is None):
+                continue
+            asked[hop.provider] += 1
+            if hop.outcome is Outcome.REFUSED:
+                why = way.refusal if hop is way.hops[-1] else None
+                reasons[hop.provider][_refused(why)] += 1
+            elif hop.outcome is not None:
+                answered[hop.provider] += hop.outcome not in _NOTHING
+                if hop.outcome in _NOTHING:
+                    reasons[hop.provider][hop.outcome.name.lower()] += 1
+            elif hop.problem is not None:
+                reasons[hop.provider][hop.problem.value] += 1
+    for fact in persons:
+        stands = standing(fact.request.plan, fact.request.answered, now)
+        if stands.waiting:
+            continue
+        asked[fact.provider] += 1
+        if stands.non_responsive:
+            reasons[fact.provider]["nobody_answered"] += 1
+        elif fact.request.refused:
+            reasons[fact.provider][_refused(fact.refusal)] += 1
+        else:
+            answered[fact.provider] += 1
+    return [
+        Participant(
+            provider=provider,
+            asked=asked[provider],
+            answered=answered[provider],
+            reasons=tuple(sorted(reasons[provider].items(), key=lambda entry: (-entry[1], entry[0]))),
+        )
+        for provider in sorted(asked)
+    ]
+
+
+def _refused(why: RefusalReason | None) -> str:
+    return "refused" if why in (None, RefusalReason.UNSPECIFIED) else f"refused: {why.name.lower()}"
+
+
+# As files
+
+
+def safe_cell(value: object) -> str:
+    """A cell that no spreadsheet takes for a formula: text that could begin one gets an apostrophe before it."""
+    text = "" if value is None else str(value)
+    return (
+        f"'{text}"
+        if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not isinstance(value, int | float)
+        else text
+    )
+
+
+Names = Mapping[ProviderId, str]
+
+
+def transparency_rows(report: Transparency, names: Names) -> list[Sequence[object]]:
+    """The report as a table, a line a provider, the header first."""
+    header = ("provider", "name", *(name for name in Part.__dataclass_fields__ if name != "provider"))
+    return [header, *((p.provider, names.get(p.provider, ""), *_values(p)) for p in report.parts)]
+
+
+def participant_rows(found: Iterable[Participant], names: Names) -> list[Sequence[object]]:
+    """Participants and refusers as a table, the header first."""
+    header = ("provider", "name", "kind", "asked", "answered", "reasons")
+    return [
+        header,
+        *(
+            (
+                one.provider,
+                names.get(one.provider, ""),
+                "participant" if one.takes_part else "refuser",
+                one.asked,
+                one.answered,
+                "; ".join(f"{why} ({count})" for why, count in one.reasons),
+            )
+            for one in found
+        ),
+    ]
+
+
+def scorecard_rows(cards: Iterable[Scorecard], names: Names) -> list[Sequence[object]]:
+    """Scorecards as a table, the header first; durations in milliseconds and hours."""
+    header = (
+        "provider",
+        "name",
+        *FIGURES,
+        "latency_p50_ms",
+        "latency_p95_ms",
+        "persons_p50_h",
+        "non_cooperative",
+        "why",
+    )
+    return [
+        header,
+        *(
+            (
+                card.provider,
+                names.get(card.provider, ""),
+                *(figure.count for figure in card.figures),
+                milliseconds(card.latency.median),
+                milliseconds(card.latency.p95),
+                _hours(card.persons_latency.median),
+                "yes" if card.label.non_cooperative else "no",
+                card.label.reason,
+            )
+            for card in cards
+        ),
+    ]
+
+
+def _values(part: Part) -> Iterable[int]:
+    read: Callable[[str], int] = lambda name: getattr(part, name)  # noqa: E731
+    return (read(name) for name in Part.__dataclass_fields__ if name != "provider")
+
+
+def milliseconds(duration: timedelta | None) -> float | None:
+    """A duration for programs."""
+    return None if duration is None else round(duration / _MS, 3)
+
+
+def _hours(duration: timedelta | None) -> float | None:
+    return None if duration is None else round(duration / timedelta(hours=1), 2)
