@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agent.index.arena import Arena, ArenaFullError
@@ -121,6 +122,36 @@ class TestGivingBack:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert done.stdout == "0\n"
         assert done.returncode == -signal.SIGSEGV
+
+
+class TestEights:
+    def test_at_each_word_are_it_and_the_seven_that_follow(self) -> None:
+        arena = Arena(SIZE)
+        lease = arena.allocate(2 * PAGE)
+        begin = lease.offset // 8
+        arena.words[begin : begin + PAGE // 4] = np.arange(PAGE // 4)
+        places = begin + np.array([0, 1, 7, PAGE // 8 - 3, PAGE // 4 - 8])
+        read = arena.eights[places].view(np.uint64).reshape(-1, 8)
+        assert read.tolist() == [list(range(at, at + 8)) for at in (places - begin).tolist()]
+
+
+class TestFreedMemory:
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_is_not_asked_for_again_page_by_page_where_the_c_library_can_keep_it(self, kept: bool) -> None:
+        program = (
+            "import ctypes, resource\n"
+            "import numpy as np\n"
+            "from agent.index.arena import keep_freed_memory\n"
+            "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+            f"if {kept}: keep_freed_memory()\n"
+            "def batch(): [np.ones(200_000) for _ in range(5)]\n"
+            "batch(); before = faults()\n"
+            "for _ in range(10): batch()\n"
+            "print(hasattr(ctypes.CDLL(None), 'mallopt'), faults() - before)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        able, faults = done.stdout.split()
+        assert (int(faults) < 500) == (kept and able == "True")
 
 
 class TestReserving:
