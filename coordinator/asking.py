@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from coordinator.envelope import Packed, encode
 from coordinator.ports import BadAnswerError, Exchange, Provider, Reply
 from coordinator.signed import SignedQuestion, keep, seal_id, signed_answer
 from coordinator.transport import Transport
@@ -150,10 +151,10 @@ class SignedAgents:
                     raise BadAnswerError("the signed answer that names this provider is missing")
                 namings[authority.naming_sha256] = named
         signers = {named.proof.seal.key_id: named.proof.seal for named in namings.values()}
-        return hops.encode_requests(
+        return encode(
             exacts,
             seal,
-            self._orders.granted(wanted),
+            self._orders.packed(wanted),
             namings.values(),
             [own, *(self._certified_by(one) for one in signers.values())],
         )
@@ -193,18 +194,18 @@ class _Remembered:
 
     def __init__(self, orders: Orders, most: int = 20_000) -> None:
         self._orders = orders
-        self._known: OrderedDict[bytes, Granted] = OrderedDict()
+        self._known: OrderedDict[bytes, Packed] = OrderedDict()
         self._most = most
 
-    def granted(self, sha256s: Collection[bytes]) -> list[Granted]:
-        """All of these.
+    def packed(self, sha256s: Collection[bytes]) -> list[Packed]:
+        """All of these, ready to travel.
 
         Raises:
             BadAnswerError: one is not there.
         """
         missing = [sha256 for sha256 in sha256s if sha256 not in self._known]
         if missing:
-            self._known.update(self._orders.granted(missing))
+            self._known.update((sha256, Packed(one)) for sha256, one in self._orders.granted(missing).items())
         try:
             found = [self._known[sha256] for sha256 in sha256s]
         except KeyError:

@@ -1,0 +1,101 @@
+"""The envelope of many questions, put together from pieces that are made once.
+
+Byte for byte what `protos.hops.encode_requests` makes (a test holds the two together), in a fifth of the time: an order
+travels with every hop of its call, so that its bytes are kept, and messages of a fixed form are joined rather than
+built. Protocol Buffers allow it: a message is the concatenation of its fields (encoding guide, "Message Structure").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from hopback.v1 import hop_pb2 as pb
+from protos.hops import Named
+from protos.orders import Granted
+from protos.signing import Proof, Seal
+
+_ORDERS: Final = b"\x1a"
+_NAMINGS: Final = b"\x22"
+_NODE: Final = b"\x1a\x20"  # a path's next node, 32 bytes
+_NAMING: Final = b"\x0a\x80\x02"  # a naming, 256 bytes
+_FINDING_SHA256: Final = b"\x12\x20"
+
+
+class Packed:
+    """An order as it travels, and where its signatures' seals stand; made anew where they stand elsewhere."""
+
+    __slots__ = ("_bytes", "_places", "granted", "seals")
+
+    def __init__(self, granted: Granted) -> None:
+        self.granted = granted
+        self.seals = (granted.submission.seal, *(proof.seal for proof in granted.approvals))
+        self._places: tuple[int, ...] | None = None
+        self._bytes = b""
+
+    def at(self, places: tuple[int, ...]) -> bytes:
+        """The field with the order in it, its seals being at these places of the envelope."""
+        if places != self._places:
+            granted = self.granted
+            parts = [b"\x0a", _varint(len(granted.exact)), granted.exact]
+            tags = (b"\x12", *(b"\x1a" for _ in granted.approvals))
+            proofs = (granted.submission, *granted.approvals)
+            for tag, proof, place in zip(tags, proofs, places, strict=True):
+                packed = _proof(proof, place)
+                parts += (tag, _varint(len(packed)), packed)
+            body = b"".join(parts)
+            self._bytes, self._places = b"".join((_ORDERS, _varint(len(body)), body)), places
+        return self._bytes
+
+
+def encode(
+    questions: Sequence[bytes],
+    seal: Seal,
+    orders: Iterable[Packed],
+    namings: Iterable[Named],
+    certificates: list[bytes],
+) -> bytes:
+    """A serialised AskRequest."""
+    seals: dict[Seal, int] = {}
+    by_id: dict[int, int] = {}
+
+    def place(one: Seal) -> int:
+        known = by_id.get(id(one))  # most are the very same object: comparing them would cost more than all the rest
+        if known is None:
+            known = by_id[id(one)] = seals.setdefault(one, len(seals))
+        return known
+
+    parts = [pb.AskRequest(questions=questions, seal=seal.to_message()).SerializeToString(deterministic=True)]
+    parts += [packed.at(tuple(map(place, packed.seals))) for packed in orders]
+    for named in namings:
+        proof = _proof(named.proof, place(named.proof.seal))
+        body = b"".join(
+            (_NAMING, named.exact, _FINDING_SHA256, named.finding_sha256, b"\x1a", _varint(len(proof)), proof)
+        )
+        parts += (_NAMINGS, _varint(len(body)), body)
+    rest = pb.AskRequest(seals=[one.to_message() for one in seals], certificates=dict.fromkeys(certificates))
+    parts.append(rest.SerializeToString(deterministic=True))
+    return b"".join(parts)
+
+
+def _proof(proof: Proof, place: int) -> bytes:
+    parts: list[bytes] = []
+    if place:
+        parts += (b"\x08", _varint(place))
+    if proof.index:
+        parts += (b"\x10", _varint(proof.index))
+    if proof.path:
+        parts += (_NODE, _NODE.join(proof.path))
+    return b"".join(parts)
+
+
+def _varint(value: int) -> bytes:
+    """A base 128 varint."""
+    if value < 0x80:
+        return _SMALL[value]
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    return bytes((value & 0x7F | 0x80,)) + _varint(value >> 7)
+
+
+_SMALL: Final = tuple(bytes((value,)) for value in range(0x80))
