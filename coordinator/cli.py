@@ -16,11 +16,12 @@ from pathlib import Path
 
 import click
 
+from coordinator.commands.api import api
 from coordinator.commands.authority import authority
+from coordinator.commands.campaign import campaign
 from coordinator.commands.checkpoints import checkpoints
 from coordinator.commands.enrolment import enrolment
 from coordinator.commands.evidence import bundle, verify
-from coordinator.commands.campaign import campaign
 from coordinator.commands.frame import (
     Misconfigured,
     config_option,
@@ -164,6 +165,7 @@ def list_tracebacks(limit: int, as_json: bool, show_numbers: bool, config_path: 
 
 for command in (init, lab_cert, order, trace, import_calls, run):
     main.add_command(command)
+main.add_command(api)
 main.add_command(bundle)
 main.add_command(verify)
 main.add_command(registry)

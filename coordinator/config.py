@@ -279,6 +279,16 @@ class CheckpointsTable(_Table):
         return WitnessTerms(self.witnesses, self.witness_every)
 
 
+Name = Annotated[str, BeforeValidator(_name)]
+
+
+class AccessTable(_Table):
+    """Who may use the coordinator's own service, besides submitters, approvers and providers; by certificate."""
+
+    analysts: list[Name] = Field(default_factory=list)
+    auditors: list[Name] = Field(default_factory=list)
+
+
 class Config(_Table):
     """The whole file."""
 
@@ -296,6 +306,7 @@ class Config(_Table):
     checkpoints: CheckpointsTable = CheckpointsTable()
     retention: RetentionTable = RetentionTable()
     listen: ListenTable | None = None
+    access: AccessTable = AccessTable()
     authority: AuthorityTable | None = None
     operators: Operators = Field(default_factory=dict)
     enrolment: EnrolmentTable | None = None

@@ -215,6 +215,17 @@ class LabAuthority:
         """
         return self._issue(f"coordinator-{name}", coordinator_uri(name), coordinator_tls_name(name), out)
 
+    def issue_caller(self, role: str, name: str, out: Path | None = None) -> Credentials:
+        """Issue ROLE-NAME.crt and ROLE-NAME.key for somebody who uses the coordinator's own service.
+
+        Raises:
+            protos.identity.InvalidIdentityError: `name` doesn't have the form of a provider id.
+        """
+        checked = parse_provider_id(name)
+        return self._issue(
+            f"{role}-{checked}", f"hopback://{role}/{checked}", f"{checked}.{role}.hopback.internal", out
+        )
+
     def issue_evidence(self, uri: str, file_stem: str, out: Path | None = None) -> Credentials:
         """Issue FILE_STEM.crt and FILE_STEM.key for signing evidence as the party of `uri`: Ed25519, never for TLS."""
         return self._issue(file_stem, uri, None, out)

@@ -17,6 +17,8 @@ from typing import Any, Final
 import structlog
 from cryptography import x509
 
+from coordinator.api.callers import SERVICE as API_SERVICE
+from coordinator.api.mount import api_of
 from coordinator.authority.authority import Authority, NotGrantedError
 from coordinator.authority.issuing_key import AuthorityError, read_issuer
 from coordinator.authority.ledger import Ledger
@@ -141,6 +143,7 @@ async def serve(loaded: LoadedConfig, started: Callable[[Addresses], None], stop
         if parts.enrolment is not None:
             services[ENROLMENT_SERVICE] = parts.enrolment.methods()
             open_services[ENROLMENT_SERVICE] = parts.enrolment.open_methods()
+        services[API_SERVICE] = stack.enter_context(api_of(loaded)).methods()
         server = CoordinatorServer(tls, listen.address, services, listen.enrolment_address, open_services)
         channels = await stack.enter_async_context(GrpcTransport(tls.current))
         tasks = [] if keeper is None else [_kept_running(keeper.run())]

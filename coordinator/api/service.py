@@ -266,7 +266,7 @@ class TracebackApi:
                 grpc.StatusCode.UNAUTHENTICATED, "the client's certificate names nobody that this coordinator knows"
             )
         if caller.role not in ALLOWED.get(method, frozenset()):
-            raise RefusedError(grpc.StatusCode.PERMISSION_DENIED, f"a {caller.role.value} may not call {method}")
+            raise RefusedError(grpc.StatusCode.PERMISSION_DENIED, f"the role {caller.role.value} may not call {method}")
         return caller
 
 
