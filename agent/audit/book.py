@@ -34,13 +34,14 @@ from protos.codec import digest, from_unix_ms, unix_ms
 from protos.hops import Asked, Parts
 from protos.identity import ProviderId
 from protos.signing import Domain, Seal, Signer
-from protos.types import Answer, RefusalReason
+from protos.types import Answer, Outcome, RefusalReason
 
 Clock = Callable[[], datetime]
 _NONCE: Final = 12
 _QUESTION, _NAMING, _FINDING = (b"%c" % tag for tag in (QUESTION, NAMING, FINDING))
 LONGEST_NOTE: Final = 4096
 OPERATOR: Final = "operator:"
+_OUTCOMES: Final = {outcome: outcome.name for outcome in Outcome}  # the name of an enum's member is slow to get
 
 
 class Case(NamedTuple):
@@ -222,7 +223,9 @@ class AuditBook:
         entries, known = [], []
         for number, ((asked, sha256, campaign), answer, parts, opening) in enumerate(replies):
             nonce = nonces[_NONCE * number : _NONCE * (number + 1)]
-            exact, naming, finding = asked.exact, parts.naming, parts.finding
+            exact = asked.exact
+            # both parts end in zeros up to one size, which `Opened` puts back
+            naming, finding = parts.naming.rstrip(b"\0"), parts.finding.rstrip(b"\0")
             plain = b"%b%b%b%b%b%b%b%b%b" % (
                 _QUESTION,
                 len(exact).to_bytes(2, "big"),
@@ -246,7 +249,7 @@ class AuditBook:
                     order_sha256=asked.authority.order_sha256,
                     asker=asker,
                     answer_leaf=parts.leaf,
-                    outcome=answer.outcome.name,
+                    outcome=_OUTCOMES[answer.outcome],
                     refusal="" if refusal is RefusalReason.UNSPECIFIED else refusal.name,
                     campaign=campaign,
                     sealed=nonce + encrypt(nonce, plain, b"%c%b" % (kind, sha256)),
@@ -262,7 +265,7 @@ class AuditBook:
         question_id, question_sha256, order_sha256, campaign = about or About(b"", b"", b"")
         plain = item(NOTE, note.encode()[:LONGEST_NOTE])
         if parts is not None:
-            plain += item(NAMING, parts.naming) + item(FINDING, parts.finding)
+            plain += item(NAMING, parts.naming.rstrip(b"\0")) + item(FINDING, parts.finding.rstrip(b"\0"))
         entry = pb.AuditEntry(
             kind=kind,  # type: ignore[arg-type]
             at_unix_ms=at_ms,

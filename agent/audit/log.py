@@ -204,12 +204,14 @@ class AuditLog(AuditReader):
         written: list[bytes] = []
         nodes: list[bytes] = []
         places: list[bytes] = []
+        write, more_nodes, more_places = written.append, nodes.extend, places.append
         for entry, (key, at_ms) in zip(entries, known, strict=True):
-            hashed = hash_(b"\x00" + entry).digest()
-            written += (pack_frame(len(entry), hashed[:8]), entry)
-            nodes += add(hashed)
-            places.append(pack_place(end, key, at_ms))
-            end += 12 + len(entry)
+            hashed, size = hash_(b"\x00" + entry).digest(), len(entry)
+            write(pack_frame(size, hashed[:8]))
+            write(entry)
+            more_nodes(add(hashed))
+            more_places(pack_place(end, key, at_ms))
+            end += 12 + size
         for name, pieces in ((ENTRIES, written), (TREE, nodes), (PLACES, places)):
             self._files.write(self._append_fds[name], b"".join(pieces))
         self._end = end

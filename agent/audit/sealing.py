@@ -14,6 +14,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from protos.hops import PART_SIZE
+
 _NONCE: Final = 12
 QUESTION, NAMING, FINDING, SALT, RECORD, NOTE = range(1, 7)
 
@@ -79,6 +81,11 @@ def bound_to(kind: int, question_sha256: bytes) -> bytes:
     return b"%c%b" % (kind, question_sha256)
 
 
+def _padded(part: bytes | None) -> bytes:
+    """A part of an answer with the zeros that fill it up to its size, which are not sealed."""
+    return b"" if part is None else part.ljust(PART_SIZE, b"\0")
+
+
 def _items(plain: bytes) -> Opened:
     values: dict[int, bytes] = {}
     at = 0
@@ -90,8 +97,8 @@ def _items(plain: bytes) -> Opened:
         at += 3 + length
     return Opened(
         question=values.get(QUESTION, b""),
-        naming=values.get(NAMING, b""),
-        finding=values.get(FINDING, b""),
+        naming=_padded(values.get(NAMING)),
+        finding=_padded(values.get(FINDING)),
         salt=values.get(SALT, b""),
         record=values.get(RECORD, b""),
         note=values.get(NOTE, b"").decode("utf-8", "replace"),
