@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+import structlog
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -46,6 +47,9 @@ from protos.types import ErrorReason
 
 GATE_FILE: Final = "gate.sqlite"
 REVIEW_FILE: Final = "review.sqlite"
+LOOK_FOR_DECISIONS_S: Final = 2.0
+
+log_ = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -56,6 +60,16 @@ class Answering:
     evidence: Evidence | None = None
     log: AuditLog | None = None
     ask: AskHandler | None = None
+    disclosing: Disclosing | None = None
+
+    async def follow_decisions(self) -> None:
+        """Log what people decide about held answers, whether or not anybody asks again; ends by being cancelled."""
+        while self.disclosing is not None:
+            await asyncio.sleep(LOOK_FOR_DECISIONS_S)
+            try:
+                self.disclosing.take_decisions()
+            except AuditError as error:
+                log_.error("decision_not_logged", error=str(error))  # noqa: TRY400 (the text says it all)
 
     async def close(self) -> None:
         """Let go of the audit log and of the gate's memory."""
@@ -116,7 +130,7 @@ def open_answering(
     ask = AskHandler(desk, gate, evidence, disclosing, notes)
     handlers[ASK] = reading_records(ask.ask, on_broken)
     handlers.update(audit_handlers(AuditService(book, Witness(book, roots, now, is_revoked=is_revoked))))
-    return Answering(handlers, evidence, log, ask)
+    return Answering(handlers, evidence, log, ask, disclosing)
 
 
 def audit_handlers(service: AuditService) -> Handlers:

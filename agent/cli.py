@@ -24,6 +24,7 @@ from agent.commands.frame import AS_JSON, CONFIG, EXIT_CONFIG, EXIT_DATA, chosen
 from agent.commands.identity import enrol, identity
 from agent.commands.insight import coverage, segments, stats, trunks
 from agent.commands.maintain import maintain as maintain_command
+from agent.commands.review import review
 from agent.commands.verify import verify
 from agent.commands.watch import watch
 from agent.params import Duration, Moment, Number, Provider
@@ -292,7 +293,7 @@ def run(config: Path, ready_file: Path | None) -> None:
         configure_log(loaded.log.format, loaded.log.level)
         desk = _desk(loaded)
         identity = open_identity(loaded, desk.clock)
-        notes = Notes(Journal(loaded.explain.directory) if loaded.explain.keep else None, desk.clock)
+        notes = Notes(Journal(loaded.explain.directory) if loaded.keeps_explanations else None, desk.clock)
 
         async def serving() -> None:
             command = [sys.executable, "-P", "-m", "agent.cli", "maintain", str(config.resolve())]
@@ -310,7 +311,10 @@ def run(config: Path, ready_file: Path | None) -> None:
             )
             evidence = None if answering.evidence is None else answering.evidence.key
             try:
-                ways, beside = identity.ways(answering.handlers), identity.beside(evidence)
+                ways, beside = (
+                    identity.ways(answering.handlers),
+                    [*identity.beside(evidence), answering.follow_decisions()],
+                )
                 await serve(loaded.me, answering.handlers, ways, ready_file, upkeep, beside)
             finally:
                 await answering.close()
@@ -349,7 +353,7 @@ def _progress(console: Console, *, quiet: bool) -> Iterator[Any]:
         yield lambda path, calls: progress.update(task, description=f"{path.name}: {calls:,} calls")
 
 
-for command in (audit, maintain_command, verify, stats, segments, trunks, coverage, watch, enrol, identity):
+for command in (audit, review, maintain_command, verify, stats, segments, trunks, coverage, watch, enrol, identity):
     main.add_command(command)
 
 

@@ -25,7 +25,15 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from agent.evidence_config import AuditTable, DisclosureTable, LimitsTable, OrdersTable, SigningTable, TrialTable
+from agent.evidence_config import (
+    AuditTable,
+    DisclosureTable,
+    LimitsTable,
+    Mode,
+    OrdersTable,
+    SigningTable,
+    TrialTable,
+)
 from agent.gate.limits import Limits, read_denied
 from agent.identity_config import DialOutTable, EnrolmentTable, RevocationTable, identity_mistakes
 from agent.index.root_key import COMMAND_TIMEOUT_S
@@ -259,6 +267,11 @@ class AgentConfig(BaseSettings):
         """How long calls can be answered for: as long as the records that are kept longest."""
         kept = [store.retention or self.index.retention for store in self.stores]
         return max([self.index.retention, *kept] if self.sources or not kept else kept)
+
+    @property
+    def keeps_explanations(self) -> bool:
+        """Whether an explanation of every answer is kept: a dry run would otherwise tell nobody anything."""
+        return self.explain.keep or self.disclosure.mode is Mode.DRY_RUN
 
     def question_limits(self) -> Limits:
         """The most that is answered to signed questions.

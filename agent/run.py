@@ -22,6 +22,8 @@ from agent.server import AgentServer, Listening
 from agent.upkeep import Upkeep
 from protos.identity import ProviderId
 
+COLLECT_AFTER: Final = (20_000, 20, 50)
+"""When garbage is collected: a batch makes a million values that live until its end, and no cycles."""
 GRACE_S: Final = 3.0
 """How long calls under way may take to end, in seconds."""
 
@@ -77,6 +79,7 @@ async def serve(
         address = ways.called if server is None else await server.start()
         gc.collect()
         tasks += [] if upkeep is None else [_kept_running(upkeep.run())]
+        gc.set_threshold(*COLLECT_AFTER)
         gc.freeze()  # what is loaded by now stays: collections need not walk it, nor drag it through the caches
         if ways.dial_out is not None:
             tasks.append(_kept_running(ways.dial_out.run()))

@@ -69,6 +69,7 @@ class Gated:
         clock: Clock | None = None,
         retention: timedelta = timedelta(days=548),
         mode: Mode = Mode.AUTOMATIC,
+        review_key: bytes = SECRET,
     ) -> None:
         directory.mkdir(exist_ok=True)
         self.kit = kit
@@ -99,7 +100,7 @@ class Gated:
         )
         self.memory.catch_up(self.book.recent(self.memory.taken_up))
         self.gate = Gate(rules, kit.roots, self.memory, retention)
-        self.reviews = ReviewStore(directory / "review.sqlite", AuditKey(SECRET))
+        self.reviews = ReviewStore(directory / "review.sqlite", AuditKey(review_key))
         self.disclosing = Disclosing(mode, base.terms.matching, self.reviews, self.book)
         self.handler = AskHandler(self.desk, self.gate, Evidence(Live(self.key), self.book, sealing), self.disclosing)
         self._seals = SealChecker()
