@@ -206,7 +206,7 @@ class TestAnAnswer:
                 seen.append((name, certificate))
 
         world = World(parties, 3)
-        world.agents._checkpoints = Watch()  # type: ignore[assignment]
+        world.agents._checkpoints = Watch()
         await world.ask()
         assert seen == [("ginkgo", parties.of("ginkgo").certificate)]
 
