@@ -39,6 +39,7 @@ from coordinator.commands.lab import init, lab_cert
 from coordinator.commands.order import order
 from coordinator.commands.registry import registry
 from coordinator.commands.report import report
+from coordinator.commands.retention import retention
 from coordinator.commands.run import run
 from coordinator.commands.serve import serve
 from coordinator.commands.tasks import tasks
@@ -173,5 +174,6 @@ main.add_command(tasks)
 main.add_command(checkpoints)
 main.add_command(campaign)
 main.add_command(report)
+main.add_command(retention)
 for command in (authority, enrolment, key, serve):
     main.add_command(command)
