@@ -91,10 +91,8 @@ class TestASetOfOrders:
         assert {grant_problem(one, parties.persons, SealChecker()) for one in granted} == {None}
 
     def test_signed_twice_by_one_person_is_signed_once(self, parties: Parties) -> None:
-        assert (
-            submitted(parties, submitted(parties)).signatures == submitted(parties).signatures
-            or len(submitted(parties, submitted(parties)).signatures) == 1
-        )
+        once = submitted(parties)
+        assert submitted(parties, once) == once
 
     @pytest.mark.parametrize(
         ("exact", "why"),
@@ -169,7 +167,7 @@ class TestStarting:
     def problem(self, parties: Parties, orders: OrderSet, **changes: Any) -> str | None:
         granted = orders.granted()
         assert granted is not None
-        said = {"coordinator": "lab", "now": NOW} | changes
+        said: dict[str, Any] = {"coordinator": "lab", "now": NOW} | changes
         return start_problem(granted[0], parties.persons, SealChecker(), **said)
 
     def test_takes_an_approved_order(self, parties: Parties) -> None:
@@ -306,10 +304,7 @@ class TestTheBook:
         known = book.load(signed.id)
         assert known is not None
         assert (known.exact, set(known.signatures)) == (signed.exact, set(signed.signatures))
-        assert [(person, domain) for person, domain, _ in book.signers(signed.id)] == [
-            ("somebody", "approval"),
-            ("somebody", "order"),
-        ] or len(book.signers(signed.id)) == 2
+        assert sorted(domain for _, domain, _ in book.signers(signed.id)) == ["approval", "order"]
         assert [summary.size for summary in book.recent(5)] == [3]
 
     def test_gives_each_order_with_proofs_that_let_it_stand_alone(
