@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -44,7 +44,6 @@ LARGEST_LOG: Final = 2**62
 MOST_WAITING: Final = 10_000
 """Checkpoints that came and are not kept yet; more are let go, for they are kept with their answers, too."""
 
-log = structlog.get_logger()
 Clock = Callable[[], datetime]
 
 
@@ -281,8 +280,12 @@ class Watch:
         *,
         links_at_once: int = 200,
         is_revoked: Callable[[Certified], bool] = lambda certified: False,  # noqa: ARG005
+        log: Any = None,
     ) -> None:
-        """`providers` gives the registry's; of one provider, `links_at_once` proofs are asked for in one go at most."""
+        """`providers` gives the registry's; of one provider, `links_at_once` proofs are asked for in one go at most.
+
+        `log` is a logger as structlog has them, by default the process's.
+        """
         self._store = store
         self._client = client
         self._roots = roots
@@ -291,6 +294,7 @@ class Watch:
         self._terms = terms
         self._links_at_once = links_at_once
         self._is_revoked = is_revoked
+        self._log = log or structlog.get_logger()
         self._seals = SealChecker()
         self._waiting: deque[tuple[ProviderId, evidence.SignedCheckpoint, bytes, datetime]] = deque()
         self._there = asyncio.Event()
@@ -323,7 +327,7 @@ class Watch:
             try:
                 await (self.round() if fetch else self.work())
             except Exception as error:
-                log.error("watch_failed", error=type(error).__name__, problem=printable(str(error)))  # noqa: TRY400
+                self._log.error("watch_failed", error=type(error).__name__, problem=printable(str(error)))
 
     async def round(self) -> list[ProviderId]:
         """Fetch from every agent, link and have witnessed what is there; returns those that could not be reached."""
@@ -355,7 +359,7 @@ class Watch:
         try:
             checkpoint, certificate = await self._client.latest(provider)
         except AgentError as error:
-            log.info("checkpoint_not_fetched", provider=provider.id, detail=error.detail)
+            self._log.info("checkpoint_not_fetched", provider=provider.id, detail=error.detail)
             return False
         return await asyncio.to_thread(self.keep, provider.id, checkpoint, certificate, self._clock())
 
@@ -366,7 +370,7 @@ class Watch:
         try:
             new = seen(provider, checkpoint, certificate, self._roots, self._seals, at)
         except BadCheckpointError as error:
-            log.warning("checkpoint_not_taken", provider=provider, problem=str(error))
+            self._log.warning("checkpoint_not_taken", provider=provider, problem=str(error))
             return False
         if self._store.keep(new):
             alarm = contradiction(new, self._store.rivals(new), at)
@@ -397,7 +401,7 @@ class Watch:
             kind = AlarmKind.NO_PROOF
             problem = f"asked for the proof from {smaller.size} to {larger.size} entries it says: {error.detail}"
         except AgentError as error:
-            log.info("proof_not_fetched", provider=provider.id, detail=error.detail)
+            self._log.info("proof_not_fetched", provider=provider.id, detail=error.detail)
             return False
         else:
             if is_linked_by(path, smaller, larger):
@@ -419,7 +423,7 @@ class Watch:
                 try:
                     await self._ask_witness(provider, witness, newest, 0 if last is None else last.size)
                 except AgentError as error:
-                    log.info("witness_not_reached", provider=provider.id, witness=witness.id, detail=error.detail)
+                    self._log.info("witness_not_reached", provider=provider.id, witness=witness.id, detail=error.detail)
 
     async def _ask_witness(self, provider: Provider, witness: Provider, newest: Seen, first: int) -> None:
         for _ in range(2):  # the witness may have signed more than this coordinator knows of
@@ -443,11 +447,11 @@ class Watch:
         try:
             certified = self._roots.certified(certificate)
         except CertificateError as error:
-            log.warning("witness_not_taken", witness=witness.id, problem=str(error))
+            self._log.warning("witness_not_taken", witness=witness.id, problem=str(error))
             return
         good = is_signed(exact, seal, Domain.WITNESS, witness.id, certified, self._seals)
         if not good or not certified.valid_at(now) or self._is_revoked(certified):
-            log.warning("witness_not_taken", witness=witness.id, problem="its signature is not good")
+            self._log.warning("witness_not_taken", witness=witness.id, problem="its signature is not good")
             return
         self._store.keep_witnessed(
             Witnessed(
@@ -463,7 +467,7 @@ class Watch:
 
     def _raise(self, alarm: Alarm) -> None:
         if self._store.raise_alarm(alarm):
-            log.error(
+            self._log.error(
                 "audit_log_contradicts_itself", provider=alarm.provider, kind=alarm.kind.value, detail=alarm.detail
             )
 

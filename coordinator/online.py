@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coordinator.config import ConfigError, LoadedConfig
 from coordinator.store.engine import engine_for
@@ -79,7 +79,7 @@ async def _watched(
     """The watch over the providers' logs, at work beside; what came too late to be linked is kept at the end."""
     import asyncio
 
-    watch = watch_over(loaded, engine, transport, roots, is_revoked)
+    watch = watch_over(loaded, engine, transport, roots, is_revoked, quiet=not fetch)
     working = asyncio.create_task(watch.run(loaded.config.checkpoints.fetch_every if fetch else None))
     try:
         yield watch
@@ -95,8 +95,13 @@ def watch_over(
     transport: Transport,
     roots: PinnedRoots,
     is_revoked: Callable[[Certified], bool] = lambda certified: False,  # noqa: ARG005
+    *,
+    quiet: bool,
 ) -> Watch:
-    """The watch over the providers' logs, over this database and transport."""
+    """The watch over the providers' logs, over this database and transport.
+
+    `quiet` is for commands, whose results go to standard output: warnings alone are told, on standard error.
+    """
     from coordinator.audit_client import AgentAudits
     from coordinator.checkpoints import Watch
     from coordinator.store.checkpoints import SqlCheckpoints, registered
@@ -109,6 +114,20 @@ def watch_over(
         lambda: registered(engine),
         loaded.config.checkpoints.terms,
         is_revoked=is_revoked,
+        log=_warnings() if quiet else None,
+    )
+
+
+def _warnings() -> Any:
+    import logging
+    import sys
+
+    import structlog
+
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[structlog.processors.add_log_level, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )
 
 

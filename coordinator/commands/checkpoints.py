@@ -105,7 +105,7 @@ async def _round(loaded: LoadedConfig, engine: Any) -> list[ProviderId]:
 
     _, _, roots = online_key(loaded, now())
     async with GrpcTransport(tls_files(loaded, now())) as transport:
-        return await watch_over(loaded, engine, transport, roots).round()
+        return await watch_over(loaded, engine, transport, roots, quiet=True).round()
 
 
 def _provider(text: str | None) -> ProviderId | None:
