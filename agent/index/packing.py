@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from agent.index.arena import Arena
 from agent.index.build import contents
@@ -30,7 +31,7 @@ from agent.index.writer import IndexWriter
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS_PER_RUN: Final = 1_000_000
+ROWS_PER_RUN: Final = 500_000
 """Rows of a run, at about 250 bytes each at the worst moment."""
 
 
@@ -175,18 +176,32 @@ class Packer:
         if self._settled and not self.together:
             raise RuntimeError("a run on disk is of one file: finish those that were ended first")
         self._collect()
-        self._write()
+        self._write(self._unfinished_day())
 
-    def _write(self) -> None:
-        """Have a run made of what is in memory; the one before it is written."""
+    def _unfinished_day(self) -> npt.NDArray[np.bool_] | None:
+        """Which rows are of the last day, when they are few beside the others; None when there are none such.
+
+        Most switches write calls in the order of time: the rest of that day is still to come, and in the next run it
+        needs no merging with this one.
+        """
+        earliest = self._filling.rows().earliest
+        last = earliest >= int(earliest.max()) // DAY_MS * DAY_MS
+        return last if 2 * np.count_nonzero(last) <= len(last) else None
+
+    def _write(self, but: npt.NDArray[np.bool_] | None) -> None:
+        """Have a run made of what is in memory but these rows; the one before it is written."""
+        rows = self._filling.rows()
         self._filling, self._spare = self._spare, self._filling
         self._filling.cut(0)
         self._settled = 0
+        if but is not None and but.any():
+            self._filling.extend(rows.take(np.flatnonzero(but)))
+            rows = rows.take(np.flatnonzero(~but))
         routes = self._routes.all()
         if self._pool is not None:
-            self._writing = self._pool.submit(self._written, self._spare.rows(), routes)
+            self._writing = self._pool.submit(self._written, rows, routes)
         else:
-            self._written(self._spare.rows(), routes)
+            self._written(rows, routes)
 
     def _written(self, rows: Rows, routes: list[Route]) -> None:
         secrets = self._writer.secrets
@@ -209,7 +224,7 @@ class Packer:
         """
         self._collect()
         if self._settled:
-            self._write()
+            self._write(np.arange(len(self._filling)) >= self._settled)
             self._collect()
         days, self._days = self._days, {}
         for group in _mergeable(self._runs):

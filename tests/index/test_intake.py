@@ -221,6 +221,31 @@ class TestRows:
         assert "Input/output error" in reports[1].problem
         assert switch.times() == [0, 2]
 
+    def test_of_a_large_file_that_fails_leave_no_trace_though_a_file_before_it_was_committed_meanwhile(
+        self, switch: Switch
+    ) -> None:
+        def failing(path: Path, by: SourceMapping, formats: TrunkFormats) -> Iterator[Batch]:
+            yield from switch._read(path, by, formats)
+            if path.name == "large.csv":
+                raise OSError(errno.EIO, "Input/output error")
+
+        paths = [lines(switch.directory / "small.csv", 1), lines(switch.directory / "large.csv", *range(100, 300))]
+        reports = switch.ingest(*paths, read=failing, rows_per_run=60)
+        assert [file.status.name for file in reports] == ["INDEXED", "FAILED"]
+        assert switch.times() == [1]
+        assert switch.status(*paths, rows_per_run=60) == [FileStatus.ALREADY_INDEXED, FileStatus.INDEXED]
+        assert switch.times() == [1, *range(100, 300)]
+
+    @pytest.mark.parametrize("rows_per_run", [60, 120, 1000])
+    def test_of_a_day_are_in_one_run_where_calls_come_in_the_order_of_time(
+        self, switch: Switch, monkeypatch: pytest.MonkeyPatch, rows_per_run: int
+    ) -> None:
+        monkeypatch.setattr("agent.index.packing.merged", lambda *_: pytest.fail("merged"))
+        times = [number * DAY_MS // 45 - 9 * DAY_MS for number in range(400)]
+        switch.ingest(lines(switch.directory / "a.csv", *times), rows_per_run=rows_per_run)
+        assert switch.times() == times
+        assert switch.segments() == len({(NOON + time) // DAY_MS for time in times})
+
     @pytest.mark.parametrize("rows_per_run", [1, 3, 7, 1000])
     def test_are_the_same_however_little_fits_into_memory(self, switch: Switch, rows_per_run: int) -> None:
         times = [number - (number % 3) * DAY_MS for number in range(30)]
