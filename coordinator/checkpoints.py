@@ -39,6 +39,8 @@ from protos.merkle import EMPTY_ROOT, HASH_SIZE, is_consistent
 from protos.printable import printable
 from protos.signing import Domain, Proof, Seal, SealChecker
 
+_MORE_WITNESSES: Final = 4
+"""So many others are asked where those who come first don't answer."""
 LARGEST_LOG: Final = 2**62
 """Entries; a checkpoint that says more is no checkpoint."""
 MOST_WAITING: Final = 10_000
@@ -416,16 +418,21 @@ class Watch:
         newest = await asyncio.to_thread(self._store.newest, provider.id)
         if newest is None or not newest.size:
             return
-        for witness in witnesses_for(provider.id, registry, self._terms.count):
+        signed = 0
+        for witness in witnesses_for(provider.id, registry, self._terms.count + _MORE_WITNESSES):
+            if signed >= self._terms.count:
+                return
             last = await asyncio.to_thread(self._store.last_witnessed, provider.id, witness.id)
-            due = last is None or self._clock() - last.at >= self._terms.every
-            if due and (last is None or last.size < newest.size):
-                try:
-                    await self._ask_witness(provider, witness, newest, 0 if last is None else last.size)
-                except AgentError as error:
-                    self._log.info("witness_not_reached", provider=provider.id, witness=witness.id, detail=error.detail)
+            if last is not None and (self._clock() - last.at < self._terms.every or last.size >= newest.size):
+                signed += 1
+                continue
+            try:
+                signed += await self._ask_witness(provider, witness, newest, 0 if last is None else last.size)
+            except AgentError as error:
+                self._log.info("witness_not_reached", provider=provider.id, witness=witness.id, detail=error.detail)
 
-    async def _ask_witness(self, provider: Provider, witness: Provider, newest: Seen, first: int) -> None:
+    async def _ask_witness(self, provider: Provider, witness: Provider, newest: Seen, first: int) -> bool:
+        """Whether the witness signed."""
         for _ in range(2):  # the witness may have signed more than this coordinator knows of
             path = await self._client.consistency(provider, first, newest.size) if 0 < first < newest.size else ()
             try:
@@ -434,25 +441,25 @@ class Watch:
                 detail = printable(f"{witness.id}: {error.detail}")
                 alarm = Alarm(provider.id, AlarmKind.WITNESS_REFUSES, newest, newest, detail, self._clock())
                 self._raise(alarm)
-                return
+                return False
             if reply.seal is not None:
-                self._keep_seal(witness, newest, reply.seal, reply.certificate)
-                return
+                return self._keep_seal(witness, newest, reply.seal, reply.certificate)
             if not 0 <= reply.last_size <= newest.size or reply.last_size == first:
-                return
+                return False
             first = reply.last_size
+        return False
 
-    def _keep_seal(self, witness: Provider, newest: Seen, seal: Seal, certificate: bytes) -> None:
+    def _keep_seal(self, witness: Provider, newest: Seen, seal: Seal, certificate: bytes) -> bool:
         exact, now = evidence.SignedCheckpoint.FromString(newest.exact).checkpoint, self._clock()
         try:
             certified = self._roots.certified(certificate)
         except CertificateError as error:
             self._log.warning("witness_not_taken", witness=witness.id, problem=str(error))
-            return
+            return False
         good = is_signed(exact, seal, Domain.WITNESS, witness.id, certified, self._seals)
         if not good or not certified.valid_at(now) or self._is_revoked(certified):
             self._log.warning("witness_not_taken", witness=witness.id, problem="its signature is not good")
-            return
+            return False
         self._store.keep_witnessed(
             Witnessed(
                 newest.sha256,
@@ -464,6 +471,7 @@ class Watch:
                 now,
             )
         )
+        return True
 
     def _raise(self, alarm: Alarm) -> None:
         if self._store.raise_alarm(alarm):

@@ -437,6 +437,7 @@ class TestWitnesses:
         await self.watched(agents, watch, 0)
         assert store.last_witnessed(BIRCH, first) is None
         assert store.last_witnessed(BIRCH, second) is not None
+        assert len({call for call in agents.calls if call[1] == "Witness"}) == 3, "another one signs in its place"
         agents.away.clear()
         await watch.work([BIRCH])
         assert store.last_witnessed(BIRCH, first) is not None
