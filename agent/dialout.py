@@ -47,7 +47,7 @@ STOOD_S: Final = 30.0
 """A stream that held so long in seconds, or was asked, stood; one that ends sooner counts as a failure."""
 OPENING_S: Final = 20.0
 """How long the coordinator may take to accept a stream, in seconds."""
-LARGEST_MESSAGE: Final = 16 * 1024 * 1024
+LARGEST_MESSAGE: Final = 32 * 1024 * 1024
 """Bytes of a request."""
 
 _OPTIONS: Final = (

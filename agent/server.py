@@ -28,7 +28,7 @@ from protos.live import Live
 from protos.tls import PeerSerials, TlsFiles, peer_uris, server_credentials
 from protos.types import ErrorReason
 
-LARGEST_MESSAGE: Final = 16 * 1024 * 1024
+LARGEST_MESSAGE: Final = 32 * 1024 * 1024
 """Bytes of a request or a response."""
 
 _MOST_ADMITTED: Final = 1000

@@ -11,12 +11,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import adapters, ber, capture, chain, cold, index, ingest, serving
+from benchmarks import adapters, ber, campaign, capture, chain, cold, index, ingest, serving, signed
 from benchmarks.measure import Figure
 
 BENCHMARKS: dict[str, Callable[[Console], Figure]] = {
     "adapter_rss_mb": adapters.adapter_rss_mb,
     "ber_records_per_s": ber.ber_records_per_s,
+    "campaign_tracebacks_per_s": campaign.campaign_tracebacks_per_s,
+    "campaign_vs_one_by_one": campaign.campaign_vs_one_by_one,
     "capture_packets_per_s": capture.capture_packets_per_s,
     "capture_with_media_packets_per_s": capture.capture_with_media_packets_per_s,
     "chain10_vs_empty_call": chain.chain10_vs_empty_call,
@@ -34,6 +36,8 @@ BENCHMARKS: dict[str, Callable[[Console], Figure]] = {
     "grpc_lookup_vs_echo": serving.grpc_lookup_vs_echo,
     "grpc_batch_vs_in_process": serving.grpc_batch_vs_in_process,
     "agent_rss_mb": serving.agent_rss_mb,
+    "signed_vs_unsigned": signed.signed_vs_unsigned,
+    "signed_batch_lookups_per_s": signed.signed_batch_lookups_per_s,
 }
 
 

@@ -11,7 +11,7 @@ import re
 import statistics
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import grpc
 import tomlkit
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grpc_health.v1 import health_pb2
 from rich.console import Console
 
@@ -31,12 +32,13 @@ from agent.service import Desk, Terms
 from benchmarks.index import ROOT, Lab, lab
 from benchmarks.measure import Figure, ratio_of_medians
 from benchmarks.records import EGRESS, INGRESS, SIZE, SOURCE, WINDOW_MS, Wanted
-from coordinator.lab_ca import LabAuthority
+from coordinator.lab_ca import Credentials, LabAuthority
 from deploy.lab.fleet import Fleet
 from hopback.v1 import lookup_pb2 as pb
 from protos import codec, codec_batch
 from protos.e164 import from_int
-from protos.identity import parse_provider_id
+from protos.identity import coordinator_uri, parse_provider_id, provider_uri
+from protos.signing import Signer
 from protos.tls import TlsFiles, channel_credentials, provider_channel_options, read_tls_files
 from protos.types import Answer, Outcome, Question
 
@@ -45,6 +47,16 @@ LOOKUPS_A_RUN: Final = 1500
 BATCH: Final = 10_000
 ME: Final = parse_provider_id("transit")
 DOWNSTREAM: Final = parse_provider_id("downstream")
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceKeys:
+    """Whose signatures a signed question to the agent needs."""
+
+    coordinator: Credentials
+    downstream: Credentials
+    ann: Signer
+    bob: Signer
 
 
 class Serving:
@@ -57,14 +69,28 @@ class Serving:
         authority = LabAuthority.create(home / "authority")
         issued = authority.issue_provider(ME, home)
         coordinator = authority.issue_coordinator("lab", home / "coordinator")
+        authority.issue_evidence(provider_uri(ME), "evidence", home)
+        self.evidence = EvidenceKeys(
+            authority.issue_evidence(coordinator_uri("lab"), "coordinator-evidence"),
+            authority.issue_evidence(provider_uri(DOWNSTREAM), "downstream-evidence"),
+            Signer(Ed25519PrivateKey.generate()),
+            Signer(Ed25519PrivateKey.generate()),
+        )
         (home / "root.key").write_text(ROOT.hex())
         (home / "root.key").chmod(0o600)
         self.config = home / "agent.toml"
-        self.config.write_text(tomlkit.dumps(_settings(issued, here.directory)))
+        self.config.write_text(tomlkit.dumps(_settings(issued, here.directory) | self._signing()))
         self.fleet = Fleet({ME: self.config})
         self.tls: TlsFiles = read_tls_files(
             coordinator.certificate, coordinator.key, coordinator.roots, datetime.now(UTC)
         )
+
+    def _signing(self) -> dict[str, Any]:
+        persons = {
+            "submitters": {"ann": str(self.evidence.ann.public)},
+            "approvers": {"bob": str(self.evidence.bob.public)},
+        }
+        return {"signing": {"key": "evidence.key", "certificate": "evidence.crt"}, "orders": persons}
 
     def questions(self, wanted: Wanted) -> list[Question]:
         """The questions that the downstream neighbour's calls lead to."""

@@ -44,7 +44,7 @@ from protos.printable import printable
 from protos.tls import TlsFiles, channel_credentials, provider_channel_options
 from protos.types import ErrorReason
 
-LARGEST_MESSAGE: Final = 16 * 1024 * 1024
+LARGEST_MESSAGE: Final = 32 * 1024 * 1024
 """Bytes; a batch of 10,000 answers has a third of it."""
 
 REST_S: Final = 5.0
