@@ -305,8 +305,8 @@ def _book(config_path: Path) -> Iterator[tuple[LoadedConfig, RegistryBook]]:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    from coordinator.registry.book import RegistryError
     from coordinator.registry.changes import ChangeError
+    from coordinator.registry.changing import RegistryError
 
     try:
         yield

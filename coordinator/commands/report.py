@@ -61,7 +61,8 @@ def report() -> None:
 def transparency_report(quarter: str, since: str, until: str, form: str, out: Path | None, config_path: Path) -> None:
     """Who originated, let in, passed on and delivered the calls that were traced; how long it took; who was silent."""
     from coordinator.report_reader import persons_between, provider_names
-    from coordinator.reports import transparency, transparency_rows
+    from coordinator.report_tables import transparency_rows
+    from coordinator.reports import transparency
     from coordinator.way_reader import ways_between
 
     first, last = _period(quarter, since, until)
@@ -87,7 +88,8 @@ def transparency_report(quarter: str, since: str, until: str, form: str, out: Pa
 def participants_report(quarter: str, since: str, until: str, form: str, out: Path | None, config_path: Path) -> None:
     """Who answers and who doesn't, how often, and for which reasons."""
     from coordinator.report_reader import persons_between, provider_names
-    from coordinator.reports import participant_rows, participants
+    from coordinator.report_tables import participant_rows
+    from coordinator.reports import participants
     from coordinator.way_reader import ways_between
 
     first, last = _period(quarter, since, until)
@@ -120,7 +122,8 @@ def scorecard_report(
 ) -> None:
     """How PROVIDER, or everybody, answered: figures with the questions behind them (in JSON), and the label."""
     from coordinator.report_reader import persons_between, provider_names
-    from coordinator.reports import scorecard_rows, scorecards
+    from coordinator.report_tables import scorecard_rows
+    from coordinator.reports import scorecards
     from coordinator.way_reader import ways_between
 
     first, last = _period(quarter, since, until)
@@ -187,7 +190,7 @@ def _put(form: str, out: Path | None, rows: Sequence[Sequence[object]], as_json:
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> str:
-    from coordinator.reports import safe_cell
+    from coordinator.report_tables import safe_cell
 
     buffer = io.StringIO()
     csv.writer(buffer).writerows([safe_cell(cell) for cell in row] for row in rows)
@@ -202,7 +205,7 @@ def _duration(duration: Any) -> str:
 
 
 def _spread_json(found: Spread) -> dict[str, Any]:
-    from coordinator.reports import milliseconds
+    from coordinator.report_tables import milliseconds
 
     return {"count": found.count, "p50_ms": milliseconds(found.median), "p95_ms": milliseconds(found.p95)}
 

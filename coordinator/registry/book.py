@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
 
 from coordinator.deadlines.calendar import BusinessCalendar
 from coordinator.deadlines.schedule import AnswerRule
@@ -23,6 +23,17 @@ from coordinator.deadlines.settings import DeadlinesTable
 from coordinator.ports import Provider
 from coordinator.registry.aliases import Alias, AliasKind
 from coordinator.registry.changes import Change, ChangeKind
+from coordinator.registry.changing import (
+    RegistryError,
+    alias_at,
+    aliases_of,
+    before,
+    check,
+    first,
+    make,
+    provider_at,
+    rows_of,
+)
 from coordinator.registry.names import fold
 from coordinator.registry.suggest import NameIndex, Suggestion
 from coordinator.store.models import ProviderRow
@@ -39,10 +50,6 @@ from coordinator.tasks.task import NoticeKind
 from protos.identity import ProviderId, parse_provider_id
 
 _providers: Any = ProviderRow.__table__
-
-
-class RegistryError(Exception):
-    """What was asked for can't be done; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +116,25 @@ class RegistryBook:
     def provider(self, provider: ProviderId) -> Provider | None:
         """The provider and its agent, None when it is not registered."""
         with self._engine.connect() as connection:
-            return _provider(connection, provider)
+            return provider_at(connection, provider)
 
     def entry(self, provider: ProviderId) -> Entry | None:
         """Everything about `provider`, None when it is not registered."""
         with self._engine.connect() as connection:
-            entry = _provider(connection, provider)
+            entry = provider_at(connection, provider)
             if entry is None:
                 return None
-            details = _first(connection, _of(provider_details, provider))
-            contacts = connection.execute(_of(provider_contacts, provider)).mappings().all()
+            details = first(connection, rows_of(provider_details, provider))
+            contacts = connection.execute(rows_of(provider_contacts, provider)).mappings().all()
             certificates = connection.execute(
-                _of(provider_certificates, provider).where(provider_certificates.c.revoked_at.is_(None))
+                rows_of(provider_certificates, provider).where(provider_certificates.c.revoked_at.is_(None))
             ).mappings()
             return Entry(
                 provider=entry,
                 roles=tuple(details["roles"].split()) if details else tuple((entry.role or "").split()),
                 reach=details["reach"] if details else ("agent" if entry.endpoint else "person"),
                 deadlines=json.loads(details["deadlines"]) if details else {},
-                aliases=tuple(_aliases(connection, provider)),
+                aliases=tuple(aliases_of(connection, provider)),
                 contacts=tuple(
                     sorted(
                         (Contact(row["email"], row["level"], row["name"]) for row in contacts),
@@ -141,13 +148,13 @@ class RegistryBook:
         """Whose number that was at `at`; None for nobody's."""
         query = select(provider_aliases).where(provider_aliases.c.kind == kind.value, provider_aliases.c.value == value)
         with self._engine.connect() as connection:
-            held = [alias for alias in map(_alias, connection.execute(query).mappings()) if alias.holds_at(at)]
+            held = [alias for alias in map(alias_at, connection.execute(query).mappings()) if alias.holds_at(at)]
         return held[0].provider if held else None
 
     def aliases(self) -> list[Alias]:
         """All aliases, and every provider's name as one."""
         with self._engine.connect() as connection:
-            stored = list(_aliases(connection, None))
+            stored = list(aliases_of(connection, None))
             named = connection.execute(select(_providers.c.id, _providers.c.name)).all()
         known = {(alias.provider, alias.value) for alias in stored if not alias.kind.is_number}
         names = (Alias(parse_provider_id(row.id), AliasKind.NAME, row.name) for row in named)
@@ -162,14 +169,14 @@ class RegistryBook:
     def recipients(self, provider: ProviderId, kind: NoticeKind, number: int) -> Sequence[str]:
         """Whom a letter about a task goes to: the traceback contacts, and whom an escalation has reached."""
         with self._engine.connect() as connection:
-            rows = connection.execute(_of(provider_contacts, provider)).mappings().all()
+            rows = connection.execute(rows_of(provider_contacts, provider)).mappings().all()
         reached = number if kind is NoticeKind.ESCALATION else 0
         return sorted({row["email"] for row in rows if row["level"] <= reached})
 
     def of(self, provider: ProviderId) -> tuple[BusinessCalendar, AnswerRule]:
         """The provider's business calendar and the rule of answers."""
         with self._engine.connect() as connection:
-            details = _first(connection, _of(provider_details, provider))
+            details = first(connection, rows_of(provider_details, provider))
         own = json.loads(details["deadlines"]) if details else {}
         table = self._deadlines.with_own(own) if own else self._deadlines
         return table.calendar(), table.rule()
@@ -184,14 +191,14 @@ class RegistryBook:
         """
         identity = uuid.uuid4()
         with writing(self._engine) as connection:
-            before = _before(connection, change)
-            _check(connection, change, before, now)
+            replaced = before(connection, change)
+            check(connection, change, replaced, now)
             row = {
                 "id": identity,
                 "provider": change.provider,
                 "kind": change.kind.value,
                 "value": change.value,
-                "before": before,
+                "before": replaced,
                 "reason": reason,
                 "state": "open",
                 "proposed_by": by,
@@ -211,10 +218,10 @@ class RegistryBook:
             found = self._open(connection, proposal)
             if found.proposed_by.casefold() == by.casefold():
                 raise RegistryError(f"{by} has proposed this: another operator must confirm it")
-            stale = _before(connection, found.change) != found.before
+            stale = before(connection, found.change) != found.before
             if not stale:
-                _check(connection, found.change, found.before, now)
-                _apply(connection, found.change, f"{found.proposed_by}, {by}", now)
+                check(connection, found.change, found.before, now)
+                make(connection, found.change, f"{found.proposed_by}, {by}", now)
             _decide(connection, proposal, "stale" if stale else "confirmed", by, now)
         if stale:
             raise RegistryError("what this would change has changed since it was proposed: propose it anew")
@@ -240,7 +247,7 @@ class RegistryBook:
 
     def _open(self, connection: Connection, proposal: uuid.UUID) -> Proposal:
         query = select(registry_changes).where(registry_changes.c.id == proposal).with_for_update()
-        row = _first(connection, query)
+        row = first(connection, query)
         if row is None:
             raise RegistryError("there is no such proposal")
         if row["state"] != "open":
@@ -254,8 +261,8 @@ class RegistryBook:
             RegistryError: it would change nothing, or can't be.
         """
         with writing(self._engine) as connection:
-            _check(connection, change, _before(connection, change), now)
-            _apply(connection, change, by, now)
+            check(connection, change, before(connection, change), now)
+            make(connection, change, by, now)
 
     # Typed names
 
@@ -296,41 +303,6 @@ class RegistryBook:
             ]
 
 
-def _of(table: Table, provider: ProviderId) -> Select[Any]:
-    return select(table).where(table.c.provider == provider)
-
-
-def _first(connection: Connection, query: Select[Any]) -> RowMapping | None:
-    return connection.execute(query).mappings().first()
-
-
-def _provider(connection: Connection, provider: ProviderId) -> Provider | None:
-    row = _first(connection, select(_providers).where(_providers.c.id == provider))
-    if row is None:
-        return None
-    return Provider(provider, row["name"], row["endpoint"], row["country"], row["role"])
-
-
-def _alias(row: RowMapping) -> Alias:
-    return Alias(
-        provider=parse_provider_id(row["provider"]),
-        kind=AliasKind(row["kind"]),
-        value=row["value"],
-        valid_from=row["valid_from"],
-        valid_to=row["valid_to"],
-        source=row["source"],
-    )
-
-
-def _aliases(connection: Connection, provider: ProviderId | None) -> Iterable[Alias]:
-    query = select(provider_aliases)
-    if provider is not None:
-        query = query.where(provider_aliases.c.provider == provider)
-    columns = provider_aliases.c
-    query = query.order_by(columns.provider, columns.kind, columns.value, columns.number)
-    return [_alias(row) for row in connection.execute(query).mappings()]
-
-
 def _proposal(row: RowMapping) -> Proposal:
     return Proposal(
         id=row["id"],
@@ -348,182 +320,3 @@ def _proposal(row: RowMapping) -> Proposal:
 def _decide(connection: Connection, proposal: uuid.UUID, state: str, by: str, now: datetime) -> None:
     this = update(registry_changes).where(registry_changes.c.id == proposal)
     connection.execute(this.values(state=state, decided_by=by, decided_at=now))
-
-
-# What a change replaces, whether it can be, and how it is made
-
-
-def _before(connection: Connection, change: Change) -> str:
-    """What `change` would replace, as text; empty where there is nothing."""
-    entry = _provider(connection, change.provider)
-    details = _first(connection, _of(provider_details, change.provider))
-    match change.kind:
-        case ChangeKind.ADD | ChangeKind.NAME:
-            return entry.name if entry else ""
-        case ChangeKind.ENDPOINT:
-            return (entry.endpoint if entry else None) or ""
-        case ChangeKind.ROLES | ChangeKind.REACH | ChangeKind.DEADLINES:
-            return str(details[change.kind.value]) if details else ""
-        case ChangeKind.ALIAS | ChangeKind.END_ALIAS:
-            kind, value = _alias_of(change)
-            held = [a for a in _aliases(connection, change.provider) if (a.kind, a.value) == (kind, value)]
-            return "held" if any(alias.valid_to is None for alias in held) else ""
-        case ChangeKind.CONTACT | ChangeKind.END_CONTACT | ChangeKind.ESCALATION | ChangeKind.END_ESCALATION:
-            return "there" if _first(connection, _contact_query(change)) else ""
-        case ChangeKind.CERTIFICATE | ChangeKind.END_CERTIFICATE:
-            row = _first(
-                connection,
-                _of(provider_certificates, change.provider).where(provider_certificates.c.sha256 == change.value),
-            )
-            return "" if row is None else "revoked" if row["revoked_at"] else "accepted"
-
-
-_ENDS = {
-    ChangeKind.END_ALIAS: "held",
-    ChangeKind.END_CONTACT: "there",
-    ChangeKind.END_ESCALATION: "there",
-    ChangeKind.END_CERTIFICATE: "accepted",
-}
-
-
-def _check(connection: Connection, change: Change, before: str, now: datetime) -> None:
-    registered = _provider(connection, change.provider) is not None
-    if registered == (change.kind is ChangeKind.ADD):
-        raise RegistryError(f"{change.provider} is {'' if registered else 'not '}in the registry")
-    if change.kind in _ENDS:
-        if before != _ENDS[change.kind]:
-            raise RegistryError(
-                f"{change.provider} has no such {change.kind.value.removeprefix('end-')}: {change.value}"
-            )
-    elif before == "revoked":
-        raise RegistryError("a certificate that was revoked is not accepted again: issue a new one")
-    elif before in (change.value, "held", "there", "accepted"):
-        raise RegistryError(f"{change.provider} has that {change.kind.value} already")
-    if change.kind is ChangeKind.ALIAS:
-        kind, value = _alias_of(change)
-        if kind.is_number:
-            require_free(connection, Alias(change.provider, kind, value, valid_from=now))
-
-
-def require_free(connection: Connection, wanted: Alias) -> None:
-    """Raise RegistryError where another provider holds that number at a time at which `wanted` would."""
-    query = select(provider_aliases).where(
-        provider_aliases.c.kind == wanted.kind.value,
-        provider_aliases.c.value == wanted.value,
-        provider_aliases.c.provider != wanted.provider,
-    )
-    for row in connection.execute(query).mappings():
-        if _alias(row).overlaps(wanted):
-            raise RegistryError(
-                f"{wanted.kind.value.upper()} {wanted.value} is {row['provider']}'s: end it there first"
-            )
-
-
-def _apply(connection: Connection, change: Change, by: str, now: datetime) -> None:
-    provider, value = change.provider, change.value
-    this = update(_providers).where(_providers.c.id == provider)
-    match change.kind:
-        case ChangeKind.ADD:
-            connection.execute(insert(_providers), {"id": provider, "name": value, "added_at": now})
-        case ChangeKind.NAME:
-            old = _provider(connection, provider)
-            connection.execute(this.values(name=value))
-            if old is not None:
-                put_alias(connection, Alias(provider, AliasKind.FORMER, old.name, None, now, "renamed"), by, now)
-        case ChangeKind.ENDPOINT:
-            connection.execute(this.values(endpoint=value or None))
-        case ChangeKind.ROLES | ChangeKind.REACH | ChangeKind.DEADLINES:
-            put_details(connection, provider, **{change.kind.value: value})
-        case ChangeKind.ALIAS:
-            kind, text = _alias_of(change)
-            put_alias(
-                connection, Alias(provider, kind, text, now if kind.is_number else None, None, "by hand"), by, now
-            )
-        case ChangeKind.END_ALIAS:
-            kind, text = _alias_of(change)
-            end_alias(connection, provider, kind, text, now)
-        case ChangeKind.CONTACT | ChangeKind.ESCALATION:
-            level, email = _contact_of(change)
-            purpose = "escalation" if level else "traceback"
-            row = {
-                "provider": provider,
-                "email": email,
-                "purpose": purpose,
-                "level": level,
-                "name": "",
-                "added_at": now,
-            }
-            connection.execute(insert(provider_contacts), row)
-        case ChangeKind.END_CONTACT | ChangeKind.END_ESCALATION:
-            level, email = _contact_of(change)
-            columns = provider_contacts.c
-            connection.execute(
-                delete(provider_contacts).where(
-                    columns.provider == provider, columns.email == email, columns.level == level
-                )
-            )
-        case ChangeKind.CERTIFICATE:
-            connection.execute(insert(provider_certificates), {"provider": provider, "sha256": value, "added_at": now})
-        case ChangeKind.END_CERTIFICATE:
-            columns = provider_certificates.c
-            one = update(provider_certificates).where(columns.provider == provider, columns.sha256 == value)
-            connection.execute(one.values(revoked_at=now))
-
-
-def put_alias(connection: Connection, alias: Alias, by: str, now: datetime) -> None:
-    """Add a period to an alias, within the caller's transaction."""
-    columns = provider_aliases.c
-    same = (columns.provider == alias.provider, columns.kind == alias.kind.value, columns.value == alias.value)
-    last = connection.execute(select(func.max(columns.number)).where(*same)).scalar()
-    row = {
-        "provider": alias.provider,
-        "kind": alias.kind.value,
-        "value": alias.value,
-        "number": (last or 0) + 1,
-        "valid_from": alias.valid_from,
-        "valid_to": alias.valid_to,
-        "source": alias.source,
-        "added_at": now,
-        "added_by": by,
-    }
-    connection.execute(insert(provider_aliases), row)
-
-
-def end_alias(connection: Connection, provider: ProviderId, kind: AliasKind, value: str, now: datetime) -> None:
-    """End an alias at `now`, within the caller's transaction."""
-    columns = provider_aliases.c
-    still = (
-        columns.provider == provider,
-        columns.kind == kind.value,
-        columns.value == value,
-        columns.valid_to.is_(None),
-    )
-    connection.execute(update(provider_aliases).where(*still).values(valid_to=now))
-
-
-def put_details(connection: Connection, provider: ProviderId, **values: str) -> None:
-    """Set some of a provider's details, within the caller's transaction."""
-    if _first(connection, _of(provider_details, provider)) is None:
-        entry = _provider(connection, provider)
-        reach = "agent" if entry and entry.endpoint else "person"
-        row = {"provider": provider, "roles": (entry.role if entry else None) or "", "reach": reach, "deadlines": "{}"}
-        connection.execute(insert(provider_details), row)
-    connection.execute(update(provider_details).where(provider_details.c.provider == provider).values(**values))
-
-
-def _alias_of(change: Change) -> tuple[AliasKind, str]:
-    kind, _, value = change.value.partition(":")
-    return AliasKind(kind), value
-
-
-def _contact_of(change: Change) -> tuple[int, str]:
-    if change.kind in (ChangeKind.CONTACT, ChangeKind.END_CONTACT):
-        return 0, change.value
-    level, _, email = change.value.partition(":")
-    return int(level), email
-
-
-def _contact_query(change: Change) -> Select[Any]:
-    level, email = _contact_of(change)
-    columns = provider_contacts.c
-    return _of(provider_contacts, change.provider).where(columns.email == email, columns.level == level)

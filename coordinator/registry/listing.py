@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
 
 from coordinator.registry.aliases import Alias, AliasKind
-from coordinator.registry.book import put_alias, put_details
+from coordinator.registry.changing import put_alias, put_details
 from coordinator.registry.rmd import RmdReading, RmdRow
 from coordinator.store.models import ProviderRow
 from coordinator.store.registry_models import provider_aliases, rmd_filings

@@ -18,19 +18,19 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from coordinator.deadlines.schedule import Schedule, schedule
+from coordinator.deadlines.schedule import schedule
 from coordinator.ports import Registry
 from coordinator.store.task_models import task_history, task_links, task_notices, tasks
 from coordinator.store.writing import writing
 from coordinator.tasks.answers import NAMES_UPSTREAM, PersonsAnswer, read_answer
 from coordinator.tasks.ports import Deadlines, PersonsResult
-from coordinator.tasks.task import Asked, Kind, Notice, State, Task, notices
+from coordinator.tasks.rows import new_row, notice_row, result_at, task_at
+from coordinator.tasks.task import Asked, State, Task, notices
 from coordinator.tasks.tokens import new_token, token_digest
 from protos.e164 import E164
 from protos.identity import ProviderId, parse_provider_id
-from protos.types import Answer, Handover, Outcome, RefusalReason
+from protos.types import Outcome
 
-_MS = timedelta(milliseconds=1)
 COORDINATOR = "coordinator"
 DEFAULT_LINK_LIFETIME = timedelta(days=30)
 
@@ -101,8 +101,8 @@ class TaskDesk:
         try:
             with writing(self._engine) as connection:
                 if connection.execute(select(tasks.c.id).where(tasks.c.id == asked.task_id)).first() is None:
-                    connection.execute(insert(tasks), _new_row(asked, plan))
-                    connection.execute(insert(task_notices), [_notice_row(asked, notice) for notice in notices(plan)])
+                    connection.execute(insert(tasks), new_row(asked, plan))
+                    connection.execute(insert(task_notices), [notice_row(asked, notice) for notice in notices(plan)])
                     due = f"due {plan.due:%Y-%m-%d %H:%M} UTC"
                     note_history(connection, asked.task_id, now, "asked", COORDINATOR, due)
         except IntegrityError:
@@ -117,7 +117,7 @@ class TaskDesk:
             NoSuchTaskError: there is no such task.
         """
         with writing(self._engine) as connection:
-            task = _task(_row(connection, task_id))
+            task = task_at(_row(connection, task_id))
             if task.state not in (State.OPEN, State.GIVEN_UP, State.MATCHING):
                 return False
             self._change(connection, task, state=State.WITHDRAWN.value)
@@ -130,7 +130,7 @@ class TaskDesk:
         query = select(tasks).where(tasks.c.state == State.OPEN.value, tasks.c.gives_up < now)
         query = query.order_by(tasks.c.gives_up).limit(limit)
         with self._engine.connect() as connection:
-            overdue = [_task(row) for row in connection.execute(query).mappings()]
+            overdue = [task_at(row) for row in connection.execute(query).mappings()]
         done = 0
         for task in overdue:
             with writing(self._engine) as connection:
@@ -152,7 +152,7 @@ class TaskDesk:
         digest = token_digest(token)
         assert digest is not None  # noqa: S101  it is of our own making
         with writing(self._engine) as connection:
-            task = _task(_row(connection, task_id))
+            task = task_at(_row(connection, task_id))
             if not task.state.takes_answer:
                 raise NotOpenError(f"the task is {task.state.value}: it takes no answer")
             connection.execute(
@@ -203,7 +203,7 @@ class TaskDesk:
             AnswerError, NotOpenError: as in `answer_by_link`.
         """
         with writing(self._engine) as connection:
-            task = _task(_row(connection, task_id, provider))
+            task = task_at(_row(connection, task_id, provider))
             return self._record(connection, task, fields, by, now)
 
     def _record(self, connection: Connection, task: Task, fields: Mapping[str, str], by: str, now: datetime) -> State:
@@ -242,7 +242,7 @@ class TaskDesk:
             TaskError: `upstream` is not in the registry, or is the provider itself.
         """
         with writing(self._engine) as connection:
-            task = _task(_row(connection, task_id))
+            task = task_at(_row(connection, task_id))
             if task.state is not State.MATCHING:
                 raise NotOpenError(f"the task is {task.state.value}: there is no name to match")
             if self._registry.provider(upstream) is None:
@@ -267,7 +267,7 @@ class TaskDesk:
         query = select(tasks).where(tasks.c.result_at.is_not(None), tasks.c.taken_at.is_(None))
         query = query.order_by(tasks.c.result_at, tasks.c.id).limit(limit)
         with self._engine.connect() as connection:
-            return [_result(row) for row in connection.execute(query).mappings()]
+            return [result_at(row) for row in connection.execute(query).mappings()]
 
     def taken(self, results: Iterable[PersonsResult], now: datetime) -> None:
         """These are in their chains; those that have changed since come again."""
@@ -305,7 +305,7 @@ class TaskDesk:
                 for entry in connection.execute(query).mappings()
             )
         return TaskView(
-            task=_task(row),
+            task=task_at(row),
             outcome=Outcome[row["outcome"]] if row["outcome"] else None,
             upstream=parse_provider_id(row["upstream"]) if row["upstream"] else None,
             ask_called=E164(row["ask_called"]) if row["ask_called"] else None,
@@ -323,7 +323,7 @@ class TaskDesk:
         if wanted:
             query = query.where(tasks.c.state.in_(wanted))
         with self._engine.connect() as connection:
-            return [_task(row) for row in connection.execute(query).mappings()]
+            return [task_at(row) for row in connection.execute(query).mappings()]
 
     def _change(self, connection: Connection, task: Task, **values: Any) -> None:
         if not self._try_change(connection, task, **values):
@@ -358,7 +358,7 @@ def _linked(connection: Connection, token: str, now: datetime) -> Task:
         raise LinkError("this link was used already, or the question was answered or taken back")
     if link["expires"] <= now:
         raise LinkError("this link has expired: ask for a new one")
-    return _task(_row(connection, link["task_id"], link["provider"]))
+    return task_at(_row(connection, link["task_id"], link["provider"]))
 
 
 def _row(connection: Connection, task_id: uuid.UUID, provider: ProviderId | None = None) -> RowMapping:
@@ -369,85 +369,6 @@ def _row(connection: Connection, task_id: uuid.UUID, provider: ProviderId | None
     if row is None:
         raise NoSuchTaskError("there is no such task")
     return row
-
-
-def _new_row(asked: Asked, plan: Schedule) -> dict[str, Any]:
-    return {
-        "id": asked.task_id,
-        "traceback_id": asked.traceback_id,
-        "position": asked.position,
-        "question_id": asked.question_id,
-        "kind": asked.kind.value,
-        "provider": asked.provider,
-        "called": asked.called,
-        "at": asked.at,
-        "window_ms": asked.window // _MS,
-        "named_by": asked.named_by,
-        "state": State.OPEN.value,
-        "version": 0,
-        "received": plan.received,
-        "counts_from": plan.counts_from,
-        "due": plan.due,
-        "gives_up": plan.gives_up,
-        "note": "",
-    }
-
-
-def _notice_row(asked: Asked, notice: Notice) -> dict[str, Any]:
-    return {"task_id": asked.task_id, "kind": notice.kind.value, "number": notice.number, "due": notice.due}
-
-
-def _task(row: RowMapping) -> Task:
-    asked = Asked(
-        traceback_id=row["traceback_id"],
-        position=row["position"],
-        question_id=row["question_id"],
-        kind=Kind(row["kind"]),
-        provider=parse_provider_id(row["provider"]),
-        called=E164(row["called"]),
-        at=row["at"],
-        window=row["window_ms"] * _MS,
-        named_by=parse_provider_id(row["named_by"]) if row["named_by"] else None,
-    )
-    plan = Schedule(row["received"], row["counts_from"], row["due"], (), (), row["gives_up"])
-    return Task(
-        id=row["id"],
-        asked=asked,
-        state=State(row["state"]),
-        plan=plan,
-        version=row["version"],
-        answered_at=row["answered_at"],
-        answered_by=row["answered_by"],
-        upstream_name=row["upstream_name"],
-    )
-
-
-def _result(row: RowMapping) -> PersonsResult:
-    task = _task(row)
-    answer = None
-    if task.state is State.ANSWERED:
-        answer = Answer(
-            provider=task.asked.provider,
-            outcome=Outcome[row["outcome"]],
-            upstream=parse_provider_id(row["upstream"]) if row["upstream"] else None,
-            ask_called=E164(row["ask_called"]) if row["ask_called"] else None,
-            time_correction=timedelta(seconds=row["time_correction_s"]),
-            handover=Handover[row["handover"]],
-            refusal=RefusalReason[row["refusal"]],
-        )
-    at: datetime = row["answered_at"] or row["result_at"]
-    return PersonsResult(
-        task_id=task.id,
-        version=task.version,
-        traceback_id=task.asked.traceback_id,
-        position=task.asked.position,
-        question_id=task.asked.question_id,
-        provider=task.asked.provider,
-        answer=answer,
-        at=at,
-        late=answer is not None and at > task.plan.due,
-        by=task.answered_by,
-    )
 
 
 def _said(answer: PersonsAnswer) -> str:

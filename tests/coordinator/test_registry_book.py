@@ -13,8 +13,9 @@ from sqlalchemy import Engine
 
 from coordinator.deadlines.settings import DeadlinesTable
 from coordinator.registry.aliases import Alias, AliasError, AliasKind, parse_alias, parse_alias_value
-from coordinator.registry.book import RegistryBook, RegistryError
+from coordinator.registry.book import RegistryBook
 from coordinator.registry.changes import ChangeError, parse_change
+from coordinator.registry.changing import RegistryError
 from coordinator.registry.names import edits, fold, likeness
 from coordinator.registry.suggest import NameIndex
 from coordinator.tasks.task import NoticeKind

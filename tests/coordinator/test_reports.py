@@ -20,16 +20,14 @@ from coordinator.deadlines.cooperation import RequestFact
 from coordinator.deadlines.schedule import schedule
 from coordinator.registry.book import RegistryBook
 from coordinator.registry.changes import parse_change
+from coordinator.report_tables import safe_cell, scorecard_rows, transparency_rows
 from coordinator.reports import (
     FIGURES,
     PersonFact,
     participants,
-    safe_cell,
-    scorecard_rows,
     scorecards,
     spread,
     transparency,
-    transparency_rows,
 )
 from coordinator.tasks.desk import TaskDesk
 from coordinator.ways import HopFact, Way
