@@ -99,7 +99,7 @@ class PostgreSql:
 
     name = "PostgreSQL"
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: str = _CONFIGURATION) -> None:
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         if not found:
             raise RuntimeError("PostgreSQL is missing: apt-get install postgresql")
@@ -112,7 +112,7 @@ class PostgreSql:
         self._data = self.directory / "data"
         self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", "bench", "--no-sync")
         with (self._data / "postgresql.conf").open("a") as file:
-            file.write(f"{_CONFIGURATION}unix_socket_directories = '{self.directory}'\n")
+            file.write(f"{configuration}unix_socket_directories = '{self.directory}'\n")
         self._connection: Any = None
         self.batch_sql = _UNNEST
         self.start()
@@ -138,6 +138,10 @@ class PostgreSql:
         self._run("pg_ctl", "-D", str(self._data), "-w", "-l", str(self.directory / "log"), "start")
         self._connection = psycopg.connect(host=str(self.directory), user="bench", dbname="postgres", autocommit=True)
         self._cursor = self._connection.cursor(binary=True)
+
+    def create_database(self, name: str) -> None:
+        """Make an empty database beside the one that is measured."""
+        self._connection.execute(f"CREATE DATABASE \"{name}\" ENCODING 'UTF8' TEMPLATE template0")
 
     def stop(self) -> None:
         """Stop the server."""
