@@ -70,6 +70,7 @@ class Gated:
         retention: timedelta = timedelta(days=548),
         mode: Mode = Mode.AUTOMATIC,
         review_key: bytes = SECRET,
+        files: OsFiles | None = None,
     ) -> None:
         directory.mkdir(exist_ok=True)
         self.kit = kit
@@ -87,7 +88,7 @@ class Gated:
             is_revoked=lambda certified: certified.serial in self.revoked,
         )
         self.memory = Memory.open(directory / "gate.sqlite", SECRET, limits)
-        self.log = AuditLog.open(directory / "log", QuietFiles())
+        self.log = AuditLog.open(directory / "log", files or QuietFiles())
         sealing = AuditKey(SECRET)
         self.key = evidence_key(kit)
         self.book = AuditBook(

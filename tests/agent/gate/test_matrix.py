@@ -58,6 +58,7 @@ COORDINATORS = {
     "/hopback.v1.EnrolmentService/Enrol",
     "/hopback.v1.EnrolmentService/Renew",
     "/hopback.v1.EnrolmentService/Revocations",
+    "/hopback.v1.RelayService/Call",
     "/hopback.v1.TracebackService/AnswerTask",
     "/hopback.v1.TracebackService/Cancel",
     "/hopback.v1.TracebackService/Get",
