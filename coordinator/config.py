@@ -66,6 +66,7 @@ approvals = 1                          # so many other persons than the submitte
 # [listen]                             # `serve`: for agents that dial out, and for enrolment
 # address = "0.0.0.0:7443"             # for those with a certificate
 # enrolment_address = "0.0.0.0:7444"   # for those without one
+# inside = "serve.internal:7443"       # where this coordinator's processes on other machines reach it
 
 # [authority]                          # `authority init` makes one; its key is never the online key
 # certificate = "authority/root.crt"

@@ -18,6 +18,7 @@ from protos.signing import PublicKey
 
 SHORTEST_LIFE = timedelta(hours=1)
 LONGEST_LIFE = timedelta(days=90)
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 (nothing is listened on by it)
 
 
 def _duration(value: Any) -> Any:
@@ -64,10 +65,21 @@ class _Table(BaseModel):
 
 
 class ListenTable(_Table):
-    """Where `serve` listens: `address` for those with a certificate, `enrolment_address` for those without."""
+    """Where `serve` listens: `address` for those with a certificate, `enrolment_address` for those without.
+
+    `inside` is where this coordinator's other processes reach it, for agents that dial out; on one machine `address`
+    does.
+    """
 
     address: Address
     enrolment_address: Address | None = None
+    inside: Address | None = None
+
+    @property
+    def reached_at(self) -> str:
+        """Where other processes call."""
+        host, _, port = (self.inside or self.address).rpartition(":")
+        return f"{_LOOPBACK.get(host, host)}:{port}"
 
 
 class AuthorityTable(_Table):

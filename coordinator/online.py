@@ -37,7 +37,8 @@ async def agents_of(
 ) -> AsyncIterator[SignedAgents]:
     """The client of the agents: signs with the online key, finds orders in the database, calls over mutual TLS.
 
-    With `transport` it calls over that, which whoever made it closes. The checkpoints that come with answers are
+    Agents that dial out are reached through `serve`, where the configuration says that there is one. With `transport`
+    it calls over that alone, which whoever made it closes. The checkpoints that come with answers are
     watched over; `fetch` also asks for them now and then where no answer comes.
 
     Raises:
@@ -45,13 +46,13 @@ async def agents_of(
     """
     from coordinator.asking import SignedAgents
     from coordinator.store.orders import OrderBook
-    from coordinator.transport import GrpcTransport
+    from coordinator.transport import GrpcTransport, Switchboard
 
     signer, certificate, roots = online_key(loaded, _now())
     with engine_for(loaded.store_url) as engine:
         book = OrderBook(engine)
-        async with GrpcTransport(files) as channels:
-            way = transport or channels
+        async with GrpcTransport(files) as channels, _relay(loaded, files) as relay:
+            way = transport or (channels if relay is None else Switchboard(channels, relay))
             async with _watched(loaded, engine, way, roots, is_revoked, fetch=fetch) as watch:
                 yield SignedAgents(
                     way,
@@ -64,6 +65,19 @@ async def agents_of(
                     is_revoked=is_revoked,
                     checkpoints=watch,
                 )
+
+
+@asynccontextmanager
+async def _relay(loaded: LoadedConfig, files: TlsFiles) -> AsyncIterator[Transport | None]:
+    """The way to agents that dial out, from a process that they don't dial."""
+    listen = loaded.config.listen
+    if listen is None:
+        yield None
+        return
+    from coordinator.relay import RelayTransport
+
+    async with RelayTransport(listen.reached_at, coordinator_uri(loaded.config.coordinator.name), files) as relay:
+        yield relay
 
 
 @asynccontextmanager

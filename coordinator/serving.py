@@ -29,6 +29,8 @@ from coordinator.dialout import DialedAgents
 from coordinator.enrolment import SERVICE as ENROLMENT_SERVICE
 from coordinator.enrolment import Enrolment
 from coordinator.online import agents_of
+from coordinator.relay import SERVICE as RELAY_SERVICE
+from coordinator.relay import Relay
 from coordinator.runtime import open_store, tls_files
 from coordinator.serve import Addresses, CoordinatorServer
 from coordinator.transport import GrpcTransport, Switchboard, Transport
@@ -116,11 +118,15 @@ class _Parts:
     def refused(self, provider: ProviderId, serial: int | None) -> str | None:
         """Why this provider's agent is not let in."""
         del provider  # revoking a provider revokes all its certificates
+        return self.revoked(serial)
+
+    def revoked(self, serial: int | None) -> str | None:
+        """Why a certificate of this serial number counts no longer."""
         return None if self.revocations is None else self.revocations.problem(serial, now())
 
     def is_revoked(self, certified: Certified) -> bool:
         """Whether what this certificate's key signed counts no longer."""
-        return self.revocations is not None and self.revocations.problem(certified.serial, now()) is not None
+        return self.revoked(certified.serial) is not None
 
 
 async def serve(loaded: LoadedConfig, started: Callable[[Addresses], None], stop: asyncio.Event) -> None:
@@ -138,7 +144,8 @@ async def serve(loaded: LoadedConfig, started: Callable[[Addresses], None], stop
     tls = parts.party.tls
     async with AsyncExitStack() as stack:
         keeper = _identity(parts, dialed, stack)
-        services = {DIAL_OUT_SERVICE: dialed.handlers()}
+        relay = Relay(parts.party.uri, dialed, parts.revoked)
+        services = {DIAL_OUT_SERVICE: dialed.handlers(), RELAY_SERVICE: relay.handlers()}
         open_services = {}
         if parts.enrolment is not None:
             services[ENROLMENT_SERVICE] = parts.enrolment.methods()

@@ -420,7 +420,7 @@ class TestAnAgentsNewCertificate:
         dialed = DialedAgents(remember)
         server = CoordinatorServer(Live(coordinator_files(authority)), "127.0.0.1:0", {SERVICE: dialed.handlers()})
         address = (await server.start()).address
-        async with dialing(authority, address, {ASK: wait}, live=live):
+        async with dialing(live, address, {ASK: wait}):
             await dialed.arrival(BIRCH)
             slow = asyncio.create_task(dialed.call(ENTRY, ASK, b"slow", PATIENT))
             await started.wait()

@@ -208,7 +208,7 @@ class TestACoordinatorsNewCertificate:
             listening(authority, handlers, live=theirs) as endpoint,
             GrpcTransport(ours.current) as channels,
             switchboard(authority, ours) as (dialed, address),
-            dialing(authority, address, handlers, live=theirs),
+            dialing(theirs, address, handlers),
         ):
             await dialed.arrival(BIRCH)
             both = Switchboard(channels, dialed)

@@ -100,18 +100,15 @@ async def switchboard(
 
 @asynccontextmanager
 async def dialing(
-    authority: LabAuthority,
+    shown: LabAuthority | Live[TlsFiles],
     endpoint: str,
     handlers: Handlers,
     name: str = "birch",
-    live: Live[TlsFiles] | None = None,
     coordinator: str = COORDINATOR,
 ) -> AsyncIterator[DialOut]:
-    """An agent that dials out."""
-    pauses = Pauses(rng=random.Random(1))
-    agent = DialOut(
-        endpoint, coordinator, live or Live(provider_files(authority, name)), handlers, pauses, sleep=at_once
-    )
+    """An agent that dials out, as the provider of this name or with these files."""
+    live = Live(provider_files(shown, name)) if isinstance(shown, LabAuthority) else shown
+    agent = DialOut(endpoint, coordinator, live, handlers, Pauses(rng=random.Random(1)), sleep=at_once)
     task = asyncio.create_task(agent.run())
     try:
         yield agent
