@@ -27,6 +27,7 @@ from tests.protos.evidence_kit import NOW
 
 ENTRIES = 200
 SIGNED_AT = (1, 2, 63, 64, 65, 128, 200)
+DERIVED = ("tree", "places")
 HERE = Path("audit")
 COPY = Path("checkpoint-that-the-coordinator-kept")
 
@@ -52,11 +53,11 @@ def small(book: AuditBook, number: int) -> None:
     book.log.append([entry.SerializeToString()])
 
 
-def kept(directory: Path) -> Kept:
+def kept(directory: Path, entries: int = ENTRIES) -> Kept:
     book = book_of(directory)
-    for number in range(1, ENTRIES + 1):
+    for number in range(1, entries + 1):
         small(book, number)
-        if number in SIGNED_AT:
+        if number in SIGNED_AT or number == entries:
             book.sync()
             last = book.checkpoint().SerializeToString(deterministic=True)
     book.log.close()
@@ -68,6 +69,22 @@ def log_of_200(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     return kept(tmp_path_factory.mktemp("log") / "audit")
 
 
+@pytest.fixture(scope="module")
+def log_of_40(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    return kept(tmp_path_factory.mktemp("log") / "audit", 40)
+
+
+def require_every_flip_shown(log: Kept, name: str) -> None:
+    data = log.files[name]
+    for at in range(len(data)):
+        with pytest.raises(AuditBrokenError) as error:
+            log.verify({**log.files, name: flipped(data, at)})
+        assert error.value.path == HERE / name
+        assert error.value.byte is not None
+        assert error.value.byte <= at
+        assert at - error.value.byte < (SLOT if name == "checkpoints" else 2048)
+
+
 def flipped(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ (1 << at % 8)]) + data[at + 1 :]
 
@@ -77,16 +94,18 @@ class TestALogOf200Entries:
         report = verify_files(HERE, log_of_200.files, TRUST, [(COPY, log_of_200.last)])
         assert (report.entries, report.checkpoints, report.unsigned) == (200, len(SIGNED_AT) + 1, 0)
 
-    @pytest.mark.parametrize("name", FILES)
+    @pytest.mark.parametrize("name", [name for name in FILES if name not in DERIVED])
     def test_shows_every_flipped_byte_where_it_is(self, log_of_200: Kept, name: str) -> None:
-        data = log_of_200.files[name]
-        for at in range(len(data)):
-            with pytest.raises(AuditBrokenError) as error:
-                log_of_200.verify({**log_of_200.files, name: flipped(data, at)})
-            assert error.value.path == HERE / name
-            assert error.value.byte is not None
-            assert error.value.byte <= at
-            assert at - error.value.byte < (SLOT if name == "checkpoints" else 2048)
+        require_every_flip_shown(log_of_200, name)
+
+    @pytest.mark.parametrize("name", DERIVED)
+    def test_shows_every_flipped_byte_of_what_follows_from_it(self, log_of_40: Kept, name: str) -> None:
+        require_every_flip_shown(log_of_40, name)
+
+    @pytest.mark.nightly
+    @pytest.mark.parametrize("name", DERIVED)
+    def test_shows_every_flipped_byte_of_what_follows_from_all_of_it(self, log_of_200: Kept, name: str) -> None:
+        require_every_flip_shown(log_of_200, name)
 
     @pytest.mark.parametrize("name", [name for name in FILES if name != "entries"])
     def test_shows_every_truncation(self, log_of_200: Kept, name: str) -> None:
