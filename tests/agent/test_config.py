@@ -11,8 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.config import AgentConfig, load, source_files
+from agent.evidence_config import Mode
+from agent.gate.limits import Limits
+from agent.inspection import signed_mistakes
 from agent.mistakes import ConfigError
 from agent.trunks import Party, PartyKind
+from protos.e164 import parse_e164
 
 WHOLE = """
 [provider]
@@ -308,3 +312,90 @@ def toml(value: object) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
     return json.dumps(value)
+
+
+SIGNED = WHOLE.replace(
+    "[index]",
+    """[signing]
+key = "birch-evidence.key"
+certificate = "birch-evidence.crt"
+
+[orders]
+approvals = 2
+[orders.submitters]
+ann = "ed25519:5zTqbCtiV95yNV5HKqBaTEh+a0Y8Ap7TBt8vAbVja1g="
+[orders.approvers]
+bob = "ed25519:HbpPxxaRK2Y8x0cy/QE8H2bDhFsLuqqZ8PHIHcPhiq8="
+
+[limits]
+window = "120s"
+seconds_per_number_per_day = 900
+deny_list = "deny.txt"
+
+[disclosure]
+mode = "cautious"
+
+[index]""",
+    1,
+)
+
+
+class TestSignedQuestions:
+    def test_need_keys_persons_and_limits(self, tmp_path: Path) -> None:
+        (tmp_path / "deny.txt").write_text("# nobody's business\n+12025550144\n\n")
+        config = load(write(tmp_path, SIGNED))
+        assert signed_mistakes(config) == []
+        assert config.signing is not None
+        assert config.signing.key == tmp_path / "birch-evidence.key"
+        assert config.audit.directory == tmp_path / "audit"
+        assert config.disclosure.mode is Mode.CAUTIOUS
+        assert config.orders is not None
+        assert (set(config.orders.persons().approvers), config.orders.persons().approvals) == ({"bob"}, 2)
+        limits = config.question_limits()
+        assert (limits.window, limits.seconds_per_number_per_day) == (timedelta(seconds=120), 900)
+        assert limits.denied == {"+12025550144"}
+
+    def test_are_limited_by_the_narrower_of_two_windows(self, tmp_path: Path) -> None:
+        (tmp_path / "deny.txt").touch()
+        text = SIGNED + '[match]\nwindow_cap = "60s"\n'
+        assert load(write(tmp_path, text)).question_limits().window == timedelta(seconds=60)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "where"),
+        [
+            ('window = "120s"', 'window = "301s"', "limits.window"),
+            (
+                "seconds_per_number_per_day = 900",
+                "seconds_per_number_per_day = 3601",
+                "limits.seconds_per_number_per_day",
+            ),
+            ("seconds_per_number_per_day = 900", "hop_limit = 33", "limits.hop_limit"),
+            ("seconds_per_number_per_day = 900", "questions_per_day = 1000001", "limits.questions_per_day"),
+            ("approvals = 2", "approvals = 0", "orders.approvals"),
+            ('mode = "cautious"', 'mode = "open"', "disclosure.mode"),
+            ('"ed25519:HbpP', '"ed25519:HbpPx', "orders.approvers.bob"),
+            ('"ed25519:HbpP', '"rsa:HbpP', "orders.approvers.bob"),
+            ('mode = "cautious"', 'sealing_keys = { lab = "x25519:AAAA" }', "disclosure.sealing_keys.lab"),
+            ("[disclosure]", "[disclosures]", "disclosures"),
+        ],
+    )
+    def test_are_never_loosened_and_never_half_configured(self, tmp_path: Path, old: str, new: str, where: str) -> None:
+        assert only(tmp_path, SIGNED.replace(old, new)).startswith(where)
+
+    def test_without_keys_or_persons_are_for_no_agent_but_a_trials(self, tmp_path: Path) -> None:
+        (nothing,) = signed_mistakes(load(write(tmp_path, WHOLE)))
+        assert nothing.where == "signing"
+        assert "unsigned_lookups = true" in nothing.what
+        assert signed_mistakes(load(write(tmp_path, WHOLE + "[trial]\nunsigned_lookups = true\n"))) == []
+        signing = SIGNED.index("[signing]"), SIGNED.index("[orders]")
+        (half,) = signed_mistakes(load(write(tmp_path, SIGNED[: signing[0]] + SIGNED[signing[1] :])))
+        assert half.where == "signing"
+        assert "signed questions need both" in half.what
+
+    def test_have_a_deny_list_of_numbers_alone_which_is_not_shown(self, tmp_path: Path) -> None:
+        (tmp_path / "deny.txt").write_text("+12025550144\n2025550155\n")
+        config = load(write(tmp_path, SIGNED))
+        with pytest.raises(ValueError, match="line 2 is no number") as caught:
+            config.question_limits()
+        assert "2025550155" not in str(caught.value)
+        assert "5550144" not in repr(Limits(denied=frozenset([parse_e164("+12025550144")])))
