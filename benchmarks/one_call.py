@@ -1,4 +1,4 @@
-"""`python -m benchmarks.one_call URL CERTIFICATE KEY ROOTS CALLED AT TERMINATING ID=ENDPOINT...`: one call, traced alone.
+"""One call, traced alone: `python -m benchmarks.one_call URL CERT KEY ROOTS CALLED AT TERMINATING ID=ENDPOINT...`.
 
 What a command does that traces one call and ends, with the coordinator's own parts and nothing else.
 """
@@ -29,7 +29,8 @@ async def trace(url: str, files: list[str], call: Call, providers: list[Provider
     """Trace it, and fail unless its origin is found."""
     engine, clock = open_engine(url), SystemClock()
     require_current(engine)
-    tls = read_tls_files(*map(Path, files), datetime.now(UTC))
+    certificate, key, roots = map(Path, files)
+    tls = read_tls_files(certificate, key, roots, datetime.now(UTC))
     with opened(engine) as store:
         async with GrpcAgents(tls) as agents:
             registry = RegistrySnapshot(providers)
