@@ -2,9 +2,9 @@
 
     add             NAME                         a new provider, without an agent
     name            NAME
-    endpoint        HOST:PORT [HOST:PORT ...]    or empty: no agent any more
+    endpoint        HOST:PORT [HOST:PORT ...]    or empty: no agent any more; or dial-out: the agent calls us
     roles           WORD [WORD ...]
-    reach           agent | dial_out | person
+    reach           agent | dial_out | person    dial_out makes the endpoint dial-out
     deadlines       {"zone": "America/Denver"}   its own keys of [deadlines], as JSON
     alias           KIND:VALUE                   end-alias the same: it holds no longer
     contact         ADDRESS                      gets invitations and reminders; end-contact

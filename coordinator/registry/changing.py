@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, Table, delete, func, insert, select, update
 
-from coordinator.ports import Provider
+from coordinator.ports import DIAL_OUT, Provider
 from coordinator.registry.aliases import Alias, AliasKind
 from coordinator.registry.changes import Change, ChangeKind
 from coordinator.store.models import ProviderRow
@@ -148,6 +148,8 @@ def make(connection: Connection, change: Change, by: str, now: datetime) -> None
             connection.execute(this.values(endpoint=value or None))
         case ChangeKind.ROLES | ChangeKind.REACH | ChangeKind.DEADLINES:
             put_details(connection, provider, **{change.kind.value: value})
+            if change.kind is ChangeKind.REACH and value == "dial_out":
+                connection.execute(this.values(endpoint=DIAL_OUT))
         case ChangeKind.ALIAS:
             kind, text = _alias_of(change)
             put_alias(

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from coordinator.ports import Provider
+from coordinator.ports import DIAL_OUT, Provider
 from protos.identity import InvalidIdentityError, ProviderId, parse_provider_id
 
 FIELDS = ("id", "name", "endpoint", "country", "role")
@@ -158,7 +158,7 @@ def _endpoint(text: str) -> str | None:
 
 
 def parse_endpoints(text: str) -> str | None:
-    """Endpoints `host:port` with single blanks between; None for no text.
+    """Endpoints `host:port`, or `dial-out`, with single blanks between; None for no text.
 
     Raises:
         RegistryFileError: one is none, stands there twice, or they are too many.
@@ -171,10 +171,12 @@ def parse_endpoints(text: str) -> str | None:
     if len(set(some)) < len(some):
         raise RegistryFileError("an endpoint is there twice")
     for one in some:
+        if one == DIAL_OUT:
+            continue
         host, _, port = one.rpartition(":")
         if not _HOST.fullmatch(host) or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
             raise RegistryFileError(
                 f"endpoint {one!r} is no host:port such as agent.example.net:7443 or [2001:db8::7]:7443; "
-                "several have blanks between them"
+                f"{DIAL_OUT} stands for an agent that opens no port, several have blanks between them"
             )
     return " ".join(some) or None

@@ -45,6 +45,12 @@ def test_several_agents_over_the_same_records_stand_with_blanks_between() -> Non
     assert provider.endpoints == ("a.example:7443", "b.example:7443")
 
 
+@pytest.mark.parametrize("endpoint", ["dial-out", "dial-out a.example:7443"])
+def test_an_agent_may_open_no_port_and_call_this_coordinator(endpoint: str) -> None:
+    (provider,) = read_registry(f"id,name,endpoint\nbirch,B,{endpoint}\n").providers
+    assert provider.endpoints == tuple(endpoint.split())
+
+
 @pytest.mark.parametrize(
     ("endpoint", "why"),
     [("a:1 a:1", "twice"), ("a:1 b", "blanks between"), (" ".join(f"a:{n}" for n in range(1, 10)), "at most 8")],
