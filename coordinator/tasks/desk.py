@@ -32,6 +32,7 @@ from protos.identity import ProviderId, parse_provider_id
 from protos.types import Outcome
 
 COORDINATOR = "coordinator"
+_USED = "this link was used already, or the question was answered or taken back"
 DEFAULT_LINK_LIFETIME = timedelta(days=30)
 
 
@@ -185,12 +186,11 @@ class TaskDesk:
             NotOpenError: somebody else was quicker.
         """
         with writing(self._engine) as connection:
-            task = _linked(connection, token, now)
-            used = update(task_links).where(
-                task_links.c.token_sha256 == token_digest(token), task_links.c.used_at.is_(None)
-            )
+            task = _linked(connection, token, now, lock=True)
+            link = task_links.c.token_sha256 == token_digest(token)
+            used = update(task_links).where(link, task_links.c.used_at.is_(None), task_links.c.revoked_at.is_(None))
             if connection.execute(used.values(used_at=now)).rowcount != 1:
-                raise LinkError("this link was used already")
+                raise LinkError(_USED)
             return self._record(connection, task, fields, f"{by} (by link)", now)
 
     def answer_signed_in(
@@ -348,21 +348,26 @@ def _revoke(connection: Connection, task_id: uuid.UUID, now: datetime) -> None:
     connection.execute(update(task_links).where(*still).values(revoked_at=now))
 
 
-def _linked(connection: Connection, token: str, now: datetime) -> Task:
+def _linked(connection: Connection, token: str, now: datetime, *, lock: bool = False) -> Task:
+    """The link's task; with `lock` nobody else answers it meanwhile, and all take their locks in one order."""
     digest = token_digest(token)
     query = select(task_links).where(task_links.c.token_sha256 == digest)
     link = connection.execute(query).mappings().first() if digest is not None else None
     if link is None:
         raise LinkError("this link leads nowhere: it may have been cut in the letter; copy the whole of it")
     if link["used_at"] is not None or link["revoked_at"] is not None:
-        raise LinkError("this link was used already, or the question was answered or taken back")
+        raise LinkError(_USED)
     if link["expires"] <= now:
         raise LinkError("this link has expired: ask for a new one")
-    return task_at(_row(connection, link["task_id"], link["provider"]))
+    return task_at(_row(connection, link["task_id"], link["provider"], lock=lock))
 
 
-def _row(connection: Connection, task_id: uuid.UUID, provider: ProviderId | None = None) -> RowMapping:
+def _row(
+    connection: Connection, task_id: uuid.UUID, provider: ProviderId | None = None, *, lock: bool = False
+) -> RowMapping:
     query = select(tasks).where(tasks.c.id == task_id)
+    if lock:
+        query = query.with_for_update()
     if provider is not None:
         query = query.where(tasks.c.provider == provider)
     row = connection.execute(query).mappings().first()

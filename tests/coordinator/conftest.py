@@ -55,5 +55,5 @@ def either_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     if request.param == "sqlite":
         yield request.getfixturevalue("sqlite_engine")
     else:
-        with databases.in_postgresql(request.getfixturevalue("postgresql_server")) as engine:
+        with databases.emptied_postgresql(request.getfixturevalue("postgresql_server")) as engine:
             yield engine

@@ -16,6 +16,7 @@ from tests.coordinator.make import CALLED, ID, NOW, T0
 from tests.stores.servers import Server
 
 TEMPLATE = "hopback_template"
+COMMON = "hopback_common"
 _numbers = itertools.count(1)
 
 
@@ -44,6 +45,27 @@ def _admin(server: Server) -> Iterator[Engine]:
 def in_postgresql(server: Server) -> AbstractContextManager[Engine]:
     """A database of its own, with all tables."""
     return _database(server, TEMPLATE)
+
+
+@contextmanager
+def emptied_postgresql(server: Server) -> Iterator[Engine]:
+    """The one database for tests that need no more than one: all tables are there, and empty."""
+    with _admin(server) as admin, admin.connect() as connection:
+        there = connection.execute(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": COMMON}).first()
+        if there is None:
+            connection.execute(text(f"CREATE DATABASE {COMMON} TEMPLATE {TEMPLATE}"))
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"), {"name": COMMON}
+        )
+    engine = open_engine(_url(server, COMMON))
+    try:
+        with engine.begin() as connection:
+            query = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            names = connection.execute(text(query)).scalars().all()
+            connection.execute(text(f"TRUNCATE {', '.join(names)}"))
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def empty_postgresql(server: Server) -> AbstractContextManager[Engine]:
