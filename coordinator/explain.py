@@ -113,8 +113,10 @@ def _gateway_found(traceback: Traceback) -> _Words:
 
 def _not_found(traceback: Traceback) -> _Words:
     provider = _last(traceback).provider
+    ordered = traceback.call.order_sha256 is not None
+    against = f" The order certifies that {provider} delivered it: one of the two is wrong." if ordered else ""
     return (
-        f"{provider} has complete records of that time, and this call is not in them.",
+        f"{provider} has complete records of that time, and this call is not in them.{against}",
         f"Check called number, date, time and zone, and that {provider} really delivered the call; then trace it anew.",
     )
 
