@@ -71,12 +71,12 @@ Ending = Reply | AgentError | Postponed | Exception
 
 @dataclass(slots=True)
 class Asked:
-    """A question on its way, its exact bytes, and who hears what becomes of it (once)."""
+    """A question on its way, its exact bytes, and who hears what became of it, and when (once)."""
 
     question: Question
     exact: bytes
     priority: Priority
-    tell: Callable[[Ending], None]
+    tell: Callable[[Ending, datetime], None]
 
 
 @dataclass(slots=True)
@@ -127,11 +127,11 @@ class Lanes:
         if lane is None:
             lane = self._lanes[provider.id] = self._lane(provider)
         lane.provider = provider
-        now = self._clock.now()
-        full = len(lane.waiting) >= lane.terms.room
-        if full or (len(lane.sent_at) >= lane.may_be_sent and now - lane.sent_at[0] >= lane.terms.slow):
-            asked.tell(Postponed(now + lane.terms.pause))
-            return
+        if len(lane.sent_at) >= lane.may_be_sent:
+            now = self._clock.now()
+            if len(lane.waiting) >= lane.terms.room or now - lane.sent_at[0] >= lane.terms.slow:
+                asked.tell(Postponed(now + lane.terms.pause), now)
+                return
         lane.waiting.put(asked, asked.priority)
         self._schedule(lane)
 
@@ -161,7 +161,7 @@ class Lanes:
             blocked = lane.budget.next(now)
         if blocked is not None:
             for asked in lane.waiting.take(len(lane.waiting)):
-                asked.tell(Postponed(blocked))
+                asked.tell(Postponed(blocked), now)
             return
         granted = lane.rate.granted(lane.budget.granted(wanted, now), now)
         if not granted:
@@ -171,7 +171,7 @@ class Lanes:
         for asked in lane.waiting.take(granted):
             left = asked.question.deadline - now
             if left <= timedelta(0):
-                asked.tell(Postponed(now))
+                asked.tell(Postponed(now), now)
             elif left < self._timeout / 2 or self._batches is None:  # its early deadline would hold for the whole batch
                 alone.append(asked)
             else:
@@ -231,5 +231,6 @@ class Lanes:
             replies = [error] * len(batch)
         else:
             lane.breaker = lane.breaker.after_answer()
+        now = self._clock.now()
         for asked, reply in zip(batch, replies, strict=True):
-            asked.tell(reply)
+            asked.tell(reply, now)

@@ -159,6 +159,7 @@ class Driver:
         self._active: dict[uuid.UUID, _Active] = {}
         self._napping = 0
         self._asking: Counter[int] = Counter()  # how many wait for an answer, by the second in which they were asked
+        self._second = int(clock.now().timestamp())  # of the latest write
         self._steps: list[_Step] = []
         self._writer: asyncio.Task[None] | None = None
         self.failure: Exception | None = None
@@ -311,6 +312,7 @@ class Driver:
             while self._steps:
                 steps, self._steps = self._steps, []
                 stale = await self._store.save([step.change for step in steps])
+                self._second = int(self._clock.now().timestamp())
                 for index, step in enumerate(steps):
                     if self._active.get(step.change.after.id) is not step.active:
                         continue  # given up meanwhile
@@ -352,32 +354,35 @@ class Driver:
             registered = provider is not None
             self._happens(active, NoAgent(question.question_id, self._clock.now(), registered=registered))
             return
-        active.asked = int(self._clock.now().timestamp())
+        active.asked = self._second
         self._asking[active.asked] += 1
-        asked = Asked(question, exact, active.priority, lambda outcome: self._hears(active, question, exact, outcome))
-        self._lanes.put(provider, asked)
 
-    def _hears(self, active: _Active, question: Question, exact: bytes, outcome: Ending) -> None:
+        def tell(ending: Ending, at: datetime) -> None:
+            self._hears(active, question, exact, ending, at)
+
+        self._lanes.put(provider, Asked(question, exact, active.priority, tell))
+
+    def _hears(self, active: _Active, question: Question, exact: bytes, ending: Ending, at: datetime) -> None:
         """Every way in which an attempt can end is an event, but for one: it was not made."""
         self._answered(active)
         if self._active.get(active.traceback.id) is not active:
             return
-        now, identity = self._clock.now(), question.question_id
-        match outcome:
+        identity = question.question_id
+        match ending:
             case Reply():
-                self._happens(active, Answered(identity, outcome.answer, now), outcome.exact, outcome.batch)
+                self._happens(active, Answered(identity, ending.answer, at), ending.exact, ending.batch)
             case Postponed():
-                self._postpone(active, question, exact, outcome.until)
+                self._postpone(active, question, exact, ending.until)
             case UnreachableError():
-                self._happens(active, AgentUnreachable(identity, now, outcome.detail))
+                self._happens(active, AgentUnreachable(identity, at, ending.detail))
             case AttemptTimedOutError():
-                self._happens(active, TimedOut(identity, now, outcome.detail))
+                self._happens(active, TimedOut(identity, at, ending.detail))
             case BadAnswerError():
-                self._happens(active, BadAnswer(identity, now, outcome.detail), outcome.received)
+                self._happens(active, BadAnswer(identity, at, ending.detail), ending.received)
             case DeclinedError():
-                self._happens(active, Declined(identity, now, outcome.detail))
+                self._happens(active, Declined(identity, at, ending.detail))
             case Exception():
-                self._fail(outcome)
+                self._fail(ending)
 
     def _answered(self, active: _Active) -> None:
         self._asking[active.asked] -= 1

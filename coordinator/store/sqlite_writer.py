@@ -79,13 +79,16 @@ def text_time(text: str | None) -> datetime | None:
 
 def _packing() -> Packing:
     """Most steps that are written together happened at the same few times: each is put into words once."""
-    texts: dict[datetime | None, str | None] = {}
+    last: datetime | None = None
+    words: str | None = None
 
     def text(time: datetime | None) -> str | None:
-        try:
-            return texts[time]
-        except KeyError:
-            return texts.setdefault(time, time_text(time))
+        nonlocal last, words
+        if time is None:
+            return None
+        if time is not last:
+            last, words = time, time_text(time)
+        return words
 
     return Packing(id=lambda one: one.hex, time=text)
 

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -86,8 +86,8 @@ class Room:
         for question in asked:
             number = question.question_id.int
 
-            def tell(outcome: Ending, number: int = number) -> None:
-                self.told.append((number, outcome))
+            def tell(ending: Ending, at: datetime, number: int = number) -> None:
+                self.told.append((number, ending))
 
             self.lanes.put(at, Asked(question, encode_question(question), priority, tell))
 

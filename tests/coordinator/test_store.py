@@ -14,7 +14,7 @@ from coordinator.chain import Status
 from coordinator.driver import Driver
 from coordinator.ports import Change, Exchange, Kept, Provider, UnreachableError
 from coordinator.store.engine import StoreError, open_engine
-from coordinator.store.models import Base, BatchRow, HopRow, TracebackRow
+from coordinator.store.models import Base, BatchRow, HopRow
 from coordinator.store.sql_store import SqlStore, opened
 from coordinator.store.sqlite_writer import SqliteWriter
 from coordinator.traceback import Answered, Started, advance
@@ -153,12 +153,29 @@ class TestAFailingDatabase:
     async def test_fails_the_change_and_leaves_what_was_there(self, store: SqlStore, engine: Engine) -> None:
         [kept] = store.submit([submitted()], NOW)
         after, _ = advance(kept.traceback, Started(NOW))
-        with engine.begin() as connection:
-            connection.execute(text("ALTER TABLE hops RENAME TO lost"))
+        rename(engine, "hops", "lost")
+        try:
+            with pytest.raises(exc.DBAPIError):
+                await store.save([Change(kept.traceback, after, 0, NOW)])
+        finally:
+            rename(engine, "lost", "hops")
+        assert store.load(kept.traceback.id) == kept
+
+    async def test_does_not_keep_the_store_from_writing_when_it_is_well_again(
+        self, store: SqlStore, engine: Engine
+    ) -> None:
+        [kept] = store.submit([submitted()], NOW)
+        after, _ = advance(kept.traceback, Started(NOW))
+        rename(engine, "hops", "lost")
         with pytest.raises(exc.DBAPIError):
             await store.save([Change(kept.traceback, after, 0, NOW)])
-        with engine.connect() as connection:
-            assert connection.execute(select(TracebackRow.version)).scalar() == 0
+        rename(engine, "lost", "hops")
+        assert await store.save([Change(kept.traceback, after, 0, NOW)]) == set()
+
+
+def rename(engine: Engine, table: str, name: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
 
 
 class TestABatch:
