@@ -7,15 +7,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.gate.checks import CHECKS
 from agent.gate.limits import Limits
+from coordinator.lab_ca import LEAF_LIFETIME, LabAuthority
 from protos.codec import ContractError
 from protos.e164 import parse_e164
-from protos.identity import ProviderId, coordinator_uri
+from protos.identity import ProviderId, coordinator_uri, provider_uri
 from protos.orders import Granted, Persons
+from protos.signing import read_signer
 from protos.types import ErrorReason, Outcome, RefusalReason
-from tests.agent.authority import ANN, BOB, CAROL, LAB, PERSONS, Kit, person
+from tests.agent.authority import ANN, BOB, CAROL, LAB, PERSONS, Kit, asked, person
 from tests.agent.gate.gated import Gated
 from tests.agent.provider import ALDER, BIRCH, CALL_TIME, CALLED, CALLING, CEDAR, NOW, OTHER
 
@@ -211,8 +215,6 @@ class TestTheNaming:
         question = kit.ask(granted, named)
         certificates = [kit.lab.certificate, kit.provider(ALDER).certificate]
         request = kit.envelope([question], [granted], [named], certificates=certificates)
-        from tests.agent.authority import asked
-
         ((answer, _),) = gated.check(await gated.send(request), [asked(question)])
         assert answer.refusal is RefusalReason.NAMING_SIGNATURE
         assert gated.records.reads == 0
@@ -222,6 +224,26 @@ class TestTheNaming:
         (named,) = gated.kit.name([granted])
         gated.revoked.add(gated.kit.roots.certified(gated.kit.provider(CEDAR).certificate).serial)
         await refused.because(RefusalReason.NAMING_SIGNATURE, granted, named)
+
+    @pytest.mark.parametrize(
+        ("ran_out", "counts"),
+        [(timedelta(minutes=6), False), (timedelta(minutes=4), True)],
+        ids=["before the order", "since the order"],
+    )
+    async def test_counts_though_its_certificate_ran_out_if_that_was_since_the_order(
+        self, gated: Gated, tmp_path: Path, ran_out: timedelta, counts: bool
+    ) -> None:
+        kit = gated.kit
+        back_then = LabAuthority.open(kit.authority.directory, clock=lambda: NOW - ran_out - LEAF_LIFETIME)
+        files = back_then.issue_evidence(provider_uri(CEDAR), "old-cedar", tmp_path)
+        granted = onward(kit)
+        (named,) = kit.name([granted], signer=read_signer(files.key))
+        question = kit.ask(granted, named)
+        old = x509.load_pem_x509_certificate(files.certificate.read_bytes()).public_bytes(Encoding.DER)
+        request = kit.envelope([question], [granted], [named], certificates=[kit.lab.certificate, old])
+        ((answer, _),) = gated.check(await gated.send(request), [asked(question)])
+        assert answer.refusal is (RefusalReason.UNSPECIFIED if counts else RefusalReason.NAMING_SIGNATURE)
+        assert gated.records.reads == int(counts)
 
     async def test_must_be_by_a_neighbour(self, gated: Gated, refused: Refused) -> None:
         granted = onward(gated.kit, terminating="dogwood")
