@@ -41,7 +41,7 @@ from protos.codec import ContractError, unix_ms
 from protos.identity import parse_provider_id
 from protos.merkle import EMPTY_ROOT, leaf_hash, root_by_path
 from protos.signing import Domain, Seal, SealChecker
-from tests.agent.audit.books import LAB, Clock, answered, book_of, case, party, roots
+from tests.agent.audit.books import LAB, Clock, answered, book_of, case, party, roots, scratch
 from tests.protos.evidence_kit import BIRCH, CEDAR, NOW
 
 SECOND = timedelta(seconds=1)
@@ -549,9 +549,7 @@ _SERVICE: list[AuditService] = []
 
 def _shared_service() -> AuditService:
     if not _SERVICE:
-        import tempfile
-
-        agents = Agents(Path(tempfile.mkdtemp(prefix="hopback-audit-")), Clock())
+        agents = Agents(scratch(), Clock())
         next_checkpoint(agents, "birch", 0)
         _SERVICE.append(agents.witnesses["birch"])
     return _SERVICE[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -57,7 +59,14 @@ class Party:
 @cache
 def authority() -> LabAuthority:
     """The root of all parties of the tests."""
-    return LabAuthority.create(Path(tempfile.mkdtemp(prefix="hopback-audit-")), clock=lambda: NOW)
+    return LabAuthority.create(scratch(), clock=lambda: NOW)
+
+
+def scratch() -> Path:
+    """A directory that goes when the tests have run."""
+    path = Path(tempfile.mkdtemp(prefix="hopback-audit-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 @cache
