@@ -1,7 +1,7 @@
 """The client of agents in a trial: unsigned questions to a provider, and its answers checked.
 
-Agents answer these only where they are told to (`[trial] unsigned_lookups`): for trials and measurements. What counts is
-asked and answered signed, by the client in `coordinator.asking`.
+Agents answer these only where they are told to (`[trial] unsigned_lookups`): for trials and measurements. What counts
+is asked and answered signed, by the client in `coordinator.asking`.
 
 An answer must carry the digest of the question's exact bytes and the id of the provider that was asked. What comes back
 is either a checked answer or one of the four errors of `coordinator.ports`; nothing that another company's machine
