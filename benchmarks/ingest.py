@@ -34,7 +34,7 @@ from benchmarks.measure import Figure
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from protos.e164 import parse_e164
 
-RECORDS: Final = min(int(os.environ.get("SIZE") or 5_000_000), 100_000_000)
+RECORDS: Final = min(int(os.environ.get("SIZE") or 10_000_000), 100_000_000)
 RUNS: Final = 3
 CORES: Final = 2
 BLOCK: Final = 500_000

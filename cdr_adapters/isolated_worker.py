@@ -14,9 +14,11 @@ import pickle
 import resource
 import struct
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -54,6 +56,8 @@ class CallsRequest:
 
     def batches(self) -> Iterator[Batch]:
         """See `read.read_source`."""
+        # what knows other countries' numbers takes a while to load: that may go on beside the first reading
+        threading.Thread(target=import_module, args=("phonenumbers",), daemon=True).start()
         return read_source(self.path, self.mapping, self.formats, packed=self.packed)
 
 

@@ -209,6 +209,8 @@ class Packer:
             secrets.create(day)
         for content in contents(rows, routes, self._source, secrets):
             self._runs.append(self._writer.write_hidden(content))
+            if self._pool is not None:
+                self._writer.settle(self._runs[-1])  # beside the reading: at the end somebody waits for it
 
     def _collect(self) -> None:
         """Wait for the run that is being written."""

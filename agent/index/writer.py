@@ -230,19 +230,28 @@ class IndexWriter:
             self.files.close(descriptor)
         return replace(entry, files=tuple(sorted(files)))
 
+    def settle(self, entry: SegmentEntry) -> None:
+        """Make what is in a hidden segment durable, ahead of `show`, which then has little to wait for.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        descriptor = self.files.reopen(hidden(self.directory / SEGMENTS / entry.name))
+        try:
+            self.files.fsync(descriptor)
+        finally:
+            self.files.close(descriptor)
+
     def show(self, entries: Iterable[SegmentEntry]) -> None:
         """Give hidden segments their names; they and their names are durable when this returns.
 
         Raises:
             OSError: the disk refuses.
         """
+        entries = list(entries)
         paths = [self.directory / SEGMENTS / entry.name for entry in entries]
-        for path in paths:
-            descriptor = self.files.reopen(hidden(path))
-            try:
-                self.files.fsync(descriptor)
-            finally:
-                self.files.close(descriptor)
+        for entry in entries:
+            self.settle(entry)
         for path in paths:
             self.files.rename(hidden(path), path)
         if paths:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SUMMARY = "Delimited text: any delimiter, with or without header"
 GRADE = raw.Grade.GENERIC
 
-_BLOCK = 4 << 20
+_BLOCK = 8 << 20
 _PARSERS = 2
 _MAX_COLUMNS = 5000
 _LINE_END = ord("\n")

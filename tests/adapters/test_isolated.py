@@ -148,10 +148,10 @@ class TestRecords:
 
     def test_are_many_batches_of_a_long_file(self, worker: Worker, tmp_path: Path) -> None:
         row = TABLE.splitlines(keepends=True)[1]
-        path = written(tmp_path, TABLE + row * 200_000)
+        path = written(tmp_path, TABLE + row * 400_000)
         batches = list(worker.read_source(path, mapping(), TrunkFormats()))
         assert len(batches) >= 2
-        assert sum(batch.calls.num_rows for batch in batches) == 200_001
+        assert sum(batch.calls.num_rows for batch in batches) == 400_001
         assert [reject.row for batch in batches for reject in batch.rejected] == [4, 3]
 
     def test_take_the_formats_of_trunks_with_them(self, worker: Worker, tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ class TestOneWorker:
         assert len(calls(worker.read_source(path, mapping(), TrunkFormats()))) == 1
 
     def test_is_ended_when_its_records_are_no_longer_wanted(self, worker: Worker, tmp_path: Path) -> None:
-        path = written(tmp_path, TABLE + TABLE.splitlines(keepends=True)[1] * 300_000)
+        path = written(tmp_path, TABLE + TABLE.splitlines(keepends=True)[1] * 600_000)
         batches = worker.read_source(path, mapping(), TrunkFormats())
         next(batches)
         process = worker._process
