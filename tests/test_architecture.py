@@ -54,7 +54,7 @@ EXTRAS = {
     "protos": (),
     "cdr_adapters": ("agent", "pcap", "testing"),
     "agent": ("agent", "postgresql", "mysql", "clickhouse"),
-    "coordinator": ("coordinator", "postgresql"),
+    "coordinator": ("coordinator", "postgresql", "timestamp"),
     "deploy": ("agent", "coordinator", "pcap", "dev"),
     "benchmarks": ("agent", "coordinator", "pcap", "postgresql", "mysql", "clickhouse", "dev"),
     "tests": ("agent", "coordinator", "pcap", "postgresql", "mysql", "clickhouse", "dev"),
