@@ -256,6 +256,21 @@ class TestTheOutbox:
         assert outbox.deliver(greedy, NOW) == Delivery(sent=1)
         assert (len(greedy.taken), mailer.taken) == (1, [])
 
+    def test_leaves_a_letter_alone_that_another_sender_has_begun_since_it_looked(
+        self, desk: TaskDesk, outbox: Outbox, either_engine: Engine
+    ) -> None:
+        class Late(Outbox):
+            def _deliver(self, *arguments: Any) -> str:
+                assert outbox.deliver(ScriptedMailer(["fail"]), NOW) == Delivery(delayed=1)
+                return super()._deliver(*arguments)
+
+        late = Late(either_engine, desk, contacts=AddressBook(), deadlines=OneOffice(), registry=REGISTRY, room=ROOM)
+        desk.ask(ASKED, NOW)
+        outbox.queue_due(NOW)
+        mailer = ScriptedMailer()
+        assert late.deliver(mailer, NOW) == Delivery()
+        assert mailer.taken == []
+
     def test_gives_up_at_once_what_is_refused_for_good(
         self, desk: TaskDesk, outbox: Outbox, either_engine: Engine
     ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, insert, select, text, update
+from sqlalchemy import Engine, delete, insert, select, text, update
 
 from coordinator.campaign_book import CampaignBook
 from coordinator.chain import Call, Traceback
@@ -258,6 +258,18 @@ class TestTheDisk:
         report = retire(sqlite_engine, KEY, BEFORE, NOW + YEARS)
         assert report.cleaned
         assert not any(number[1:].encode() in on_disk() for number in NUMBERS)
+
+    def test_is_cleaned_of_what_was_deleted_at_any_time_before(self, sqlite_engine: Engine, tmp_path: Path) -> None:
+        with sqlite_engine.begin() as connection:
+            connection.execute(text("PRAGMA secure_delete = OFF"))
+            row = {"sha256": b"\x09" * 32, "provider": "ginkgo", "sent": CALLED.encode() * 3000, "received": b""}
+            connection.execute(insert(BatchRow), row)
+        with sqlite_engine.begin() as connection:
+            connection.execute(delete(BatchRow))
+        files = sorted(tmp_path.glob("coordinator.db*"))
+        assert any(CALLED[1:].encode() in file.read_bytes() for file in files)
+        retire(sqlite_engine, KEY, BEFORE, NOW + YEARS)
+        assert not any(CALLED[1:].encode() in file.read_bytes() for file in files if file.exists())
 
     async def test_still_holds_them_where_it_was_not_cleaned(self, sqlite_engine: Engine, tmp_path: Path) -> None:
         with opened(sqlite_engine) as store:

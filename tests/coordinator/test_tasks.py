@@ -147,6 +147,31 @@ class TestAnswering:
         assert won == [State.ANSWERED]
         assert [entry.what for entry in desk.view(task).history] == ["asked", "answered"]
 
+    def test_by_many_who_are_signed_in_at_once_records_one_answer(self, desk: TaskDesk) -> None:
+        task = desk.ask(ASKED, NOW)
+        together = threading.Barrier(6)
+        won: list[State] = []
+
+        def answer() -> None:
+            together.wait(10)
+            with suppress(NotOpenError):
+                won.append(desk.answer_signed_in(provider("elm"), task, UPSTREAM, "somebody", NOW))
+
+        answering = [threading.Thread(target=answer) for _ in range(6)]
+        for thread in answering:
+            thread.start()
+        for thread in answering:
+            thread.join()
+        assert won == [State.ANSWERED]
+
+    def test_wins_against_who_has_looked_before_and_gives_up_after(self, desk: TaskDesk, either_engine: Engine) -> None:
+        task = desk.ask(ASKED, NOW)
+        stale = desk.view(task).task
+        desk.answer_signed_in(provider("elm"), task, UPSTREAM, "ann", NOW)
+        with either_engine.begin() as connection:
+            assert not desk._try_change(connection, stale, state=State.GIVEN_UP.value)
+        assert desk.view(task).task.state is State.ANSWERED
+
 
 class TestATypedName:
     def test_waits_for_a_person_who_matches_it(self, desk: TaskDesk) -> None:
