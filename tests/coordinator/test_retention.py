@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, delete, insert, select, text, update
+from sqlalchemy import Engine, delete, event, insert, select, text, update
 
 from coordinator.campaign_book import CampaignBook
 from coordinator.chain import Call, Traceback
@@ -279,6 +279,7 @@ class TestTheDisk:
         assert CALLED[1:].encode() in files  # so that the test above can see
 
     async def test_is_said_to_be_unclean_while_somebody_reads(self, sqlite_engine: Engine) -> None:
+        event.listen(sqlite_engine, "connect", lambda raw, _: raw.execute("PRAGMA busy_timeout = 0"))  # no time to lose
         with opened(sqlite_engine) as store:
             await traced(store)
         with sqlite_engine.connect() as reading:
