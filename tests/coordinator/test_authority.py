@@ -104,6 +104,12 @@ class TestAToken:
         with pytest.raises(NotGrantedError):
             enrol(office, token)
 
+    def test_needs_two_keys_whatever_names_they_have(self, office: TestedAuthority) -> None:
+        office.authority = Authority(office.issuer, office.ledger, {"carol": CAROL.public, "dave": CAROL.public})
+        _, signed = office.invited("birch", ("carol", CAROL), ("dave", CAROL))
+        with pytest.raises(NotGrantedError, match="good signatures of different operators: 1"):
+            office.authority.grant(signed, office.now)
+
     def test_is_for_the_provider_that_both_signed_for(self, office: TestedAuthority) -> None:
         _, signed = office.invited("birch")
         other = replace(signed, statement=replace(signed.statement, provider=parse_provider_id("alder")))

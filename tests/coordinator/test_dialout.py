@@ -120,7 +120,7 @@ class TestAnAgent:
             wire(address) as line,
             dialing(authority, line.endpoint, answering(b"x"), coordinator="hopback://coordinator/other") as agent,
         ):
-            while line.connections < 2:
+            while line.connections < 2 and not agent.serving.is_set():
                 await asyncio.sleep(0)
             assert not agent.serving.is_set()
             assert dialed.connected() == {}
@@ -132,7 +132,7 @@ class TestAnAgent:
             wire(address) as line,
             dialing(authority, line.endpoint, answering(b"x")) as agent,
         ):
-            while line.connections < 2:
+            while line.connections < 2 and not agent.serving.is_set():
                 await asyncio.sleep(0)
             assert not agent.serving.is_set()
             assert dialed.connected() == {}
