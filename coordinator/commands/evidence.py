@@ -24,7 +24,10 @@ from coordinator.commands.frame import (
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from coordinator.config import LoadedConfig
     from coordinator.evidence.verify import Verdict
+    from coordinator.store.sql_store import SqlStore
+    from hopback.v1 import bundle_pb2 as pb
     from protos.signing import PublicKey
 
 BROKEN = 65
@@ -130,13 +133,23 @@ def _table(verdict: Verdict, name: str) -> Table:
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write; TRACEBACK.zip if not given."
 )
+@click.option("--without-logs", is_flag=True, help="Don't ask the agents to prove that their logs hold the answers.")
 @click.option("--timestamp", metavar="URL", help="Have it stamped by a time stamp authority (RFC 3161).")
 @json_option
 @config_option
-def bundle(traceback_id: str, out: Path | None, timestamp: str | None, as_json: bool, config_path: Path) -> None:
+def bundle(
+    traceback_id: str,
+    out: Path | None,
+    without_logs: bool,
+    timestamp: str | None,
+    as_json: bool,
+    config_path: Path,
+) -> None:
     """Write one traceback's evidence as one file that anybody can verify: order, questions, answers, proofs, summary.
 
-    The telephone numbers stand in it in full. The first characters of the traceback's id are enough.
+    Every agent that answered is asked to prove that its log holds the answer; one that can't be reached is named, and
+    the bundle says that there is no proof. The telephone numbers stand in it in full. The first characters of an id
+    are enough.
 
     \b
     hopback-coordinator bundle 6d2b5e1e
@@ -166,6 +179,9 @@ def bundle(traceback_id: str, out: Path | None, timestamp: str | None, as_json: 
             )
         except NoEvidenceError as error:
             raise click.UsageError(f"no bundle of {str(found.id)[:8]}: {error}") from None
+        if not without_logs:
+            for provider in _with_log_proofs(loaded, store, evidence):
+                click.echo(f"No proof from the log of {provider}: its agent can't be reached.", err=True)
         signing = loaded.config.signing
         roots = loaded.path((signing and signing.roots) or loaded.config.tls.roots).read_bytes()
     trust = Trust({**persons.submitters, **persons.approvers}, roots, persons.approvals)
@@ -187,6 +203,42 @@ def bundle(traceback_id: str, out: Path | None, timestamp: str | None, as_json: 
         )
     if counts["broken"]:
         raise SystemExit(BROKEN)
+
+
+def _with_log_proofs(loaded: LoadedConfig, store: SqlStore, evidence: pb.TracebackEvidence) -> list[str]:
+    """Put the agents' proofs into the evidence; gives the providers that gave none."""
+    import asyncio
+
+    from coordinator.audit_client import AgentAudits
+    from coordinator.ports import AgentError, UnreachableError
+    from coordinator.runtime import tls_files
+    from coordinator.transport import GrpcTransport
+    from protos.codec import digest
+    from protos.identity import ProviderId
+
+    entries = {provider.id: provider for provider in store.providers()}
+    missing: list[str] = []
+
+    async def ask(audits: AgentAudits, hop: pb.HopEvidence) -> None:
+        provider = entries.get(ProviderId(hop.provider))
+        try:
+            if provider is None:
+                raise UnreachableError("it is not in the registry any more")
+            hop.logged.CopyFrom(await audits.answer(provider, digest(hop.question)))
+            _, certificate = await audits.latest(provider)
+        except AgentError:
+            missing.append(hop.provider)
+            return
+        if certificate not in evidence.certificates:
+            evidence.certificates.append(certificate)  # of the key that is current now, not when it answered
+
+    async def ask_all() -> None:
+        async with GrpcTransport(tls_files(loaded, now())) as transport:
+            audits = AgentAudits(transport)
+            await asyncio.gather(*(ask(audits, hop) for hop in evidence.hops if hop.naming))
+
+    asyncio.run(ask_all())
+    return sorted(set(missing))
 
 
 def _stamped(data: bytes, url: str) -> bytes:
