@@ -31,11 +31,13 @@ class SchedulerTerms:
     Attributes:
         block: how many in one claim at most.
         poll: how long to wait before asking the store again when it had nothing.
+        gather: how long to let places gather before they are filled, unless there are enough for half a block.
         grace: how long tracebacks that are driven may go on after `stop`.
     """
 
     block: int = 1000
     poll: timedelta = timedelta(milliseconds=500)
+    gather: timedelta = timedelta(milliseconds=100)
     grace: timedelta = timedelta(seconds=3)
 
 
@@ -152,7 +154,7 @@ class Scheduler:
         self._reopen = reopen
         self._news = asyncio.Event()
         self._stopping = False
-        self._claims_at: datetime | None = None
+        self._nothing_until = self._gathers_until = clock.now()
 
     def stop(self) -> None:
         """Claim nothing more, and end soon."""
@@ -161,7 +163,7 @@ class Scheduler:
 
     def look(self) -> None:
         """Something may have become due: ask the store now."""
-        self._claims_at = None
+        self._nothing_until = self._clock.now()
         self._news.set()
 
     async def run(self) -> None:
@@ -188,10 +190,11 @@ class Scheduler:
     async def _turn(self) -> None:
         self._news.clear()
         await self._keep()
-        if self._claims_at is not None and self._clock.now() >= self._claims_at:
-            self._claims_at = None
-        if not await self._claim():
-            await self._pause()
+        claims_at = self._when_to_claim()
+        if claims_at is not None and claims_at <= self._clock.now():
+            await self._claim()
+        else:
+            await self._pause(claims_at)
 
     async def _keep(self) -> None:
         if self._driver.failure is not None:
@@ -200,35 +203,40 @@ class Scheduler:
             self._driver.lose(lost)
         await self._keeper.let_go()
 
-    async def _claim(self) -> bool:
-        """Whether any could be claimed."""
-        places = min(self._driver.places, self._terms.block)
-        few = places < self._terms.block // 2 and self._driver.driven_count
-        if self._claims_at is not None or places <= 0 or few or self._source.exhausted:
-            return False
+    def _when_to_claim(self) -> datetime | None:
+        """Now, where there are enough places; later, while there are few or the store has nothing; None: never."""
+        if self._source.exhausted:
+            return None
+        now, places = self._clock.now(), min(self._driver.places, self._terms.block)
+        gathered = now if places >= self._terms.block // 2 else self._gathers_until
+        if places <= 0:  # those that are slow give their places free in time
+            gathered = now + self._terms.gather
+        return max(gathered, self._nothing_until)
+
+    async def _claim(self) -> None:
+        """Fill the places that there are."""
+        now, places = self._clock.now(), min(self._driver.places, self._terms.block)
         lease = self._keeper.lease()
         claimed = await self._source.claim(lease, places)
         self._keeper.hold(claimed, lease)
         for kept in claimed:
             self._driver.take(kept, self._came_to_rest, reopen=self._reopen)
-        if len(claimed) < places:  # that was all; look again when something is due, or has been submitted
-            soon = self._clock.now() + self._terms.poll
+        self._gathers_until = now + self._terms.gather
+        if len(claimed) < places:  # that was all; look again when something is due, or may have been submitted
+            soon = now + self._terms.poll
             due = await self._source.next_due()
-            self._claims_at = soon if due is None else min(max(due, self._clock.now()), soon)
-            if due is not None and due <= self._clock.now():  # others are about to claim it
-                self._claims_at = soon
-        return bool(claimed)
+            self._nothing_until = soon if due is None or due <= now else min(due, soon)
 
     def _came_to_rest(self, rested: Rested) -> None:
         if rested.due is not None and not rested.freed and not rested.lost:
             self._keeper.free(rested.kept, rested.due)
         self._rested(rested)
 
-    async def _pause(self) -> None:
-        """Until there are places again, leases are to be renewed, or the store is to be asked again."""
+    async def _pause(self, until: datetime | None) -> None:
+        """Until that time, or until there are places again, or leases are to be renewed."""
         if self._news.is_set():
             return
-        times = [time for time in (self._claims_at, self._keeper.next_renewal) if time is not None]
+        times = [time for time in (until, self._keeper.next_renewal) if time is not None]
         news = asyncio.create_task(self._news.wait())
         sleep = asyncio.create_task(self._clock.sleep_until(min(times))) if times else None
         waited = [news] if sleep is None else [news, sleep]
@@ -244,5 +252,4 @@ class Scheduler:
         while self._driver.driven_count and self._clock.now() < until:
             self._news.clear()
             await self._keep()
-            self._claims_at = until
-            await self._pause()
+            await self._pause(until)
