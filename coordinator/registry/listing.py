@@ -9,17 +9,17 @@ would hold is left where it is, and the filing is told as a conflict.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Table, insert, select, update
 
-from coordinator.registry.aliases import Alias, AliasKind
-from coordinator.registry.changing import put_alias, put_details
+from coordinator.registry.aliases import AliasKind
 from coordinator.registry.rmd import RmdReading, RmdRow
 from coordinator.store.models import ProviderRow
-from coordinator.store.registry_models import provider_aliases, rmd_filings
+from coordinator.store.registry_models import provider_aliases, provider_details, rmd_filings
 from coordinator.store.writing import writing
 from protos.identity import ProviderId, parse_provider_id
 
@@ -41,20 +41,35 @@ class ImportReport:
 
 
 class _Book:
-    """What the registry holds, in memory for the length of an import."""
+    """What the registry holds, in memory for the length of an import, and what is to be added to it in one go."""
 
     def __init__(self, connection: Connection) -> None:
         self.names = {row.id: row.name for row in connection.execute(select(_providers.c.id, _providers.c.name))}
         self.holders: dict[tuple[str, str], str] = {}
         self.aliases: set[tuple[str, str, str]] = set()
-        query = select(provider_aliases.c.provider, provider_aliases.c.kind, provider_aliases.c.value)
-        for provider, kind, value in connection.execute(query.where(provider_aliases.c.valid_to.is_(None))):
-            self.aliases.add((provider, kind, value))
-            if AliasKind(kind).is_number:
-                self.holders[kind, value] = provider
+        self.periods: Counter[tuple[str, str, str]] = Counter()
+        columns = provider_aliases.c
+        query = select(columns.provider, columns.kind, columns.value, columns.valid_to)
+        for provider, kind, value, valid_to in connection.execute(query):
+            self.periods[provider, kind, value] += 1
+            if valid_to is None:
+                self.aliases.add((provider, kind, value))
+                if AliasKind(kind).is_number:
+                    self.holders[kind, value] = provider
         self.filings: dict[str, RowMapping] = {
             row["key"]: row for row in connection.execute(select(rmd_filings)).mappings()
         }
+        self._added: dict[Table, list[dict[str, Any]]] = {}
+
+    def add(self, table: Table, row: dict[str, Any]) -> None:
+        """Have a row added."""
+        self._added.setdefault(table, []).append(row)
+
+    def write(self, connection: Connection) -> None:
+        """Add all rows, providers first."""
+        for table in (_providers, provider_details, provider_aliases, rmd_filings):
+            if rows := self._added.pop(table, None):
+                connection.execute(insert(table), rows)
 
 
 def import_listing(engine: Engine, reading: RmdReading, by: str, now: datetime, *, create: bool = True) -> ImportReport:
@@ -72,6 +87,7 @@ def import_listing(engine: Engine, reading: RmdReading, by: str, now: datetime, 
         for key in sorted(key for key, old in book.filings.items() if key not in here and old["gone_at"] is None):
             connection.execute(update(rmd_filings).where(rmd_filings.c.key == key).values(gone_at=now))
             report.gone += 1
+        book.write(connection)
     return report
 
 
@@ -90,30 +106,29 @@ def _take(
     elif holders:
         provider = parse_provider_id(holders.pop())
     elif create:
-        provider = _create(connection, book, row, now, report)
+        provider = _create(book, row, now, report)
     if provider is None and len(holders) < 2:
         report.unknown += 1
     if provider is not None:
-        _name(connection, book, provider, row, by, now, report)
+        _name(book, provider, row, by, now, report)
     _keep(connection, book, row, provider, now, report)
 
 
-def _create(connection: Connection, book: _Book, row: RmdRow, now: datetime, report: ImportReport) -> ProviderId | None:
+def _create(book: _Book, row: RmdRow, now: datetime, report: ImportReport) -> ProviderId | None:
     wanted = row.key.lower()
     if wanted in book.names:
         report.conflicts.append((row.line, f"the id {wanted} is a provider's whose number it is not"))
         return None
     provider = parse_provider_id(wanted)
-    connection.execute(insert(_providers), {"id": provider, "name": row.business_name, "added_at": now})
-    put_details(connection, provider, roles=" ".join(row.roles), reach="person")
+    book.add(_providers, {"id": provider, "name": row.business_name, "added_at": now})
+    details = {"provider": provider, "roles": " ".join(row.roles), "reach": "person", "deadlines": "{}"}
+    book.add(provider_details, details)
     book.names[provider] = row.business_name
     report.providers_added += 1
     return provider
 
 
-def _name(
-    connection: Connection, book: _Book, provider: ProviderId, row: RmdRow, by: str, now: datetime, report: ImportReport
-) -> None:
+def _name(book: _Book, provider: ProviderId, row: RmdRow, by: str, now: datetime, report: ImportReport) -> None:
     """Add what the filing says the provider is known by, as far as it is new and nobody else's."""
     wanted: list[tuple[AliasKind, str]] = [(AliasKind.NAME, row.business_name)]
     wanted += [(AliasKind.RMD, row.number)] if row.number else []
@@ -131,8 +146,11 @@ def _name(
         if holder is not None and holder != provider:
             report.conflicts.append((row.line, f"{kind.value.upper()} {value} is {holder}'s"))
             continue
-        put_alias(connection, Alias(provider, kind, value, None, None, SOURCE), by, now)
-        book.aliases.add((provider, kind.value, value))
+        place = (provider, kind.value, value)
+        book.periods[place] += 1
+        alias = {"provider": provider, "kind": kind.value, "value": value, "number": book.periods[place]}
+        book.add(provider_aliases, alias | {"source": SOURCE, "added_at": now, "added_by": by})
+        book.aliases.add(place)
         if kind.is_number:
             book.holders[kind.value, value] = provider
 
@@ -158,7 +176,7 @@ def _keep(
     }
     old = book.filings.get(row.key)
     if old is None:
-        connection.execute(insert(rmd_filings), {"key": row.key, **values, "first_seen": now, "last_seen": now})
+        book.add(rmd_filings, {"key": row.key, **values, "first_seen": now, "last_seen": now})
         report.added += 1
         return
     same = old["gone_at"] is None and all(old[name] == value for name, value in values.items())
