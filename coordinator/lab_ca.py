@@ -5,26 +5,24 @@ X.509 v3 (RFC 5280), the identity as URI and as DNS name (`protos.identity`), go
 Ed25519 keys for signing evidence, which are good for nothing else (`protos.certificates`).
 Every certificate says in its subject that it belongs to a lab.
 
-It refuses to overwrite an existing authority, and it is no tool for production: the root key lies unencrypted on disk,
-there is no enrolment, no revocation, no renewal. Real certificates are named in the configuration files instead.
+It refuses to overwrite an existing authority, and it is no tool for production: it makes other parties' keys for them,
+and there is no enrolment, no revocation, no renewal. `coordinator.authority` has all that.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
-from protos.certificates import EVIDENCE_USAGE
+from coordinator.authority.issuing import BACKDATED, EVIDENCE_USAGES, TLS_USAGES, leaf, root
+from coordinator.authority.issuing_key import Issuer
 from protos.identity import (
     ProviderId,
     coordinator_tls_name,
@@ -33,18 +31,14 @@ from protos.identity import (
     provider_tls_name,
     provider_uri,
 )
+from protos.key_pairs import PrivateKey, key_pem, new_evidence_key, new_tls_key, write_whole
 from protos.signing import PublicKey
 
 LAB_ORGANISATION = "hopback lab, for trying out only"
 ROOT_LIFETIME = timedelta(days=365)
 LEAF_LIFETIME = timedelta(days=90)
-BACKDATED = timedelta(hours=1)
-"""Certificates are valid from an hour ago, so that machines whose clocks differ can still try things out."""
-
 ROOT_CERTIFICATE = "ca.crt"
 ROOT_KEY = "ca.key"
-
-_TLS_USAGES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 Clock = Callable[[], datetime]
 
@@ -66,29 +60,8 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _write(path: Path, data: bytes, *, secret: bool) -> None:
-    """Write `data` whole or not at all; a secret is never readable by others, not even for a moment."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o600 if secret else 0o644)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 def _name(common_name: str) -> x509.Name:
@@ -100,20 +73,6 @@ def _name(common_name: str) -> x509.Name:
     )
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
 def make_person_key(path: Path) -> PublicKey:
     """Write a new private key of a person (Ed25519) to `path`, readable by its owner alone; its public key.
 
@@ -122,9 +81,9 @@ def make_person_key(path: Path) -> PublicKey:
     """
     if path.exists():
         raise LabAuthorityError(f"{path} exists: what was signed with a key that is overwritten could not be repeated")
-    key = Ed25519PrivateKey.generate()
+    key = new_evidence_key()
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, _key_pem(key), secret=True)
+    write_whole(path, key_pem(key), secret=True)
     return PublicKey.of(key.public_key())
 
 
@@ -156,25 +115,10 @@ class LabAuthority:
                     f"{directory / name} exists: a new authority would make every certificate issued by it worthless; "
                     "use another directory, or remove both ca.crt and ca.key first"
                 )
-        key = ec.generate_private_key(ec.SECP256R1())
-        now = clock()
-        subject = _name("root")
-        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - BACKDATED)
-            .not_valid_after(now + ROOT_LIFETIME)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
-            .add_extension(identifier, critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        _write(directory / ROOT_KEY, _key_pem(key), secret=True)
-        _write(directory / ROOT_CERTIFICATE, _pem(certificate), secret=False)
+        key, now = new_tls_key(), clock()
+        certificate = root(_name("root"), key, now - BACKDATED, now + ROOT_LIFETIME)
+        write_whole(directory / ROOT_KEY, key_pem(key), secret=True)
+        write_whole(directory / ROOT_CERTIFICATE, _pem(certificate), secret=False)
         return cls(directory, certificate, key, clock)
 
     @classmethod
@@ -251,40 +195,23 @@ class LabAuthority:
         """Certificate and key for TLS, or, without a name for TLS, for signing evidence."""
         directory = out or self.directory
         directory.mkdir(parents=True, exist_ok=True)
-        key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
+        key: PrivateKey
         if tls_name is None:
-            key, usages = Ed25519PrivateKey.generate(), [EVIDENCE_USAGE]
+            key, usages = new_evidence_key(), EVIDENCE_USAGES
         else:
-            key, usages = ec.generate_private_key(ec.SECP256R1()), [*_TLS_USAGES]
+            key, usages = new_tls_key(), TLS_USAGES
             names.append(x509.DNSName(tls_name))
-        now = self._clock()
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(_name(file_stem))
-            .issuer_name(self._certificate.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - BACKDATED)
-            .not_valid_after(now + LEAF_LIFETIME)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
-                critical=False,
-            )
-            .sign(self._key, hashes.SHA256())
-        )
+        issuer, now = Issuer(self._certificate, self._key), self._clock()
+        subject, lasts = _name(file_stem), (now - BACKDATED, now + LEAF_LIFETIME)
+        certificate = leaf(issuer, subject, names, usages, key.public_key(), *lasts)
         credentials = Credentials(
             certificate=directory / f"{file_stem}.crt",
             key=directory / f"{file_stem}.key",
             roots=directory / ROOT_CERTIFICATE,
         )
-        _write(credentials.key, _key_pem(key), secret=True)
-        _write(credentials.certificate, _pem(certificate), secret=False)
+        write_whole(credentials.key, key_pem(key), secret=True)
+        write_whole(credentials.certificate, _pem(certificate), secret=False)
         if directory.resolve() != self.directory.resolve():
-            _write(credentials.roots, _pem(self._certificate), secret=False)
+            write_whole(credentials.roots, _pem(self._certificate), secret=False)
         return credentials

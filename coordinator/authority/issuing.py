@@ -34,6 +34,11 @@ from protos.identity import (
 ROOT_LIFETIME: Final = timedelta(days=5 * 365)
 BACKDATED: Final = timedelta(hours=1)
 """Certificates are valid from an hour ago: the clocks of those who check them may be behind."""
+TLS_USAGES: Final[tuple[x509.ObjectIdentifier, ...]] = (
+    ExtendedKeyUsageOID.SERVER_AUTH,
+    ExtendedKeyUsageOID.CLIENT_AUTH,
+)
+EVIDENCE_USAGES: Final[tuple[x509.ObjectIdentifier, ...]] = (EVIDENCE_USAGE,)
 PublicKey = ec.EllipticCurvePublicKey | Ed25519PublicKey
 
 
@@ -78,10 +83,10 @@ def issue(
         AuthorityError: the key that signs fails.
     """
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
-    usages: list[x509.ObjectIdentifier] = [EVIDENCE_USAGE]
+    usages: tuple[x509.ObjectIdentifier, ...] = EVIDENCE_USAGES
     if purpose is Purpose.TLS:
         names.append(x509.DNSName(tls_name(uri)))
-        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        usages = TLS_USAGES
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, uri.rpartition("/")[2])])
     return leaf(issuer, subject, names, usages, key, now - BACKDATED, now + lifetime)
 
