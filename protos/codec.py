@@ -29,7 +29,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _S = timedelta(seconds=1)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", re.ASCII)
+_CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _SAFETY = SafeUUID.unknown
+_set = object.__setattr__
 _LAST_MS = 253402300799999
 """The last millisecond of the year 9999."""
 _WIDEST_S = WINDOW_CAP // timedelta(seconds=1)
@@ -41,7 +43,8 @@ _ONE_BYTE = 128
 _DIGEST = 32
 _DIGEST_FIELD = bytes((_FIRST_FIELD, _DIGEST))
 
-_provider_id = lru_cache(4096)(parse_provider_id)  # the same few, in every question
+known_provider_id = lru_cache(4096)(parse_provider_id)
+"""As `parse_provider_id`: the same few stand in every question."""
 
 M = TypeVar("M", bound=Message)
 
@@ -63,6 +66,10 @@ def unix_ms(time: datetime) -> int:
 def from_unix_ms(ms: int) -> datetime:
     """The aware UTC time of `ms` milliseconds since the epoch."""
     return _EPOCH + ms * _MS
+
+
+shared_time = lru_cache(4096)(from_unix_ms)
+"""As `from_unix_ms`, for times that many messages have in common: when something was issued, when it ends."""
 
 
 def digest(exact: bytes) -> bytes:
@@ -143,10 +150,25 @@ def _broken(message: Message, error: ValueError) -> ContractError:
 def _uuid(text: str) -> UUID:
     if _UUID.fullmatch(text) is None:  # UUID() takes other forms too
         raise ValueError("not a UUID in its canonical form")
+    return _made(text)
+
+
+def canonical_uuid(text: str) -> UUID:
+    """The UUID in its one canonical form: 36 characters, lower case.
+
+    Raises:
+        ValueError: it is none, or written otherwise.
+    """
+    if _CANONICAL_UUID.fullmatch(text) is None:
+        raise ValueError("an id must be a UUID in its canonical form")
+    return _made(text)
+
+
+def _made(text: str) -> UUID:
     # As it is unpickled: the constructor weighs six ways to say one, and takes as long as all the rest of a question.
     uuid = UUID.__new__(UUID)
-    object.__setattr__(uuid, "int", int(text.replace("-", ""), 16))
-    object.__setattr__(uuid, "is_safe", _SAFETY)
+    _set(uuid, "int", int(text.replace("-", ""), 16))
+    _set(uuid, "is_safe", _SAFETY)
     return uuid
 
 
@@ -184,11 +206,11 @@ def decode_question(data: bytes) -> Question:
     try:
         return Question(
             _uuid(message.question_id),
-            _provider_id(message.target),
+            known_provider_id(message.target),
             parse_e164(message.called_number),
             _EPOCH + at_ms * _MS,
             window_ms * _MS,
-            _provider_id(named_by) if named_by else None,
+            known_provider_id(named_by) if named_by else None,
             parse_e164(calling) if calling else None,
             _EPOCH + (deadline_ms if deadline_ms <= _LAST_MS else _LAST_MS) * _MS,
         )

@@ -14,16 +14,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 from google.protobuf.message import Message
 
 from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1 import hop_pb2 as pb
 from hopback.v1 import lookup_pb2 as lookup
-from protos.codec import ContractError, check, digest, from_unix_ms, parse, unix_ms
+from protos.codec import (
+    ContractError,
+    canonical_uuid,
+    check,
+    digest,
+    from_unix_ms,
+    known_provider_id,
+    parse,
+    shared_time,
+    unix_ms,
+)
 from protos.e164 import E164, parse_e164
-from protos.identity import ProviderId, parse_provider_id
+from protos.identity import ProviderId
 from protos.orders import Granted, decode_order
 from protos.signing import Proof, Seal
 from protos.types import (
@@ -46,6 +55,7 @@ QUESTION_LIFE: Final = timedelta(minutes=10)
 _MS: Final = timedelta(milliseconds=1)
 _S: Final = timedelta(seconds=1)
 _LAST_MS: Final = 253402300799999
+_WIDEST_MS: Final = WINDOW_CAP // _MS
 _PADDING_TAG: Final = b"\x7a"  # field 15, bytes
 _LONGEST_ONE: Final = 129  # tag, length in one byte, 127 bytes
 
@@ -160,24 +170,35 @@ def decode_question(exact: bytes) -> Asked:
         ContractError: MALFORMED or INVALID_FIELD; a question without authority is invalid.
     """
     message = parse(lookup.Question(), exact)
+    naming_sha256, named_by, calling = message.naming_sha256, message.named_by, message.calling_number
+    at_ms, window_ms, position = message.at_unix_ms, message.window_ms, message.position
+    issued_ms, deadline_ms = message.issued_unix_ms, message.deadline_unix_ms
     try:
+        if not (
+            0 <= position <= 32
+            and 0 < issued_ms <= _LAST_MS
+            and 0 < at_ms <= _LAST_MS
+            and 0 < window_ms <= _WIDEST_MS
+            and 0 < deadline_ms <= _LAST_MS
+        ):
+            raise ValueError("out of range")  # noqa: TRY301 (one place says it all)
         authority = Authority(
-            order_sha256=_sized(message.order_sha256, 32),
-            naming_sha256=_sized(message.naming_sha256, 32) if message.naming_sha256 else None,
-            position=_within(message.position, 0, 32),
-            issued=from_unix_ms(_within(message.issued_unix_ms, 1, _LAST_MS)),
-            nonce=_sized(message.nonce, 16),
+            _sized(message.order_sha256, 32),
+            _sized(naming_sha256, 32) if naming_sha256 else None,
+            position,
+            shared_time(issued_ms),
+            _sized(message.nonce, 16),
         )
         question = Question(
-            question_id=_uuid(message.question_id),
-            target=parse_provider_id(message.target),
-            called=parse_e164(message.called_number),
-            at=from_unix_ms(_within(message.at_unix_ms, 1, _LAST_MS)),
-            window=_within(message.window_ms, 1, WINDOW_CAP // _MS) * _MS,
-            named_by=parse_provider_id(message.named_by) if message.named_by else None,
-            calling=parse_e164(message.calling_number) if message.calling_number else None,
-            deadline=from_unix_ms(_within(message.deadline_unix_ms, 1, _LAST_MS)),
-            authority=authority,
+            canonical_uuid(message.question_id),
+            known_provider_id(message.target),
+            parse_e164(message.called_number),
+            from_unix_ms(at_ms),
+            window_ms * _MS,
+            known_provider_id(named_by) if named_by else None,
+            parse_e164(calling) if calling else None,
+            shared_time(deadline_ms),
+            authority,
         )
     except ValueError as error:
         raise _broken(message, error, "question") from None
@@ -262,18 +283,16 @@ def decode_naming(exact: bytes) -> Naming:
         ContractError: MALFORMED or INVALID_FIELD.
     """
     message = parse(evidence.Naming(), exact)
-    named = bool(message.upstream)
+    upstream, called, at_ms = message.upstream, message.called_number, message.at_unix_ms
     try:
         _sized(message.salt, 16)
-        if not named and (message.called_number or message.at_unix_ms):
+        order_sha256, provider = _sized(message.order_sha256, 32), known_provider_id(message.provider)
+        if upstream:
+            at = from_unix_ms(_within(at_ms, 1, _LAST_MS))
+            return Naming(order_sha256, provider, known_provider_id(upstream), parse_e164(called), at)
+        if called or at_ms:
             raise ValueError("a naming that names nobody asks for nothing")  # noqa: TRY301 (one place says it all)
-        return Naming(
-            order_sha256=_sized(message.order_sha256, 32),
-            provider=parse_provider_id(message.provider),
-            upstream=parse_provider_id(message.upstream) if named else None,
-            called=parse_e164(message.called_number) if named else None,
-            at=from_unix_ms(_within(message.at_unix_ms, 1, _LAST_MS)) if named else None,
-        )
+        return Naming(order_sha256, provider, None, None, None)
     except ValueError as error:
         raise _broken(message, error, "naming") from None
 
@@ -385,9 +404,10 @@ def _proof(proof: Proof, seals: dict[Seal, int]) -> evidence.Proof:
 
 
 def _read_proof(message: evidence.Proof, seals: Sequence[Seal]) -> Proof:
-    if message.seal >= len(seals) or len(message.path) > 24:
+    seal, path = message.seal, message.path[:]
+    if seal >= len(seals) or len(path) > 24:
         raise ContractError(ErrorReason.INVALID_FIELD, "a proof points at no seal, or is too long", ("proof",))
-    return Proof(seals[message.seal], message.index, tuple(message.path))
+    return Proof(seals[seal], message.index, tuple(path))
 
 
 def _padded(message: Message) -> bytes:
@@ -420,13 +440,6 @@ def _broken(message: Message, error: ValueError, name: str) -> ContractError:
     except ContractError as by_rule:
         return by_rule
     return ContractError(ErrorReason.INVALID_FIELD, f"invalid {name}: {error}", (name,))
-
-
-def _uuid(text: str) -> UUID:
-    value = UUID(text)
-    if str(value) != text:
-        raise ValueError("an id must be a UUID in its canonical form")
-    return value
 
 
 def _within(value: int, least: int, most: int) -> int:

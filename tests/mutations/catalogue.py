@@ -103,7 +103,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "an order lives as long as it likes",
         "protos/orders.py",
-        "        if not timedelta(0) < self.expires - self.issued <= LONGEST_LIFE:\n",
+        "        if not _ZERO < self.expires - self.issued <= LONGEST_LIFE:\n",
         "        if False:\n",
         "tests/protos/test_orders.py::TestAnOrder",
     ),
@@ -312,9 +312,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a denied handover ends a chain as if all agreed",
-        "coordinator/traceback.py",
-        "        if answer.handover is Handover.NOT_MINE and answer.outcome in FINDINGS:\n",
-        "        if False:\n",
+        "coordinator/chain.py",
+        "answer.outcome is Outcome.NOT_FOUND or (answer.handover is Handover.NOT_MINE and answer.outcome in FINDINGS)",
+        "answer.outcome is Outcome.NOT_FOUND",
         "tests/coordinator/test_liars.py",
     ),
     Mutation(
