@@ -26,6 +26,7 @@ from agent.audit.sealing import AuditKey
 from agent.committing import GroupCommit
 from agent.gate.gate import Gate, Passage, Session, Verdict
 from agent.index.coverage import CoverageState
+from agent.quiet import Quiet
 from agent.review.disclosing import Disclosing, Leaving
 from agent.service import Consultation, Desk
 from protos.codec import digest
@@ -88,6 +89,7 @@ class AskHandler:
         self._disk = GroupCommit(evidence.book.sync)
         self._found: dict[bytes, asyncio.Future[Parts]] = {}
         self._flushing: asyncio.Future[None] | None = None
+        self._quiet = Quiet()
 
     @property
     def works(self) -> bool:
@@ -102,7 +104,12 @@ class AskHandler:
             protos.errors.FaultError: the audit log can't be written.
             agent.index.errors.IndexUnusableError: the records can't be read.
         """
-        requests = await _decoded(request)
+        if len(request) <= DECODED_AT_ONCE:
+            return await self._ask(decode_requests(request), asker_uris)
+        with self._quiet.batch():
+            return await self._ask(await asyncio.to_thread(decode_requests, request), asker_uris)
+
+    async def _ask(self, requests: Requests, asker_uris: tuple[str, ...]) -> bytes:
         now = self._memory.now(self._desk.clock())
         session = self._gate.take(requests, asker_uris, now)
         parts: list[Parts] = []
@@ -284,12 +291,6 @@ def matched_record(consultation: Consultation) -> bytes | None:
     rows = (f"{leg.source}:{leg.row}" for instance in decision.instances for leg in instance.rows)
     record = "\n".join(rows).encode()
     return record if len(record) <= _LONGEST_RECORD else b"sha256:" + sha256(record).hexdigest().encode()
-
-
-async def _decoded(request: bytes) -> Requests:
-    if len(request) <= DECODED_AT_ONCE:
-        return decode_requests(request)
-    return await asyncio.to_thread(decode_requests, request)
 
 
 def _audit_unavailable() -> FaultError:
