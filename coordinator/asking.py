@@ -20,14 +20,14 @@ from typing import Final, Protocol
 
 from coordinator.envelope import Packed, encode
 from coordinator.ports import BadAnswerError, Exchange, Provider, Reply
-from coordinator.signed import SignedQuestion, keep, seal_id, signed_answer
+from coordinator.signed import SignedAnswer, SignedQuestion, keep, seal_id, signed_answer
 from coordinator.transport import Transport
 from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1 import hop_pb2 as pb
 from protos import hops
 from protos.certificates import CertificateError, Certified, PinnedRoots
 from protos.codec import ContractError
-from protos.hops import Asked, Named, Responses
+from protos.hops import Asked, Responses
 from protos.identity import ProviderId, provider_uri
 from protos.merkle import Tree, tree_of
 from protos.orders import Granted
@@ -139,7 +139,7 @@ class SignedAgents:
 
     def _envelope(self, questions: Sequence[Question], exacts: Sequence[bytes], seal: Seal, own: bytes) -> bytes:
         wanted: dict[bytes, None] = {}
-        namings: dict[bytes, Named] = {}
+        namings: dict[bytes, SignedAnswer] = {}
         for question in questions:
             authority = question.authority
             if authority is None:

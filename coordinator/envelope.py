@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from coordinator.signed import SignedAnswer
 from hopback.v1 import hop_pb2 as pb
-from protos.hops import Named
+from protos.codec import digest
 from protos.orders import Granted
 from protos.signing import Proof, Seal
 
@@ -52,10 +53,10 @@ def encode(
     questions: Sequence[bytes],
     seal: Seal,
     orders: Iterable[Packed],
-    namings: Iterable[Named],
+    namings: Iterable[SignedAnswer],
     certificates: list[bytes],
 ) -> bytes:
-    """A serialised AskRequest."""
+    """A serialised AskRequest; of `namings`, the answers that name the target, it holds what proves the naming."""
     seals: dict[Seal, int] = {}
     by_id: dict[int, int] = {}
 
@@ -68,9 +69,9 @@ def encode(
     parts = [pb.AskRequest(questions=questions, seal=seal.to_message()).SerializeToString(deterministic=True)]
     parts += [packed.at(tuple(map(place, packed.seals))) for packed in orders]
     for named in namings:
-        proof = _proof(named.proof, place(named.proof.seal))
+        proof, both = _proof(named.proof, place(named.proof.seal)), named.parts
         body = b"".join(
-            (_NAMING, named.exact, _FINDING_SHA256, named.finding_sha256, b"\x1a", _varint(len(proof)), proof)
+            (_NAMING, both.naming, _FINDING_SHA256, digest(both.finding), b"\x1a", _varint(len(proof)), proof)
         )
         parts += (_NAMINGS, _varint(len(body)), body)
     rest = pb.AskRequest(seals=[one.to_message() for one in seals], certificates=dict.fromkeys(certificates))

@@ -18,7 +18,7 @@ from typing import Final
 from hopback.v1 import lookup_pb2 as lookup
 from protos import codec, hops
 from protos.codec import ContractError, digest, parse
-from protos.hops import PART_SIZE, Asked, Named, Naming, Parts
+from protos.hops import PART_SIZE, Asked, Parts
 from protos.signing import Domain, Proof, Seal
 from protos.types import Answer, ErrorReason, Question
 
@@ -39,25 +39,15 @@ class SignedAnswer(Answer):
     proof: Proof = field(repr=False)
     originates: bool = field(default=True, compare=False)
 
-    def named(self, question: Question) -> Named:
-        """What the upstream gets to see of this answer to `question`."""
-        if question.authority is None:
-            raise ValueError("only a question under an order has a signed answer")
-        naming = Naming(
-            order_sha256=question.authority.order_sha256,
-            provider=self.provider,
-            upstream=self.upstream,
-            called=(self.ask_called or question.called) if self.upstream else None,
-            at=question.at + self.time_correction if self.upstream else None,
-        )
-        return Named(naming, self.parts.naming, digest(self.parts.finding), self.proof)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedQuestion(Question):
-    """A question under an order; `named` proves that its target was named, None for the terminating provider."""
+    """A question under an order; `named` is the answer that names its target, None for the terminating provider.
 
-    named: Named | None = field(default=None, repr=False, compare=False)
+    Of that answer the target gets to see what proves the naming, and nothing else (`coordinator.envelope`).
+    """
+
+    named: SignedAnswer | None = field(default=None, repr=False, compare=False)
 
 
 _ANSWER_FIELDS: Final = tuple(one.name for one in fields(Answer))
@@ -84,9 +74,7 @@ def decode_question(exact: bytes, before: tuple[Question, Answer] | None = None)
     if not parse(lookup.Question(), exact).order_sha256:
         return codec.decode_question(exact)
     question = hops.decode_question(exact).question
-    named = None
-    if before is not None and isinstance(before[1], SignedAnswer):
-        named = before[1].named(before[0])
+    named = before[1] if before is not None and isinstance(before[1], SignedAnswer) else None
     return SignedQuestion(**{name: getattr(question, name) for name in _QUESTION_FIELDS}, named=named)
 
 

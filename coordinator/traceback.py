@@ -278,7 +278,7 @@ def _question(
         )
     issued, deadline = _whole_ms(issued), _whole_ms(min(deadline, call.expires))
     named = draft.named if isinstance(draft, SignedQuestion) else None
-    naming = digest(named.exact) if named is not None else None
+    naming = None if named is None else digest(named.parts.naming)
     own = traceback.id.bytes
     made = b"%b hop %d round %d from %d until %d by " % (own, position, round_, unix_ms(issued), unix_ms(deadline))
     seed = digest(made + (naming or b"the order"))
@@ -440,23 +440,24 @@ def _ask_upstream(traceback: Traceback, question: Question, answer: Answer, at: 
     """The next hop, re-anchored by this answer, unless it was asked already or the chain is as long as it may be."""
     if answer.upstream is None:  # excluded by Answer itself
         return _close(traceback, Status.BAD_ANSWER)
-    call, next_at, named = traceback.call, question.at + answer.time_correction, None
-    window = question.window
-    if isinstance(question, SignedQuestion) and isinstance(answer, SignedAnswer):
-        named, window = answer.named(question), call.window - abs(next_at - call.at)
+    call, next_at = traceback.call, question.at + answer.time_correction
+    said: dict[str, Any] = {
+        "question_id": question.question_id,
+        "target": answer.upstream,
+        "called": answer.ask_called or question.called,
+        "at": next_at,
+        "named_by": answer.provider,
+        "calling": question.calling,
+        "deadline": question.deadline,
+    }
+    draft: Question
+    if isinstance(answer, SignedAnswer):
+        window = call.window - abs(next_at - call.at)
         if window < timedelta(milliseconds=1):
             return _close(traceback, Status.WINDOW_SPENT)
-    draft = SignedQuestion(
-        question_id=question.question_id,
-        target=answer.upstream,
-        called=answer.ask_called or question.called,
-        at=next_at,
-        window=window,
-        named_by=answer.provider,
-        calling=question.calling,
-        deadline=question.deadline,
-        named=named,
-    )
+        draft = SignedQuestion(**said, window=window, named=answer)
+    else:
+        draft = Question(**said, window=question.window)
     if any(_same_instance(draft, hop.question) for hop in traceback.hops):
         return _close(traceback, Status.LOOP)
     if len(traceback.hops) >= traceback.call.hop_limit:

@@ -16,7 +16,15 @@ from coordinator.asking import SignedAgents
 from coordinator.chain import Traceback
 from coordinator.envelope import Packed, encode
 from coordinator.ports import BadAnswerError, Provider, Reply
-from coordinator.signed import SignedAnswer, SignedQuestion, decode_answer, decode_question, encode_question, read_kept
+from coordinator.signed import (
+    SignedAnswer,
+    SignedQuestion,
+    decode_answer,
+    decode_question,
+    encode_question,
+    read_kept,
+    signed_answer,
+)
 from coordinator.traceback import Answered, Started, advance
 from hopback.v1 import hop_pb2 as pb
 from protos import hops
@@ -145,16 +153,17 @@ class TestAnEnvelope:
             one for _ in range(sets) for one in parties.granted(*(order() for _ in range(count)), approvers=approvers)
         ]
         proofs = parties.of("ginkgo").signer.prove(Domain.ANSWER, [bytes(64)] * count)
-        naming = hops.Naming(bytes(32), provider("ginkgo"), None, None, None)
-        namings = [Named(naming, bytes(256), bytes(32), proof) for proof in proofs] if named else []
+        naming, parts = hops.Naming(bytes(32), provider("ginkgo"), None, None, None), hops.Parts(bytes(256), bytes(256))
+        answers = [signed_answer(upstream("ginkgo", "birch"), parts, proof) for proof in proofs] if named else []
+        namings = [Named(naming, parts.naming, digest(parts.finding), one.proof) for one in answers]
         questions = [b"question %d" % number for number in range(count)]
         seal, _ = parties.coordinator.signer.seal(Domain.QUESTION, questions)
         certificates = [parties.coordinator.certificate, parties.of("ginkgo").certificate]
         packed = [Packed(one) for one in granted]
         expected = hops.encode_requests(questions, seal, granted, namings, certificates)
-        assert encode(questions, seal, packed, namings, certificates) == expected
+        assert encode(questions, seal, packed, answers, certificates) == expected
         back = hops.encode_requests(questions, seal, granted[::-1], namings, certificates)
-        assert encode(questions, seal, packed[::-1], namings, certificates) == back
+        assert encode(questions, seal, packed[::-1], answers, certificates) == back
 
 
 class TestAnAnswer:
