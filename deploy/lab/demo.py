@@ -77,6 +77,7 @@ def main(console: Console, keep: Path | None = None, seed: int = SEED) -> int:
             orders = _orders(console, stories, people, work)
             told = _trace_all(console, lab, stories, orders, people.config)
             narration.ledger(console, told, _ledger(lab, told, records, people.config))
+            narration.evidence(console, _evidence(told, people, work))
         finally:
             fleet.stop()
         narration.closing(console, told, time.monotonic() - began, work if keep else None)
@@ -299,6 +300,40 @@ def _ledger(lab: Lab, told: Sequence[Told], records: Mapping[str, int], coordina
         signed=sum(1 for one in told for hop in one.traceback["hops"] if hop["signed"]),
         logs=sum(log["whole"] for log in logs),
         entries=sum(log["entries"] for log in logs),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """One traceback's evidence as a file, and what anybody can verify of it offline."""
+
+    typed: tuple[str, str]
+    kilobytes: float
+    proven: tuple[str, ...]
+    not_proven: tuple[str, ...]
+
+
+def _evidence(told: Sequence[Told], people: People, work: Path) -> Bundled:
+    """Bundle the longest chain that found its source, and verify the file against roots and keys of one's own."""
+    found = [one.traceback for one in told if one.traceback["origin"] or one.traceback["gateway"]]
+    longest = max(found, key=lambda traceback: len(traceback["hops"]))
+    short = longest["id"][:8]
+    file = work / f"{short}.zip"
+    program = command("hopback-coordinator")
+    run([*program, "bundle", longest["id"], "--out", str(file), "--config", str(people.config)])
+    persons = {**people.orders.submitters, **people.orders.approvers}
+    trusted = [text for name, key in persons.items() for text in ("--person", f"{name}={key}")]
+    roots = str(people.home / "ca" / "ca.crt")
+    verified = json.loads(run([*program, "verify", "--roots", roots, *trusted, "--json", str(file)]))
+    by_standing: dict[str, list[str]] = {}
+    for statement in verified["statements"]:
+        by_standing.setdefault(statement["standing"], []).append(statement["what"])
+    shown = " ".join(f"--person {name}=ed25519:..." for name in persons)
+    return Bundled(
+        typed=(f"hopback-coordinator bundle {short}", f"hopback-coordinator verify --roots ca.crt {shown} {file.name}"),
+        kilobytes=file.stat().st_size / 1024,
+        proven=tuple(by_standing.get("proven", ())),
+        not_proven=tuple(by_standing.get("not proven", ())),
     )
 
 

@@ -24,7 +24,7 @@ from deploy.lab.judge import Judged, Verdict
 from deploy.lab.stories import Story
 
 if TYPE_CHECKING:
-    from deploy.lab.demo import Ledger, Told
+    from deploy.lab.demo import Bundled, Ledger, Told
 
 _GOOD, _HONEST, _BAD = "bold green", "bold yellow", "bold red"
 _STATUS_STYLE = {"origin_found": _GOOD, "gateway_found": _GOOD, "disputed": _BAD}
@@ -243,6 +243,26 @@ def ledger(console: Console, told: Sequence[Told], sums: Ledger) -> None:
         "Nobody can ask", "for what nobody complained of: to search or list calls is not a question there is."
     )
     console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def evidence(console: Console, made: Bundled) -> None:
+    """What a court gets: one file, and what it proves by itself."""
+    console.print()
+    console.print(Rule(Text("What a court gets", style="bold cyan"), align="left"))
+    for typed in made.typed:
+        console.print(Text(f"  $ {typed}", style="dim"), soft_wrap=True)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(
+        "One file",
+        f"of {made.kilobytes:.0f} KB: the order, every question and answer as exact bytes, certificates, proofs from "
+        "the providers' logs, a page, a PDF and JSON for readers. Verified offline, against keys that one has oneself:",
+    )
+    chosen = [what for what in made.proven if not what.startswith("hop") or "logged" in what]
+    table.add_row(f"{len(made.proven)} proven", "\n".join(chosen))
+    table.add_row(f"{len(made.not_proven)} not proven", "\n".join(made.not_proven))
+    console.print(Padding(table, (1, 0, 0, 2)))
 
 
 def closing(console: Console, told: Sequence[Told], seconds: float, kept: Path | None) -> None:
