@@ -14,10 +14,11 @@ Ring = Callable[[], None]
 
 
 class Alarms:
-    """Calls at given times, by the clock that is passed in."""
+    """Calls at given times, by the clock that is passed in; `failed` hears what a call raises, and of no call more."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, failed: Callable[[Exception], None]) -> None:
         self._clock = clock
+        self._failed = failed
         self._set: list[tuple[datetime, int, Ring]] = []
         self._order = itertools.count()
         self._sleeper: asyncio.Task[None] | None = None
@@ -47,4 +48,8 @@ class Alarms:
                 self._sleeps_until = None
                 continue
             _, _, ring = heapq.heappop(self._set)
-            ring()
+            try:
+                ring()
+            except Exception as error:
+                self._set.clear()
+                self._failed(error)

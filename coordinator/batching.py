@@ -65,8 +65,8 @@ class Postponed:
     until: datetime
 
 
-Ending = Reply | AgentError | Postponed | Exception
-"""What becomes of a question; any other exception than AgentError is a defect of the client."""
+Ending = Reply | AgentError | Postponed
+"""What becomes of a question."""
 
 
 @dataclass(slots=True)
@@ -107,10 +107,12 @@ class Lanes:
         alarms: Alarms,
         *,
         attempt_timeout: timedelta,
+        failed: Callable[[Exception], None],
         terms: LaneTerms | None = None,
         of: Mapping[ProviderId, LaneTerms] | None = None,
     ) -> None:
-        """`of` has the terms of those providers whose terms differ from `terms`."""
+        """`failed` hears of defects; `of` has the terms of those providers whose terms differ from `terms`."""
+        self._failed = failed
         self._client = client
         self._batches = client if isinstance(client, BatchClient) else None
         self._clock = clock
@@ -153,6 +155,12 @@ class Lanes:
             asyncio.get_running_loop().call_soon(self._send, lane)
 
     def _send(self, lane: _Lane) -> None:
+        try:
+            self._send_what_may_go(lane)
+        except Exception as error:
+            self._failed(error)
+
+    def _send_what_may_go(self, lane: _Lane) -> None:
         lane.scheduled = False
         now = self._clock.now()
         blocked = lane.breaker.blocked_until(now)
@@ -199,6 +207,8 @@ class Lanes:
     async def _carry(self, lane: _Lane, batch: Sequence[Asked], sent_at: datetime) -> None:
         try:
             await self._put(lane, batch)
+        except Exception as error:
+            self._failed(error)
         finally:
             lane.sent_at.remove(sent_at)
             self._schedule(lane)
@@ -226,8 +236,6 @@ class Lanes:
             replies = [error]
         except AgentError as error:
             lane.breaker = lane.breaker.after_answer()
-            replies = [error] * len(batch)
-        except Exception as error:
             replies = [error] * len(batch)
         else:
             lane.breaker = lane.breaker.after_answer()

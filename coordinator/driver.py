@@ -147,12 +147,13 @@ class Driver:
         self._clock = clock
         self._watcher = watcher
         self._limits = limits or Limits()
-        self._alarms = Alarms(clock)
+        self._alarms = Alarms(clock, self._fail)
         self._lanes = Lanes(
             agents,
             clock,
             self._alarms,
             attempt_timeout=self._limits.attempt_timeout,
+            failed=self._fail,
             terms=self._limits.lane,
             of=dict(self._limits.lanes),
         )
@@ -381,8 +382,6 @@ class Driver:
                 self._happens(active, BadAnswer(identity, at, ending.detail), ending.received)
             case DeclinedError():
                 self._happens(active, Declined(identity, at, ending.detail))
-            case Exception():
-                self._fail(ending)
 
     def _answered(self, active: _Active) -> None:
         self._asking[active.asked] -= 1

@@ -15,6 +15,7 @@ from coordinator.ports import (
     BadAnswerError,
     DeclinedError,
     Kept,
+    Provider,
     UnreachableError,
 )
 from coordinator.traceback import Patience
@@ -216,3 +217,34 @@ async def test_a_store_that_fails_stops_everything_before_a_question_is_asked() 
     with pytest.raises(OSError, match="no space"):
         _ = [done async for done in world.driver.drive_all([Kept(submitted(), 0)])]
     assert world.agents.asked == []
+
+
+class TestADefect:
+    async def test_of_the_client_ends_everything_and_says_so(self) -> None:
+        world = World(ScriptedAgents(ginkgo=[ZeroDivisionError("a defect")]))
+        with pytest.raises(ZeroDivisionError, match="a defect"):
+            await world.trace()
+
+    async def test_in_what_is_made_of_an_answer_ends_everything_and_says_so(self) -> None:
+        world = World(chain())
+
+        def fail(traceback: Traceback) -> None:
+            raise ZeroDivisionError("a defect")
+
+        world.notes.changed = fail  # type: ignore[method-assign]
+        with pytest.raises(ZeroDivisionError, match="a defect"):
+            await world.trace()
+
+    async def test_at_the_end_of_a_nap_ends_everything_and_says_so(self) -> None:
+        world = World(ScriptedAgents(ginkgo=[UnreachableError("refused")]))
+        calls = iter([world.registry.provider("ginkgo")])
+
+        def once(provider: str) -> Provider | None:
+            try:
+                return next(calls)
+            except StopIteration:
+                raise ZeroDivisionError("a defect") from None
+
+        world.registry.provider = once  # type: ignore[method-assign]
+        with pytest.raises(ZeroDivisionError, match="a defect"):
+            await world.trace()
