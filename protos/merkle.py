@@ -104,42 +104,44 @@ class Inclusions:
 
     def __init__(self, size: int, root: bytes) -> None:
         self._size, self._root = size, root
-        self._proven: dict[tuple[int, int], tuple[bytes, tuple[bytes, ...], int]] = {}
-        """Of a node that is under the root: its hash, and a path that leads on from there after so many steps."""
+        self._proven: dict[int, tuple[bytes, tuple[bytes, ...], int]] = {}
+        """Of a node that is under the root: its hash, and a path that leads on from there after so many steps.
+
+        A node is known by its index and, in the lowest six bits, its level.
+        """
 
     def proves(self, leaf: bytes, index: int, path: tuple[bytes, ...]) -> bool:
         """Whether `path` leads from these exact bytes at `index` to the root."""
         if not 0 <= index < self._size:
             return False
-        passed: list[tuple[tuple[int, int], tuple[bytes, tuple[bytes, ...], int]]] = []
+        passed: list[tuple[int, tuple[bytes, tuple[bytes, ...], int]]] = []
         # hashes are spelt out here: this runs for every leaf of a batch, and a call costs as much as a hash
         hash_, proven, length = sha256, self._proven, len(path)
         hashed, steps, last, level = hash_(b"\x00" + leaf).digest(), 0, self._size - 1, 0
-        while (known := proven.get((level, index))) is None:
-            here, now = (level, index), (hashed, path, steps)
+        while (known := proven.get(here := index << 6 | level)) is None:
+            passed.append((here, (hashed, path, steps)))
             if steps == length:
                 if last or hashed != self._root:
                     return False
-                proven[here] = now
                 break
             sibling = path[steps]
             if last == 0 or len(sibling) != HASH_SIZE:
                 return False
             steps += 1
-            passed.append((here, now))
             if index & 1 or index == last:
                 hashed = hash_(b"\x01" + sibling + hashed).digest()
                 while not index & 1 and index:
                     index, last, level = index >> 1, last >> 1, level + 1
             else:
                 hashed = hash_(b"\x01" + hashed + sibling).digest()
-            index, last, level = index >> 1, last >> 1, level + 1
+            index >>= 1
+            last >>= 1
+            level += 1
         else:
             proven_hash, proven_path, proven_steps = known
             if proven_hash != hashed or proven_path[proven_steps:] != path[steps:]:
                 return False
-        for here, now in passed:
-            proven[here] = now
+        proven.update(passed)
         return True
 
 

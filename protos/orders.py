@@ -209,7 +209,11 @@ def _signed(
 
 
 def _name_of(proof: Proof, approvers: Mapping[str, PublicKey]) -> str | None:
-    return next((name for name, key in approvers.items() if key.key_id == proof.seal.key_id), None)
+    key_id = proof.seal.key_id
+    for name, key in approvers.items():
+        if key.key_id == key_id:
+            return name
+    return None
 
 
 @lru_cache(1024)  # many orders say the same

@@ -233,8 +233,8 @@ CHECKS: Final[tuple[Stated | Check, ...]] = (PRESENT, *ORDER_CHECKS, *QUESTION_C
 
 def order_problem(case: Case) -> RefusalReason | None:
     """Why the order of this case permits nothing now, None when it may."""
-    for check in ORDER_CHECKS:
-        reason = check.problem(case)
+    for _, _, problem in ORDER_CHECKS:
+        reason = problem(case)
         if reason is not None:
             return reason
     return None
@@ -242,8 +242,8 @@ def order_problem(case: Case) -> RefusalReason | None:
 
 def question_problem(case: Case) -> RefusalReason | None:
     """Why this question is not answered under its order, None when it may be."""
-    for check in QUESTION_CHECKS:
-        reason = check.problem(case)
+    for _, _, problem in QUESTION_CHECKS:
+        reason = problem(case)
         if reason is not None:
             return reason
     return None

@@ -45,8 +45,8 @@ class Envelope:
     asker: str
     certificates: dict[bytes, list[Certified]]
     seals: SealChecker
-    _trees: dict[int, tuple[Seal, Inclusions]] = field(default_factory=dict)
-    _good: dict[tuple[int, Domain, bytes], bool] = field(default_factory=dict)
+    _trees: dict[tuple[int, bytes], Inclusions] = field(default_factory=dict)
+    _good: dict[tuple[int, str, bytes], tuple[Seal, bool]] = field(default_factory=dict)
 
     @property
     def asked(self) -> Sequence[Asked]:
@@ -59,19 +59,23 @@ class Envelope:
         return self.asker.removeprefix(_COORDINATOR)
 
     def covers(self, proof: Proof, leaf: bytes) -> bool:
-        """As `Proof.covers`; many proofs in one tree share their steps."""
-        known = self._trees.get(id(proof.seal))
-        if known is None:
-            # the seal is kept beside its tree, so that nothing else can come to bear its id
-            known = self._trees[id(proof.seal)] = proof.seal, Inclusions(proof.seal.size, proof.seal.root)
-        return known[1].proves(leaf, proof.index, proof.path)
+        """As `Proof.covers`; many proofs in one tree share their steps.
+
+        Several seals may be over one tree: what a submitter signed, those who approve sign, too.
+        """
+        seal = proof.seal
+        tree = self._trees.get((seal.size, seal.root))
+        if tree is None:
+            tree = self._trees[seal.size, seal.root] = Inclusions(seal.size, seal.root)
+        return tree.proves(leaf, proof.index, proof.path)
 
     def is_good(self, seal: Seal, domain: Domain, key: PublicKey) -> bool:
         """As `SealChecker.is_good`, for a seal of this envelope: many proofs share it."""
-        known = self._good.get((id(seal), domain, key.raw))
+        known = self._good.get((id(seal), domain._value_, key.raw))
         if known is None:
-            known = self._good[id(seal), domain, key.raw] = self.seals.is_good(seal, domain, key)
-        return known
+            # the seal is kept beside, so that nothing else can come to bear its id
+            known = self._good[id(seal), domain._value_, key.raw] = seal, self.seals.is_good(seal, domain, key)
+        return known[1]
 
 
 class Reception:

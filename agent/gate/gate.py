@@ -65,9 +65,10 @@ class Gate:
         """
         verdicts: list[Verdict] = []
         known = self.memory.recall([case.asked.question.question_id.bytes for case in cases])
+        now_ms, oldest = unix_ms(now), now - self._retention
         for case in cases:
             reason = self._permitted(session, case.asked, now)
-            verdicts.append(self._counted(case, known, now) if reason is None else reason)
+            verdicts.append(self._counted(case, known, now_ms, oldest) if reason is None else reason)
         return verdicts
 
     def _permitted(self, session: Session, asked: Asked, now: datetime) -> RefusalReason | None:
@@ -82,18 +83,19 @@ class Gate:
         reason = session.order_problem(case)
         return question_problem(case) if reason is None else reason
 
-    def _counted(self, filed: Filed, known: dict[bytes, Searched], now: datetime) -> Verdict:
-        question, sha256, campaign = filed.asked.question, filed.sha256, filed.campaign
-        if question.at + question.window < now - self._retention:
+    def _counted(self, filed: Filed, known: dict[bytes, Searched], now_ms: int, oldest: datetime) -> Verdict:
+        asked, sha256, campaign = filed
+        question = asked.question
+        if question.at + question.window < oldest:
             return Passage.EXPIRED
         question_id = question.question_id.bytes
         memory, before = self.memory, known.get(question_id)
         if before is not None:
             return self._again(before, sha256)
         number, at, reach = memory.pseudonym(question.called), unix_ms(question.at), question.window // _MS
-        if not memory.budgets_at(now).allow(number, at - reach, at + reach, campaign):
+        if not memory.budgets_at(now_ms).allow(number, at - reach, at + reach, campaign):
             return RefusalReason.BUDGET
-        searched = Searched(question_id, sha256, unix_ms(now), number, at - reach, at + reach, campaign)
+        searched = Searched(question_id, sha256, now_ms, number, at - reach, at + reach, campaign)
         memory.remember(searched)
         known[question_id] = searched
         return Passage.SEARCH

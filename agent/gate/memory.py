@@ -73,7 +73,7 @@ class Memory:
     def __init__(self, path: Path, key: bytes, limits: Limits) -> None:
         self._writer = _connected(path)
         self._reader = _connected(path)
-        self._key = key
+        self._keyed = blake2b(key=key, digest_size=16)
         self._writing = Lock()
         self._open: dict[bytes, Searched] = {}  # under way
         self._held: dict[bytes, Searched] = {}  # not yet flushed
@@ -112,11 +112,13 @@ class Memory:
 
     def pseudonym(self, called: E164) -> bytes:
         """By what a number is known here."""
-        return blake2b(called.encode(), key=self._key, digest_size=16).digest()
+        keyed = self._keyed.copy()
+        keyed.update(called.encode())
+        return keyed.digest()
 
-    def budgets_at(self, now: datetime) -> Budgets:
-        """What was spent on the day of `now`."""
-        self._budgets.begin(unix_ms(now) // _DAY_MS)
+    def budgets_at(self, now_ms: int) -> Budgets:
+        """What was spent on the day of this time, in Unix milliseconds."""
+        self._budgets.begin(now_ms // _DAY_MS)
         return self._budgets
 
     def recall(self, question_ids: Sequence[bytes]) -> dict[bytes, Searched]:
@@ -138,7 +140,8 @@ class Memory:
 
     def remember(self, searched: Searched) -> None:
         """Take up one question that passes the gate, and count what it costs; it is under way from now on."""
-        self._latest_ms = max(self._latest_ms, searched.at_ms)
+        if searched.at_ms > self._latest_ms:
+            self._latest_ms = searched.at_ms
         self._budgets.begin(self._latest_ms // _DAY_MS)
         self._budgets.spend(searched.number, searched.first_ms, searched.last_ms, searched.campaign)
         self._open[searched.question_id] = searched
@@ -153,9 +156,10 @@ class Memory:
 
     def settle(self, question_ids: Iterable[bytes], first_entry: int | None) -> None:
         """These questions are no longer under way: their answers stand in the log, from `first_entry` on, or don't."""
+        under_way, held = self._open, self._held
         for number, question_id in enumerate(question_ids):
             entry = UNANSWERED if first_entry is None else first_entry + number
-            self._held[question_id] = self._open.pop(question_id)._replace(entry=entry)
+            held[question_id] = Searched._make((*under_way.pop(question_id)[:-1], entry))
 
     def take_up(self, size: int) -> None:
         """All that the log has in its first `size` entries is remembered, unless something is still under way."""

@@ -243,7 +243,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "budgets are not kept",
         "agent/gate/gate.py",
-        "        if not memory.budgets_at(now).allow(number, at - reach, at + reach, campaign):\n",
+        "        if not memory.budgets_at(now_ms).allow(number, at - reach, at + reach, campaign):\n",
         "        if False:\n",
         "tests/agent/gate/test_ask.py",
     ),
