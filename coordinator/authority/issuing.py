@@ -83,7 +83,7 @@ def issue(
         AuthorityError: the key that signs fails.
     """
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
-    usages: tuple[x509.ObjectIdentifier, ...] = EVIDENCE_USAGES
+    usages = EVIDENCE_USAGES
     if purpose is Purpose.TLS:
         names.append(x509.DNSName(tls_name(uri)))
         usages = TLS_USAGES
