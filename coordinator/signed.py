@@ -18,7 +18,7 @@ from typing import Final
 from hopback.v1 import lookup_pb2 as lookup
 from protos import codec, hops
 from protos.codec import ContractError, digest, parse
-from protos.hops import PART_SIZE, Asked, Parts
+from protos.hops import Asked, Parts
 from protos.signing import Domain, Proof, Seal
 from protos.types import Answer, ErrorReason, Question
 

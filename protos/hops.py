@@ -34,6 +34,7 @@ from protos.codec import (
 from protos.e164 import E164, parse_e164
 from protos.identity import ProviderId
 from protos.orders import Granted, decode_order
+from protos.part_bytes import PART_SIZE, finding_bytes, naming_bytes
 from protos.signing import Proof, Seal
 from protos.types import (
     WINDOW_CAP,
@@ -47,8 +48,6 @@ from protos.types import (
     RefusalReason,
 )
 
-PART_SIZE: Final = 256
-"""Bytes of a naming and of a finding."""
 LARGEST_QUESTION: Final = 1024
 MOST_QUESTIONS: Final = 10_000
 QUESTION_LIFE: Final = timedelta(minutes=10)
@@ -56,8 +55,6 @@ _MS: Final = timedelta(milliseconds=1)
 _S: Final = timedelta(seconds=1)
 _LAST_MS: Final = 253402300799999
 _WIDEST_MS: Final = WINDOW_CAP // _MS
-_PADDING_TAG: Final = b"\x7a"  # field 15, bytes
-_LONGEST_ONE: Final = 129  # tag, length in one byte, 127 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,28 +213,23 @@ def answer_parts(answer: Answer, question: Question, question_sha256: bytes, fin
     """
     if question.authority is None:
         raise ValueError("only a question under an order has a signed answer")
-    named = answer.upstream is not None
-    naming = evidence.Naming(
-        order_sha256=question.authority.order_sha256,
-        provider=answer.provider,
-        upstream=answer.upstream or "",
-        called_number=(answer.ask_called or question.called) if named else "",
-        at_unix_ms=unix_ms(question.at + answer.time_correction) if named else 0,
-        salt=salts[:16],
+    order_sha256, provider, upstream = question.authority.order_sha256, answer.provider, answer.upstream
+    called, at_ms = "", 0
+    if upstream is not None:
+        called, at_ms = answer.ask_called or question.called, unix_ms(question.at + answer.time_correction)
+    said = (
+        provider,
+        answer.outcome._value_,
+        answer.handover._value_,
+        answer.refusal._value_,
+        answer.retry_after,
+        finding.coverage._value_,
     )
-    rest = evidence.Finding(
-        question_sha256=question_sha256,
-        provider=answer.provider,
-        outcome=answer.outcome.value,  # type: ignore[arg-type]
-        handover=answer.handover.value,  # type: ignore[arg-type]
-        refusal=answer.refusal.value,  # type: ignore[arg-type]
-        retry_after_s=answer.retry_after // _S,
-        coverage=finding.coverage.value,  # type: ignore[arg-type]
-        record_commitment=finding.record_commitment,
-        answered_unix_ms=unix_ms(finding.answered),
-        salt=salts[16:32],
+    answered_ms = unix_ms(finding.answered)
+    return Parts(
+        naming_bytes(order_sha256, provider, upstream, called, at_ms, salts[:16]),
+        finding_bytes(question_sha256, said, finding.record_commitment, answered_ms, salts[16:32]),
     )
-    return Parts(_padded(naming), _padded(rest))
 
 
 def decode_parts(parts: Parts, asked: Asked, expected: ProviderId) -> tuple[Answer, Finding]:
@@ -408,21 +400,6 @@ def _read_proof(message: evidence.Proof, seals: Sequence[Seal]) -> Proof:
     if seal >= len(seals) or len(path) > 24:
         raise ContractError(ErrorReason.INVALID_FIELD, "a proof points at no seal, or is too long", ("proof",))
     return Proof(seals[seal], message.index, tuple(path))
-
-
-def _padded(message: Message) -> bytes:
-    """The bytes of `message` with as much of field 15 as fills them up to `PART_SIZE`."""
-    exact = message.SerializeToString(deterministic=True)
-    left = PART_SIZE - len(exact)
-    if not 2 <= left <= 2 * _LONGEST_ONE:
-        raise ValueError("a part of an answer is out of size")
-    if left <= _LONGEST_ONE:
-        return exact + _padding(left)
-    return exact + _padding(left // 2) + _padding(left - left // 2)
-
-
-def _padding(size: int) -> bytes:
-    return _PADDING_TAG + bytes((size - 2,)) + bytes(size - 2)
 
 
 def _correction(asked_next: datetime | None, asked: datetime) -> timedelta:

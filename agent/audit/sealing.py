@@ -14,7 +14,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from protos.hops import PART_SIZE
+from protos.part_bytes import PART_SIZE
 
 _NONCE: Final = 12
 QUESTION, NAMING, FINDING, SALT, RECORD, NOTE = range(1, 7)

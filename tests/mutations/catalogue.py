@@ -116,8 +116,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "answers differ in size",
-        "protos/hops.py",
-        "    return exact + _padding(left // 2) + _padding(left - left // 2)\n",
+        "protos/part_bytes.py",
+        "    return exact + _FILLERS[left]\n",
         "    return exact\n",
         "tests/protos/test_hops.py::TestAnAnswer",
     ),

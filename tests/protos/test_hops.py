@@ -14,8 +14,9 @@ from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1 import hop_pb2 as pb
 from protos import hops
 from protos.codec import ContractError, digest
-from protos.hops import PART_SIZE, Asked, Parts, answer_parts, decode_parts
+from protos.hops import Asked, Parts, answer_parts, decode_parts
 from protos.identity import ProviderId
+from protos.part_bytes import PART_SIZE
 from protos.signing import Domain, SealChecker
 from protos.types import Answer, ErrorReason, Handover, Outcome, RefusalReason
 from tests.protos.evidence_kit import (
