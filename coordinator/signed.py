@@ -19,6 +19,7 @@ from hopback.v1 import lookup_pb2 as lookup
 from protos import codec, hops
 from protos.codec import ContractError, digest, parse
 from protos.hops import Asked, Parts
+from protos.part_bytes import PART_SIZE
 from protos.signing import Domain, Proof, Seal
 from protos.types import Answer, ErrorReason, Question
 
