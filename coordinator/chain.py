@@ -2,19 +2,25 @@
 
 A hop is one provider's part in the call path. The first is the terminating provider's, each next one was named by the
 answer before it. A traceback is in one of four phases (submitted, asking, waiting, closed), a function of its status.
+
+The hops stand in the order in which they were asked. Where a provider denies what the one before it said, that one is
+asked once more, and the chain goes on from its second answer: so a hop's *place* in the call path is one more than the
+place of the hop before it, or after a denial one less. `standing` are the hops that make the chain as it is now; the
+others are the branch that was denied, and stay.
 """
 
 from __future__ import annotations
 
 import enum
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.orders import MOST_HOPS
-from protos.types import WINDOW_CAP, Answer, Outcome, Question
+from protos.types import WINDOW_CAP, Answer, Handover, Outcome, Question, RefusalReason
 
 DEFAULT_WINDOW = timedelta(seconds=60)
 DEFAULT_HOP_LIMIT = 15
@@ -198,13 +204,74 @@ class Traceback:
         return self.hops[-1].question if self.status.phase is Phase.ASKING else None
 
 
+# Outcomes that rest on the provider's complete records: only with these does a denied handover make a dispute.
+FINDINGS = frozenset(
+    {
+        Outcome.UPSTREAM,
+        Outcome.ORIGINATED_HERE,
+        Outcome.FOREIGN_UPSTREAM,
+        Outcome.NOT_FOUND,
+        Outcome.AMBIGUOUS,
+        Outcome.UNMAPPED,
+        Outcome.NOT_RECORDED,
+    }
+)
+
+
+def denies(question: Question, answer: Answer | None) -> bool:
+    """Whether the provider asked says that it has no part in what the provider that named it says."""
+    if question.named_by is None or answer is None or answer.upstream == answer.provider:
+        return False
+    if answer.outcome is Outcome.REFUSED:
+        return answer.refusal is RefusalReason.UNKNOWN_PROVIDER
+    return answer.outcome is Outcome.NOT_FOUND or (answer.handover is Handover.NOT_MINE and answer.outcome in FINDINGS)
+
+
+def places(hops: Sequence[Hop]) -> list[int]:
+    """The place of each hop in the call path, counted from 0."""
+    found: list[int] = []
+    for position in range(len(hops)):
+        found.append(place_after(hops[:position], found) if position else 0)
+    return found
+
+
+def place_after(hops: Sequence[Hop], known: Sequence[int] | None = None) -> int:
+    """The place of the hop that comes after these, which are at the places `known`."""
+    if not hops:
+        return 0
+    last = hops[-1]
+    authority = last.question.authority
+    place = known[-1] if known else authority.position if authority else places(hops)[-1]
+    return place - 1 if denies(last.question, last.answer) else place + 1
+
+
+def standing(hops: Sequence[Hop]) -> tuple[int, ...]:
+    """The positions of the hops that make the chain as it is now, one for each place up to the last hop's."""
+    return standing_at(places(hops))
+
+
+def standing_at(every: Sequence[int]) -> tuple[int, ...]:
+    """The same from the places."""
+    if not every:
+        return ()
+    latest = {place: position for position, place in enumerate(every) if place <= every[-1]}
+    return tuple(latest[place] for place in sorted(latest))
+
+
+def is_second_look(every: Sequence[int], position: int) -> bool:
+    """Whether the hop at `position` asks once more at a place because the hop before it was a denial."""
+    return position > 0 and every[position] < every[position - 1]
+
+
 def role(traceback: Traceback, position: int) -> Role:
     """The part of hop number `position` (from 0), as far as the answers so far tell."""
-    answer = traceback.hops[position].answer
-    disputed = traceback.status is Status.DISPUTED and position == len(traceback.hops) - 1
+    hop = traceback.hops[position]
+    answer = hop.answer
+    last = position == len(traceback.hops) - 1
+    disputed = (traceback.status is Status.DISPUTED and last) or (not last and denies(hop.question, answer))
     if answer is not None and not disputed:
         if answer.outcome is Outcome.ORIGINATED_HERE:
             return Role.ORIGINATING
         if answer.outcome is Outcome.FOREIGN_UPSTREAM:
             return Role.GATEWAY
-    return Role.TERMINATING if position == 0 else Role.INTERMEDIATE
+    return Role.TERMINATING if hop.question.named_by is None else Role.INTERMEDIATE

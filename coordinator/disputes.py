@@ -9,6 +9,10 @@ A dispute accuses nobody; it says whose words can't all be true. These are the c
 - the person who submitted the order certifies that a provider delivered the call, and that provider's complete records
   don't have it.
 
+Where one provider denies what another said, the chain forks: the one that named it is asked once more, and both
+branches stay, with every signed answer (`forks`). The second answer may settle it, since records come late and trunk
+maps are put right; that it was asked twice accuses nobody.
+
 What no chain can show: a provider that may originate calls, and claims a call as its own customer's that it was handed.
 Nobody but the one that handed it over could contradict, and that one was not named, so that it is never asked. Whoever
 lies in this way accuses itself. Nor can it show what neighbours say who agreed on it beforehand: one names the other,
@@ -19,10 +23,11 @@ provider that may bring in calls from abroad can say so of one that its own cust
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import Final
 
-from coordinator.chain import Status, Traceback
+from coordinator.chain import Phase, Status, Traceback, denies, is_second_look, places
 from protos.types import Handover, Outcome
 
 THE_ORDER: Final = "the order"
@@ -38,11 +43,72 @@ class Dispute:
     what: str
 
 
+class Settled(enum.Enum):
+    """What became of a fork. Values are stable: they are shown in JSON."""
+
+    OPEN = "open"
+    STANDS = "stands"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Where a denial split the chain; all are positions among the hops.
+
+    Attributes:
+        place: the place in the call path of the provider that was asked twice, from 0.
+        named: its first answer.
+        denied: the provider that it named and that denies it.
+        again: its second answer.
+        settled: whether that names another than before (or nobody any more), or the dispute stands.
+    """
+
+    place: int
+    named: int
+    denied: int
+    again: int
+    settled: Settled
+
+
+def forks(traceback: Traceback) -> tuple[Fork, ...]:
+    """Where the chain forked, in the order in which it did."""
+    hops, every = traceback.hops, places(traceback.hops)
+    made = []
+    for again in range(2, len(hops)):
+        if not is_second_look(every, again):
+            continue
+        denied, place = again - 1, every[again]
+        named = max(position for position in range(denied) if every[position] == place)
+        made.append(Fork(place, named, denied, again, _settled(traceback, named, again)))
+    return tuple(made)
+
+
+def _settled(traceback: Traceback, named: int, again: int) -> Settled:
+    before, after = traceback.hops[named].answer, traceback.hops[again].answer
+    nothing_yet = Settled.STANDS if traceback.status.phase is Phase.CLOSED else Settled.OPEN
+    if before is None or after is None:
+        return nothing_yet
+    if again == len(traceback.hops) - 1:
+        if traceback.status.phase is Phase.CLOSED and traceback.status is not Status.DISPUTED:
+            return Settled.CHANGED
+        return nothing_yet
+    if (before.upstream, before.ask_called) != (after.upstream, after.ask_called):
+        return Settled.CHANGED
+    following = traceback.hops[again + 1]
+    if following.answer is None:
+        return nothing_yet
+    return Settled.STANDS if denies(following.question, following.answer) else Settled.CHANGED
+
+
 def disputes(traceback: Traceback) -> tuple[Dispute, ...]:
-    """The contradictions in what was said so far."""
+    """The contradictions in what was said so far, and that nothing has settled."""
     if not traceback.hops:
         return ()
     position = len(traceback.hops) - 1
+    if traceback.status is Status.DISPUTED and is_second_look(places(traceback.hops), position):
+        asked_again = traceback.hops[position]
+        if not (asked_again.answer is not None and asked_again.detail):
+            position -= 1  # the second look has not settled it
     hop = traceback.hops[position]
     provider, named_by, answer = str(hop.provider), hop.question.named_by, hop.answer
     if traceback.status is Status.DISPUTED and answer is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from coordinator.chain import Hop, Problem, Status, Traceback
+from coordinator.disputes import Fork, Settled, forks
 from protos.types import Handover, Outcome, RefusalReason
 
 TITLES: Mapping[Status, str] = {
@@ -51,6 +52,29 @@ def explain(traceback: Traceback) -> Explanation:
     """The status of `traceback` in words."""
     means, following = _WORDS[traceback.status](traceback)
     return Explanation(TITLES[traceback.status], means, following)
+
+
+def explain_forks(traceback: Traceback) -> tuple[str, ...]:
+    """A sentence on each fork of the chain, in the order in which it forked."""
+    return tuple(_fork(traceback, fork) for fork in forks(traceback))
+
+
+def _fork(traceback: Traceback, fork: Fork) -> str:
+    named, denied, again = (traceback.hops[position] for position in (fork.named, fork.denied, fork.again))
+    begun = f"At hop {fork.place + 1} the chain forks: {named.provider} named {denied.provider}, which denies it"
+    if fork.settled is Settled.OPEN:
+        return f"{begun}; both are asked once more."
+    answer = again.answer
+    if answer is None:
+        return f"{begun}; asked once more, {named.provider} gave no answer, and the dispute stands."
+    if answer.upstream is not None and answer.upstream == denied.provider:
+        if fork.settled is Settled.CHANGED:
+            return f"{begun}; asked once more, {named.provider} named it again, and {denied.provider} now agrees."
+        return f"{begun}; asked once more, both keep to what they said, and the dispute stands."
+    if fork.settled is Settled.STANDS:
+        return f"{begun}; asked once more, {named.provider} names nobody else, and the dispute stands."
+    said = f"names {answer.upstream}" if answer.upstream is not None else "names nobody"
+    return f"{begun}; asked once more, {named.provider} {said} now, and the chain goes on from there."
 
 
 _Words = tuple[str, str]
@@ -153,7 +177,10 @@ def _unmapped(traceback: Traceback) -> _Words:
 
 
 def _disputed(traceback: Traceback) -> _Words:
-    hop = _last(traceback)
+    hop, last = _last(traceback), len(traceback.hops) - 1
+    looked = [fork for fork in forks(traceback) if last in (fork.again, fork.again + 1)]
+    if looked and looked[0].again == last and not (hop.answer is not None and hop.detail):
+        hop = traceback.hops[looked[0].denied]  # the second look has not settled it
     named_by, provider = hop.question.named_by, hop.provider
     if hop.detail:  # it contradicts itself, or what it is registered as
         return (
@@ -168,7 +195,7 @@ def _disputed(traceback: Traceback) -> _Words:
         says = "finds no such call in its complete records"
     return (
         f"{named_by} says that the call came from {provider}; {provider} {says}. One of them is wrong, and nobody is "
-        "accused: both answers are kept.",
+        f"accused: {'both were asked once more, and every answer is' if looked else 'both answers are'} kept.",
         f"Ask {named_by} and {provider} to check their records, trunk maps and clocks, then "
         f"{_command(traceback, 'retry')}.",
     )

@@ -18,9 +18,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from coordinator.chain import Hop, Phase, Problem, Status, Traceback, role
-from coordinator.disputes import disputes
-from coordinator.explain import TITLES, explain
+from coordinator.chain import Hop, Phase, Problem, Status, Traceback, places, role, standing
+from coordinator.disputes import disputes, forks
+from coordinator.explain import TITLES, explain, explain_forks
 from coordinator.ports import Provider
 from coordinator.signed import SignedAnswer
 from protos.e164 import masked
@@ -52,8 +52,24 @@ def traceback_json(traceback: Traceback) -> dict[str, Any]:
         "due": _iso(traceback.due) if traceback.due else None,
         "order_sha256": call.order_sha256.hex() if call.order_sha256 else None,
         "disputes": [{"between": list(one.between), "what": one.what} for one in disputes(traceback)],
-        "hops": [_hop_json(traceback, position) for position in range(len(traceback.hops))],
+        "forks": _forks_json(traceback),
+        "hops": [_hop_json(traceback, position) for position in standing(traceback.hops)],
     }
+
+
+def _forks_json(traceback: Traceback) -> list[dict[str, Any]]:
+    """Each fork with the branch that was denied; the other one is in "hops"."""
+    stands = standing(traceback.hops)
+    return [
+        {
+            "place": fork.place + 1,
+            "between": [traceback.hops[fork.named].provider, traceback.hops[fork.denied].provider],
+            "settled": fork.settled.value,
+            "means": means,
+            "denied": [_hop_json(traceback, one) for one in (fork.named, fork.denied) if one not in stands],
+        }
+        for fork, means in zip(forks(traceback), explain_forks(traceback), strict=True)
+    ]
 
 
 def summary_json(summary: Summary) -> dict[str, Any]:
@@ -163,10 +179,23 @@ def outcome_words(hop: Hop) -> str:
     return "; ".join([words, *notes])
 
 
+def hop_labels(traceback: Traceback) -> list[str]:
+    """What each hop is called: its place from 1, with a letter for the branch where the chain forks there."""
+    every = places(traceback.hops)
+    branched = {fork.place for fork in forks(traceback)} | {fork.place + 1 for fork in forks(traceback)}
+    seen: Counter[int] = Counter()
+    labels = []
+    for place in every:
+        labels.append(f"{place + 1}{chr(ord('a') + seen[place]) if place in branched else ''}")
+        seen[place] += 1
+    return labels
+
+
 def hop_line(traceback: Traceback, position: int) -> str:
     """One hop as one line, for output that is no terminal."""
     hop = traceback.hops[position]
-    parts = (f"{position + 1:>3}", f"{role(traceback, position).value:<12}", f"{hop.provider:<20}", outcome_words(hop))
+    label = f"{hop_labels(traceback)[position]:>3}"
+    parts = (label, f"{role(traceback, position).value:<12}", f"{hop.provider:<20}", outcome_words(hop))
     return "  ".join((*parts, took(hop))).rstrip()
 
 
@@ -184,13 +213,19 @@ def hops_table(traceback: Traceback, *, show_numbers: bool = False) -> Table:
         table.add_column("Asked for", no_wrap=True)
     table.add_column("Outcome", overflow="fold")
     table.add_column("Took", justify="right", no_wrap=True)
+    labels, stands = hop_labels(traceback), standing(traceback.hops)
     for position, hop in enumerate(traceback.hops):
-        cells = [str(position + 1), role(traceback, position).value, hop.provider]
+        cells = [labels[position], role(traceback, position).value, hop.provider]
         if show_numbers:
             cells.append(hop.question.called)
         cells += [outcome_words(hop), took(hop)]
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(cell) for cell in cells), style="" if position in stands else "dim")
     return table
+
+
+def forks_words(traceback: Traceback) -> list[RenderableType]:
+    """A line for each fork."""
+    return [Padding(Text(line, style="yellow"), (0, 0, 0, 2)) for line in explain_forks(traceback)]
 
 
 def status_style(status: Status) -> str:
@@ -236,6 +271,7 @@ def whole(traceback: Traceback, *, show_numbers: bool = False) -> RenderableType
     return Group(
         heading(traceback, show_numbers=show_numbers),
         hops_table(traceback, show_numbers=show_numbers),
+        *forks_words(traceback),
         status_words(traceback),
     )
 

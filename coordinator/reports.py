@@ -125,8 +125,8 @@ def scorecards(
     for way in ways:
         for hop in way.hops:
             _count_hop(tallies[hop.provider], hop)
-        if way.status is Status.DISPUTED and len(way.hops) > 1:
-            naming, denying = way.hops[-2:]
+        if way.disputed is not None:
+            naming, denying = way.disputed
             tallies[naming.provider].facts["named_disputed"].append(str(naming.question_id))
             tallies[denying.provider].facts["denied"].append(str(denying.question_id))
     for fact in persons:
@@ -264,7 +264,7 @@ def _failings(way: Way) -> Iterable[tuple[ProviderId, str]]:
     if last.outcome is Outcome.REFUSED or last.problem is Problem.DECLINED:
         yield last.provider, "refused"
     if way.status is Status.DISPUTED:
-        for hop in way.hops[-2:]:
+        for hop in way.disputed or way.hops:
             yield hop.provider, "disputed"
 
 

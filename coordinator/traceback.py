@@ -27,7 +27,13 @@ leaves where the time has moved, so that no record outside the order is ever ask
 at the latest. Where nothing is left of either, the chain is closed and says so.
 
 What is never inferred: a provider that was named and knows nothing of the call is not "not found", it is a dispute; an
-answer that denies the handover closes the chain whatever else it says; a question that was already asked is a loop.
+answer that denies the handover ends its branch whatever else it says; a question that was already asked is a loop.
+
+A dispute is looked into before it stands: the provider that named the one who denies is asked once more, by a question
+with an id of its own, since it may have answered from records that were not complete. Where it names another now, or
+the call as its own, the chain goes on from there; where it names the same, that one is asked again, too; where neither
+has anything new to say, the traceback closes as disputed. Nobody is asked for a second look twice at one place, and
+what was answered on the first branch stays (`coordinator.chain.standing`).
 Disputes, too, are: a provider that names itself, one that says it has no trunk to its neighbour that named it, and one
 that claims to have originated a call although it is registered as one that originates none.
 """
@@ -40,12 +46,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from coordinator.chain import Call, Hop, Phase, Problem, Status, Traceback
+from coordinator.chain import (
+    Call,
+    Hop,
+    Phase,
+    Problem,
+    Status,
+    Traceback,
+    denies,
+    is_second_look,
+    place_after,
+    places,
+    standing,
+)
 from coordinator.chance import scatter
 from coordinator.signed import SignedAnswer, SignedQuestion
 from protos.codec import digest, unix_ms
 from protos.hops import QUESTION_LIFE
-from protos.types import Answer, Authority, Handover, Outcome, Question, RefusalReason
+from protos.types import Answer, Authority, Outcome, Question
 
 LOOP_TOLERANCE = timedelta(seconds=5)
 """Two questions to one provider, for one number, named by one neighbour, this close in time, are the same question."""
@@ -230,19 +248,6 @@ AFTER: Mapping[Outcome, tuple[Status | None, Status | None]] = {
     Outcome.REFUSED: (Status.REFUSED, Status.REFUSED),
 }
 
-# Outcomes that rest on the provider's complete records: only with these does a denied handover make a dispute.
-FINDINGS = frozenset(
-    {
-        Outcome.UPSTREAM,
-        Outcome.ORIGINATED_HERE,
-        Outcome.FOREIGN_UPSTREAM,
-        Outcome.NOT_FOUND,
-        Outcome.AMBIGUOUS,
-        Outcome.UNMAPPED,
-        Outcome.NOT_RECORDED,
-    }
-)
-
 
 _FIXED = 0xF << 76 | 0x3 << 62
 _VERSION_8 = 0x8 << 76 | 0x2 << 62
@@ -252,6 +257,22 @@ _NO_SOURCE: Mapping[Outcome, str] = {
     Outcome.ORIGINATED_HERE: "claims to have originated the call, but is registered as one that originates none",
     Outcome.FOREIGN_UPSTREAM: "claims to be the gateway, but is registered as one that brings in no calls",
 }
+
+
+# What a second look may end with and change nothing.
+_UNRESOLVED = frozenset(
+    {
+        Status.NOT_FOUND,
+        Status.RECORDS_EXPIRED,
+        Status.AMBIGUOUS,
+        Status.UNMAPPED,
+        Status.NO_AGENT,
+        Status.REFUSED,
+        Status.NON_RESPONSIVE,
+        Status.BAD_ANSWER,
+        Status.ORDER_EXPIRED,
+    }
+)
 
 
 def _question(
@@ -293,7 +314,7 @@ def _question(
         named_by=draft.named_by,
         calling=draft.calling,
         deadline=deadline,
-        authority=Authority(call.order_sha256, naming, position, issued, nonce),
+        authority=Authority(call.order_sha256, naming, place_after(traceback.hops[:position]), issued, nonce),
         named=named,
     )
 
@@ -367,6 +388,9 @@ def _with_last(traceback: Traceback, **changes: Any) -> Traceback:
 
 
 def _close(traceback: Traceback, status: Status) -> Step:
+    """Nothing more is asked; a second look that leads nowhere leaves the dispute as it was."""
+    if status in _UNRESOLVED and is_second_look(places(traceback.hops), len(traceback.hops) - 1):
+        status = Status.DISPUTED
     return replace(traceback, status=status, due=None), (Finish(status),)
 
 
@@ -410,8 +434,10 @@ def _on_answer(traceback: Traceback, event: Answered, patience: Patience) -> Ste
     last = Hop(question=question, asked=last.asked, round=last.round, ended=event.at, answer=answer)
     traceback = Traceback(traceback.id, traceback.call, (*traceback.hops[:-1], last), traceback.status, traceback.due)
     named = question.named_by is not None
-    contradiction = _contradiction(question, answer)
-    if contradiction is not None:
+    if denies(question, answer):
+        return _dispute(traceback, event.at, patience)
+    contradiction = _contradiction(answer)
+    if contradiction:
         return _close(_with_last(traceback, detail=contradiction), Status.DISPUTED)
     status = AFTER[answer.outcome][named]
     if status is Status.NOT_YET_AVAILABLE:
@@ -422,18 +448,25 @@ def _on_answer(traceback: Traceback, event: Answered, patience: Patience) -> Ste
     return _ask_upstream(traceback, question, answer, event.at, patience)
 
 
-def _contradiction(question: Question, answer: Answer) -> str | None:
-    """What makes a dispute of this answer, in words that need no more where the answer itself says it; else None."""
+def _contradiction(answer: Answer) -> str:
+    """In what an answer contradicts itself or the registry, in words; empty where it doesn't."""
     if answer.upstream == answer.provider:
         return "names itself as its upstream"
-    if question.named_by is not None:
-        if answer.handover is Handover.NOT_MINE and answer.outcome in FINDINGS:
-            return ""
-        if answer.outcome is Outcome.REFUSED and answer.refusal is RefusalReason.UNKNOWN_PROVIDER:
-            return ""
     if isinstance(answer, SignedAnswer) and not answer.originates and answer.outcome in _NO_SOURCE:
         return _NO_SOURCE[answer.outcome]
-    return None
+    return ""
+
+
+def _dispute(traceback: Traceback, at: datetime, patience: Patience) -> Step:
+    """The last hop denies what the one before it said: ask that one once more, unless that was done already."""
+    hops, every = traceback.hops, places(traceback.hops)
+    place, last = every[-1] - 1, len(hops) - 1
+    if place < 0 or is_second_look(every, last) or _expired(traceback.call, at):
+        return _close(traceback, Status.DISPUTED)
+    if any(every[position] == place and is_second_look(every, position) for position in range(last)):
+        return _close(traceback, Status.DISPUTED)
+    before = hops[standing(hops)[place]]
+    return _ask_new(traceback, before.question, at, patience)
 
 
 def _ask_upstream(traceback: Traceback, question: Question, answer: Answer, at: datetime, patience: Patience) -> Step:
@@ -458,9 +491,9 @@ def _ask_upstream(traceback: Traceback, question: Question, answer: Answer, at: 
         draft = SignedQuestion(**said, window=window, named=answer)
     else:
         draft = Question(**said, window=question.window)
-    if any(_same_instance(draft, hop.question) for hop in traceback.hops):
+    if any(_same_instance(draft, traceback.hops[position].question) for position in standing(traceback.hops)):
         return _close(traceback, Status.LOOP)
-    if len(traceback.hops) >= traceback.call.hop_limit:
+    if place_after(traceback.hops) >= traceback.call.hop_limit:
         return _close(traceback, Status.HOP_LIMIT)
     return _ask_new(traceback, draft, at, patience)
 

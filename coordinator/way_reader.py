@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from coordinator.chain import Problem, Status
+from coordinator.chain import Problem, Status, Traceback, places
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.rows import kept
 from coordinator.ways import HopFact, Way
@@ -70,23 +70,40 @@ def _block(connection: Connection, ids: Sequence[uuid.UUID]) -> Iterator[Way]:
     for row in connection.execute(own).all():
         status = Status(row.status)
         last = _last_answer(connection, row.id) if status in _SAID_IN_BYTES else None
-        places = latest.get(row.id, {})
+        found = latest.get(row.id, {})
+        facts = tuple(found[position] for position in sorted(found))
         yield Way(
             traceback_id=row.id,
             status=status,
             submitted=row.submitted_at,
             changed=row.changed_at,
-            hops=tuple(places[position] for position in sorted(places)),
+            hops=facts,
+            places=_places(connection, row.id, facts),
             foreign=last.upstream if last is not None and last.outcome is Outcome.FOREIGN_UPSTREAM else None,
             refusal=last.refusal if last is not None and last.outcome is Outcome.REFUSED else None,
         )
 
 
+def _places(connection: Connection, traceback_id: uuid.UUID, facts: Sequence[HopFact]) -> tuple[int, ...]:
+    """Where each hop stands in the call path; empty where that is simply its position.
+
+    Only where a provider comes again two hops on can it have been asked once more about the same call.
+    """
+    if all(one.provider != other.provider for one, other in zip(facts, facts[2:], strict=False)):
+        return ()
+    traceback = _traceback(connection, traceback_id)
+    return tuple(places(traceback.hops)) if traceback is not None else ()
+
+
 def _last_answer(connection: Connection, traceback_id: uuid.UUID) -> Answer | None:
+    traceback = _traceback(connection, traceback_id)
+    return traceback.hops[-1].answer if traceback is not None and traceback.hops else None
+
+
+def _traceback(connection: Connection, traceback_id: uuid.UUID) -> Traceback | None:
     row = connection.execute(select(_tracebacks).where(_tracebacks.c.id == traceback_id)).mappings().one()
     query = select(_hops).where(_hops.c.traceback_id == traceback_id).order_by(_hops.c.position, _hops.c.round)
     try:
-        traceback = kept(row, connection.execute(query).mappings()).traceback  # type: ignore[arg-type]  # by column name
+        return kept(row, connection.execute(query).mappings()).traceback  # type: ignore[arg-type]  # by column name
     except ValueError:  # bytes that are not read any more must not keep a report from being made
         return None
-    return traceback.hops[-1].answer if traceback.hops else None

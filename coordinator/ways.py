@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from coordinator.chain import Problem, Status
+from coordinator.chain import Problem, Status, is_second_look, standing_at
 from protos.identity import ProviderId
 from protos.types import Outcome, RefusalReason
 
@@ -28,6 +28,7 @@ class HopFact:
 class Way:
     """One traceback's chain.
 
+    `hops` are all that were asked, in order; `places` where each stands in the call path (`coordinator.chain.places`).
     `foreign` handed the call to the gateway; `refusal` is why the last provider refused; both None where there is none.
     """
 
@@ -38,9 +39,27 @@ class Way:
     hops: tuple[HopFact, ...]
     foreign: ProviderId | None = None
     refusal: RefusalReason | None = None
+    places: tuple[int, ...] = ()
 
     @property
     def providers(self) -> tuple[ProviderId, ...]:
         """Who takes part, the terminating provider first; who was named and denies the call doesn't."""
-        every = tuple(hop.provider for hop in self.hops)
-        return every[:-1] if self.status is Status.DISPUTED else every
+        every = self._places
+        chain = tuple(self.hops[position].provider for position in standing_at(every))
+        left_open = bool(every) and is_second_look(every, len(every) - 1)
+        return chain[:-1] if self.status is Status.DISPUTED and not left_open else chain
+
+    @property
+    def disputed(self) -> tuple[HopFact, HopFact] | None:
+        """Who named whom, and who denies it, where that is how it ended."""
+        if self.status is not Status.DISPUTED or len(self.hops) < 2:
+            return None
+        every = self._places
+        last = len(self.hops) - 1
+        if is_second_look(every, last) and last > 1:
+            return self.hops[last], self.hops[last - 1]
+        return self.hops[last - 1], self.hops[last]
+
+    @property
+    def _places(self) -> tuple[int, ...]:
+        return self.places or tuple(range(len(self.hops)))

@@ -331,14 +331,15 @@ class _Check:
         for hop in seen:
             if hop.asked is None:
                 continue
-            question, authority = hop.asked.question, hop.asked.authority
-            place = f"hop {authority.position} ({question.target})"
+            authority = hop.asked.authority
+            place = f"hop {authority.position} ({hop.asked.question.target})"
             if authority.position == 0:
                 made.append(_first(hop.asked, granted, place))
             else:
                 before = last.get(authority.position - 1)
                 made.append(self._named(before, hop.asked, place))
-            last[authority.position] = hop
+            # What was asked at this place before, and further on from there, is another branch, or an earlier round.
+            last = {place: one for place, one in last.items() if place < authority.position} | {authority.position: hop}
         if last and max(last) == len(last) - 1:
             made.append(_ending([last[position] for position in sorted(last)]))
         elif last:

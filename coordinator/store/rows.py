@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from coordinator.chain import Call, Hop, Problem, Status, Traceback
+from coordinator.chain import Call, Hop, Problem, Status, Traceback, place_after
 from coordinator.ports import Change, Exchange, Kept
 from coordinator.priorities import Priority
 from coordinator.signed import decode_answer, decode_question, encode_question
@@ -186,8 +186,15 @@ def kept(row: Mapping[str, Any], hops: Iterable[Mapping[str, Any]]) -> Kept:
         expires=row["expires"],
     )
     whole: list[Hop] = []
+    chain: list[Hop] = []  # as it stood when each was asked
+    places: list[int] = []
     for position in sorted(latest):
-        whole.append(_hop(latest[position], whole[-1] if whole else None))
+        place = place_after(whole, places)
+        del chain[place:]
+        hop = _hop(latest[position], chain[-1] if chain else None)
+        whole.append(hop)
+        chain.append(hop)
+        places.append(place)
     traceback = Traceback(
         id=row["id"],
         call=call,

@@ -167,16 +167,30 @@ def _own_hops(connection: Connection, provider: str, traceback_id: uuid.UUID) ->
     if not rows:
         return None
     view, is_open = _own_view(rows)
-    latest = {row["position"]: row for row in rows}
-    view.hops.extend(_hop(row, position=0) for _, row in sorted(latest.items()))
+    view.hops.extend(_hop(row, position=0) for row in _first_looks(rows))
     return Seen(view, is_open)
+
+
+def _first_looks(rows: Sequence[RowMapping]) -> list[RowMapping]:
+    """The latest round of each hop, without those that asked the same once more.
+
+    That a provider was asked once more follows from what another one said, which must not reach it.
+    """
+    latest = {row["position"]: row for row in rows}
+    kept, asked = [], set()
+    for _, row in sorted(latest.items()):
+        question = decode_question(row["question"])
+        what = (question.called, question.at, question.named_by)
+        if what not in asked:
+            asked.add(what)
+            kept.append(row)
+    return kept
 
 
 def _own_view(rows: Sequence[RowMapping]) -> tuple[pb.TracebackView, bool]:
     """A traceback as a provider sees it: the first thing that it was asked, and whether it still owes an answer."""
     first = decode_question(rows[0]["question"])
-    latest = {row["position"]: row for row in rows}
-    is_open = any(row["outcome"] is None for row in latest.values())
+    is_open = any(row["outcome"] is None for row in _first_looks(rows))
     view = pb.TracebackView(
         traceback_id=str(rows[0]["traceback_id"]),
         status="open" if is_open else "answered",

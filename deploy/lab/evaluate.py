@@ -30,7 +30,7 @@ from agent.ingest import IngestReport, ingest
 from agent.notes import Notes
 from agent.service import Clock, Consultation, Desk, Terms
 from coordinator.asking import SignedAgents
-from coordinator.chain import Call, Status, Traceback
+from coordinator.chain import Call, Status, Traceback, standing
 from coordinator.driver import Driver
 from coordinator.orders import Terms as OrderTerms
 from coordinator.orders import call_of, order_of
@@ -283,7 +283,7 @@ def seen_hops(
 ) -> tuple[SeenHop, ...]:
     """What every hop said, and on account of which calls' records."""
     seen = []
-    for hop in traceback.hops:
+    for hop in (traceback.hops[position] for position in standing(traceback.hops)):
         consultation = consultations.get(hop.question.question_id)
         decision = consultation.decision if consultation else None
         refs = {leg.call_ref for i in decision.instances for leg in i.rows} if decision else set()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.chain import Phase, Problem, Role, Status, Traceback, role
+from coordinator.chain import FINDINGS, Phase, Problem, Role, Status, Traceback, places, role, standing
+from coordinator.disputes import Settled, disputes, forks
 from coordinator.traceback import (
     AFTER,
-    FINDINGS,
     AgentUnreachable,
     Answered,
     Ask,
@@ -186,28 +187,163 @@ class TestAChainEnds:
         assert set(AFTER) == set(Outcome)
 
 
+NAMED = upstream("ginkgo", "birch")
+"""The naming that is denied below."""
+
+
+def disputed_by(denial: Answer) -> Traceback:
+    """A dispute that has been looked into: both were asked once more and keep to what they said."""
+    return answered(asked(), NAMED, denial, NAMED, denial)
+
+
+class TestADenial:
+    """Asks both once more before it stands: the one that named may have had incomplete records."""
+
+    DENIAL = says("birch", Outcome.NOT_FOUND, handover=Handover.NOT_MINE)
+
+    def test_asks_the_one_that_named_once_more_by_a_question_with_another_id(self) -> None:
+        again, first = open_question(answered(asked(), NAMED, self.DENIAL)), open_question(asked())
+        assert again.question_id != first.question_id
+        assert (again.target, again.called, again.at, again.window, again.named_by) == (
+            first.target,
+            first.called,
+            first.at,
+            first.window,
+            first.named_by,
+        )
+
+    def test_keeps_the_branch_that_was_denied(self) -> None:
+        forked = answered(asked(), NAMED, self.DENIAL)
+        assert [hop.answer for hop in forked.hops] == [NAMED, self.DENIAL, None]
+        assert places(forked.hops) == [0, 1, 0]
+        assert standing(forked.hops) == (2,)
+
+    def test_lets_the_chain_go_on_where_the_second_answer_names_another(self) -> None:
+        fine = says("cedar", Outcome.ORIGINATED_HERE, handover=Handover.CONFIRMED)
+        done = answered(asked(), NAMED, self.DENIAL, upstream("ginkgo", "cedar"), fine)
+        assert (done.status, done.origin) == (Status.ORIGIN_FOUND, "cedar")
+        assert [done.hops[position].provider for position in standing(done.hops)] == ["ginkgo", "cedar"]
+        [fork] = forks(done)
+        assert (fork.place, fork.named, fork.denied, fork.again, fork.settled) == (0, 0, 1, 2, Settled.CHANGED)
+        assert disputes(done) == ()
+
+    def test_asks_the_one_that_denied_once_more_where_it_is_named_again(self) -> None:
+        twice = answered(asked(), NAMED, self.DENIAL, NAMED)
+        assert (open_question(twice).target, open_question(twice).named_by) == ("birch", "ginkgo")
+        assert open_question(twice).question_id != twice.hops[1].question.question_id
+        assert forks(twice)[0].settled is Settled.OPEN
+
+    def test_is_settled_when_that_one_has_found_the_call_meanwhile(self) -> None:
+        fine = says("birch", Outcome.ORIGINATED_HERE, handover=Handover.CONFIRMED)
+        done = answered(asked(), NAMED, self.DENIAL, NAMED, fine)
+        assert (done.status, done.origin, disputes(done)) == (Status.ORIGIN_FOUND, "birch", ())
+        assert forks(done)[0].settled is Settled.CHANGED
+
+    def test_becomes_a_dispute_when_both_keep_to_what_they_said_and_all_four_answers_are_kept(self) -> None:
+        stands = disputed_by(self.DENIAL)
+        assert stands.status is Status.DISPUTED
+        assert [hop.answer for hop in stands.hops] == [NAMED, self.DENIAL, NAMED, self.DENIAL]
+        [dispute], [fork] = disputes(stands), forks(stands)
+        assert dispute.between == ("ginkgo", "birch")
+        assert fork.settled is Settled.STANDS
+
+    @pytest.mark.parametrize(
+        "nothing_new",
+        [Outcome.NOT_FOUND, Outcome.AMBIGUOUS, Outcome.RECORDS_EXPIRED, Outcome.UNMAPPED, Outcome.REFUSED],
+    )
+    def test_becomes_a_dispute_when_the_second_look_shows_nothing(self, nothing_new: Outcome) -> None:
+        stands = answered(asked(), NAMED, self.DENIAL, says("ginkgo", nothing_new))
+        assert stands.status is Status.DISPUTED
+        assert disputes(stands)[0].between == ("ginkgo", "birch")
+        assert forks(stands)[0].settled is Settled.STANDS
+
+    def test_becomes_a_dispute_when_the_one_that_named_answers_no_more(self) -> None:
+        traceback = answered(asked(), NAMED, self.DENIAL)
+        for _ in range(3):
+            failed = AgentUnreachable(open_question(traceback).question_id, NOW + SECOND)
+            traceback, _ = advance(traceback, failed, Patience(backoff=timedelta(0)))
+            traceback, _ = advance(traceback, RetryDue(NOW + SECOND))
+        assert traceback.status is Status.DISPUTED
+
+    def test_waits_for_records_that_come_later(self) -> None:
+        waiting = answered(asked(), NAMED, self.DENIAL, says("ginkgo", Outcome.NOT_YET_AVAILABLE))
+        assert waiting.status is Status.NOT_YET_AVAILABLE
+
+    def test_costs_no_place_in_the_hop_limit(self) -> None:
+        fine = says("cedar", Outcome.ORIGINATED_HERE, handover=Handover.CONFIRMED)
+        done = answered(asked(hop_limit=2), NAMED, self.DENIAL, upstream("ginkgo", "cedar"), fine)
+        assert done.status is Status.ORIGIN_FOUND
+
+    def test_is_looked_into_once_at_one_place_so_that_nobody_is_asked_forever(self) -> None:
+        other = says("cedar", Outcome.NOT_FOUND, handover=Handover.NOT_MINE)
+        stands = answered(asked(), NAMED, self.DENIAL, upstream("ginkgo", "cedar"), other)
+        assert stands.status is Status.DISPUTED
+        assert disputes(stands)[0].between == ("ginkgo", "cedar")
+
+    def test_by_a_second_look_is_no_reason_for_a_third(self) -> None:
+        denial = says("alder", Outcome.NOT_FOUND, handover=Handover.NOT_MINE)
+        chain = [NAMED, upstream("birch", "alder"), denial, says("birch", Outcome.NOT_FOUND)]
+        assert answered(asked(), *chain).status is Status.DISPUTED
+
+    def test_further_up_the_chain_goes_back_by_one_place_alone(self) -> None:
+        denial = says("alder", Outcome.NOT_FOUND, handover=Handover.NOT_MINE)
+        again = answered(asked(), NAMED, upstream("birch", "alder"), denial)
+        assert (open_question(again).target, open_question(again).named_by) == ("birch", "ginkgo")
+        assert places(again.hops) == [0, 1, 2, 1]
+        assert standing(again.hops) == (0, 3)
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["ginkgo", "birch", "alder", "cedar", "oak"]),
+                st.sampled_from([Outcome.UPSTREAM, Outcome.NOT_FOUND, Outcome.ORIGINATED_HERE, Outcome.AMBIGUOUS]),
+                st.sampled_from(Handover),
+            ),
+            max_size=60,
+        )
+    )
+    @settings(max_examples=100, deadline=None)
+    def test_never_lets_a_chain_grow_beyond_three_questions_a_place(
+        self, said: list[tuple[str, Outcome, Handover]]
+    ) -> None:
+        traceback = asked(hop_limit=4)
+        for other, outcome, handover in said:
+            if traceback.open_question is None:
+                break
+            target = traceback.open_question.target
+            answer = Answer(
+                target, outcome, provider(other) if outcome is Outcome.UPSTREAM else None, handover=handover
+            )
+            traceback = answered(traceback, answer)
+        every = places(traceback.hops)
+        assert max(every) < 4
+        assert all(every.count(place) <= 3 for place in every)
+        assert [every[position] for position in standing(traceback.hops)] == list(range(every[-1] + 1))
+        assert len({hop.question.question_id for hop in traceback.hops}) == len(traceback.hops)
+        if traceback.status is Status.DISPUTED:
+            assert disputes(traceback)
+
+
 class TestADispute:
-    def test_stands_when_a_named_provider_finds_nothing_and_both_answers_are_kept(self) -> None:
-        disputed = answered(asked(), upstream("ginkgo", "birch"), says("birch", Outcome.NOT_FOUND))
+    def test_stands_when_a_named_provider_finds_nothing_and_every_answer_is_kept(self) -> None:
+        disputed = disputed_by(says("birch", Outcome.NOT_FOUND))
         assert disputed.status is Status.DISPUTED
-        assert [hop.answer.outcome for hop in disputed.hops if hop.answer] == [Outcome.UPSTREAM, Outcome.NOT_FOUND]
+        outcomes = [hop.answer.outcome for hop in disputed.hops if hop.answer]
+        assert outcomes == [Outcome.UPSTREAM, Outcome.NOT_FOUND] * 2
 
     @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome in FINDINGS - {Outcome.UPSTREAM}])
     def test_stands_when_a_named_provider_denies_the_handover_whatever_it_found(self, outcome: Outcome) -> None:
-        denial = says("birch", outcome, handover=Handover.NOT_MINE)
-        disputed = answered(asked(), upstream("ginkgo", "birch"), denial)
+        disputed = disputed_by(says("birch", outcome, handover=Handover.NOT_MINE))
         assert (disputed.status, disputed.origin, disputed.gateway) == (Status.DISPUTED, None, None)
 
-    def test_stops_the_chain_even_when_the_denier_names_an_upstream(self) -> None:
-        denial = upstream("birch", "alder", handover=Handover.NOT_MINE)
-        disputed = answered(asked(), upstream("ginkgo", "birch"), denial)
+    def test_ends_the_branch_even_when_the_denier_names_an_upstream(self) -> None:
+        disputed = disputed_by(upstream("birch", "alder", handover=Handover.NOT_MINE))
         assert disputed.status is Status.DISPUTED
-        assert len(disputed.hops) == 2
+        assert {hop.provider for hop in disputed.hops} == {"ginkgo", "birch"}
 
     def test_shows_nobody_as_originating(self) -> None:
-        denial = says("birch", Outcome.ORIGINATED_HERE, handover=Handover.NOT_MINE)
-        disputed = answered(asked(), upstream("ginkgo", "birch"), denial)
-        assert role(disputed, 1) is Role.INTERMEDIATE
+        disputed = disputed_by(says("birch", Outcome.ORIGINATED_HERE, handover=Handover.NOT_MINE))
+        assert [role(disputed, position) for position in range(4)] == [Role.TERMINATING, Role.INTERMEDIATE] * 2
 
     def test_stands_when_a_provider_names_itself_and_the_answer_is_kept(self) -> None:
         disputed = answered(asked(), upstream("ginkgo", "ginkgo"))
@@ -216,14 +352,14 @@ class TestADispute:
 
     def test_stands_when_a_named_provider_has_no_trunk_to_the_one_that_named_it(self) -> None:
         stranger = Answer(provider("birch"), Outcome.REFUSED, refusal=RefusalReason.UNKNOWN_PROVIDER)
-        assert answered(asked(), upstream("ginkgo", "birch"), stranger).status is Status.DISPUTED
+        assert disputed_by(stranger).status is Status.DISPUTED
 
     def test_does_not_stand_on_any_other_refusal(self) -> None:
         refusal = Answer(provider("birch"), Outcome.REFUSED, refusal=RefusalReason.BUDGET)
         assert answered(asked(), upstream("ginkgo", "birch"), refusal).status is Status.REFUSED
 
     def test_can_be_looked_into_by_asking_again(self) -> None:
-        disputed = answered(asked(), upstream("ginkgo", "birch"), says("birch", Outcome.NOT_FOUND))
+        disputed = disputed_by(says("birch", Outcome.NOT_FOUND))
         again, _ = advance(disputed, Reopened(NOW + SECOND))
         assert open_question(again).target == "birch"
 
@@ -508,14 +644,15 @@ def test_whatever_happens_the_machine_keeps_its_promises(data: st.DataObject, ho
         if asks:
             assert asks[0].question == traceback.open_question == traceback.hops[-1].question
         # hops never exceed the limit, and only ever grow at the end
-        assert len(traceback.hops) <= hop_limit
+        chain = [traceback.hops[position] for position in standing(traceback.hops)]
+        assert len(chain) <= hop_limit
         assert [hop.provider for hop in traceback.hops][: len(before.hops)] == [hop.provider for hop in before.hops]
         # it asks, waits for a time, or is closed; nothing in between
         assert (traceback.due is not None) == (traceback.status.phase is Phase.WAITING)
         if commands and isinstance(commands[-1], Finish):
             assert traceback.status.phase is Phase.CLOSED
-        # every hop but the last named the next one
-        for this, following in zip(traceback.hops, traceback.hops[1:], strict=False):
+        # every hop of the chain but the last named the next one
+        for this, following in pairwise(chain):
             assert this.answer is not None
             assert (this.answer.upstream, this.provider) == (following.provider, following.question.named_by)
         # no question is put twice under two ids: every hop is another question

@@ -26,7 +26,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from coordinator.chain import Call, Phase, Status, Traceback
+from coordinator.chain import Call, Phase, Status, Traceback, standing
 from coordinator.driver import Driver, Limits
 from coordinator.leases import Keeper
 from coordinator.ports import Change, Kept, Lease, Provider
@@ -246,7 +246,7 @@ def _judged(
         end.update(f"{identity} {traceback.status.value} {[hop.provider for hop in traceback.hops]}".encode())
         problems = _problems(world, passage, traceback)
         broken += [f"{identity}: {problem}" for problem in problems]
-        reached["whole path" if len(traceback.hops) == len(passage.path) else "part of it"] += 1
+        reached["whole path" if len(standing(traceback.hops)) == len(passage.path) else "part of it"] += 1
     broken += [
         f"{provider} searched {identity} {known.searches} times"
         for (provider, identity), known in agents.memory.items()
@@ -261,7 +261,7 @@ def _problems(world: World, passage: Passage, traceback: Traceback) -> list[str]
     problems = []
     if traceback.status.phase is not Phase.CLOSED:
         problems.append(f"is still {traceback.status.value}")
-    asked = [hop.provider for hop in traceback.hops]
+    asked = [traceback.hops[position].provider for position in standing(traceback.hops)]
     habits = [world.parties[name].habit for name in passage.path]
     source = traceback.origin or traceback.gateway
     liars = {name for name in passage.path if world.parties[name].habit in LIARS}
