@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from coordinator.config import ConfigError, LoadedConfig
+from coordinator.revoked import revoked_by
 from coordinator.store.engine import engine_for
 from protos.identity import coordinator_uri
 
@@ -31,7 +32,7 @@ async def agents_of(
     loaded: LoadedConfig,
     files: TlsFiles,
     transport: Transport | None = None,
-    is_revoked: Callable[[Certified], bool] = lambda certified: False,  # noqa: ARG005
+    is_revoked: Callable[[Certified], bool] | None = None,
     *,
     fetch: bool = False,
 ) -> AsyncIterator[SignedAgents]:
@@ -39,7 +40,8 @@ async def agents_of(
 
     Agents that dial out are reached through `serve`, where the configuration says that there is one. With `transport`
     it calls over that alone, which whoever made it closes. The checkpoints that come with answers are
-    watched over; `fetch` also asks for them now and then where no answer comes.
+    watched over; `fetch` also asks for them now and then where no answer comes. Whose signatures count no longer says
+    `is_revoked`, or without it what the configuration names.
 
     Raises:
         ConfigError: see `online_key`.
@@ -51,7 +53,12 @@ async def agents_of(
     signer, certificate, roots = online_key(loaded, _now())
     with engine_for(loaded.store_url) as engine:
         book = OrderBook(engine)
-        async with GrpcTransport(files) as channels, _relay(loaded, files) as relay:
+        async with (
+            GrpcTransport(files) as channels,
+            _relay(loaded, files) as relay,
+            revoked_by(loaded, files) as revoked,
+        ):
+            is_revoked = is_revoked or revoked
             way = transport or (channels if relay is None else Switchboard(channels, relay))
             async with _watched(loaded, engine, way, roots, is_revoked, fetch=fetch) as watch:
                 yield SignedAgents(

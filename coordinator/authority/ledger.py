@@ -231,6 +231,12 @@ class Ledger:
             )
             return [(int(serial, 16), _time(at)) for serial, at in rows]
 
+    def is_revoked(self, serial: int) -> bool:
+        """Whether the certificate of this serial number counts no longer."""
+        with self._failing():
+            found = self._connection.execute("SELECT 1 FROM revoked WHERE serial = ?", (f"{serial:x}",)).fetchone()
+        return found is not None
+
     def next_list(self, now: datetime) -> int:
         """The number of the revocation list that is issued now; no two have the same."""
         with self._changing() as connection:

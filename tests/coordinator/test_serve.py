@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,10 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from coordinator import serving
+from coordinator.authority.ledger import Ledger
 from coordinator.cli import main
 from coordinator.config import ConfigError, load
 from coordinator.ports import DIAL_OUT, Provider, UnreachableError
 from coordinator.relay import RelayTransport
+from coordinator.revoked import revoked_by
 from coordinator.serve import Addresses
 from protos.certificates import PinnedRoots
 from protos.enrolling import by_certificate, by_token, fetch_list
@@ -27,7 +29,7 @@ from protos.renewal import Party, Places, Renewal, RenewalError, obtain_pairs
 from protos.revocation import Revocations
 from protos.signing import PublicKey
 from protos.tls import TlsFiles, read_tls_files
-from tests.coordinator.authorities import places_in
+from tests.coordinator.authorities import TestedAuthority, leaf, places_in
 from tests.coordinator.make import provider
 from tests.coordinator.transports import COORDINATOR, dialing
 
@@ -261,3 +263,38 @@ class TestTheConfiguration:
         (tmp_path / "coordinator.toml").write_text(text.replace("[listen]", "[tasks]").split("[tasks]")[0])
         with pytest.raises(ConfigError, match="listen: missing"):
             await serving.serve(load(tmp_path / "coordinator.toml"), lambda _: None, asyncio.Event())
+
+
+class TestAProcessThatOnlyAsks:
+    """`run` and `trace` issue nothing, but know whose signatures count no longer."""
+
+    async def test_goes_by_the_ledger_where_the_authority_is_configured(self, built: House, tmp_path: Path) -> None:
+        loaded = load(built.directory / "coordinator.toml")
+        certified = serving._party(loaded).evidence.current.certified
+        async with revoked_by(loaded, own_files(built)) as is_revoked:
+            assert not is_revoked(certified)
+            tested = TestedAuthority(tmp_path / "other")
+            places = tested.enrolled(tmp_path / "theirs", BIRCH_URI)
+            serial = leaf(places.evidence.certificate.read_bytes()).serial_number
+            with Ledger(built.directory / "authority" / "ledger.db") as ledger:
+                ledger.revoke([serial], "synthetic", datetime.now(UTC))
+            assert is_revoked(replace(certified, serial=serial))
+            assert not is_revoked(certified)
+
+    async def test_goes_by_the_list_elsewhere_and_by_nothing_where_none_is_named(
+        self, built: House, tmp_path: Path
+    ) -> None:
+        text = (built.directory / "coordinator.toml").read_text().partition("[listen]")[0]
+        for name in ("lab.crt", "lab.key", "lab-evidence.crt", "lab-evidence.key", "authority/root.crt"):
+            text = text.replace(f'"{name}"', f'"{built.directory / name}"')
+        file = tmp_path / "coordinator.toml"
+        file.write_text(text)
+        certified = serving._party(load(file)).evidence.current.certified
+        async with revoked_by(load(file), own_files(built)) as is_revoked:
+            assert not is_revoked(certified)
+        file.write_text(f'{text}\n[revocation]\nlist = "revoked.crl"\n')
+        async with revoked_by(load(file), own_files(built)) as is_revoked:
+            assert is_revoked(certified)  # no list yet: nobody passes
+        built.ok("authority", "crl", "--out", str(tmp_path / "revoked.crl"))
+        async with revoked_by(load(file), own_files(built)) as is_revoked:
+            assert not is_revoked(certified)
