@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
 from google.protobuf.message import Message
@@ -102,7 +103,7 @@ class Parts:
     @property
     def leaf(self) -> bytes:
         """What is signed."""
-        return digest(self.naming) + digest(self.finding)
+        return sha256(self.naming).digest() + sha256(self.finding).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
+from agent.audit.entry_bytes import EntryMaker
 from agent.audit.errors import AuditBrokenError
 from agent.audit.layout import ENTRIES, key_of
 from agent.audit.log import AuditLog
@@ -41,7 +42,9 @@ _NONCE: Final = 12
 _QUESTION, _NAMING, _FINDING = (b"%c" % tag for tag in (QUESTION, NAMING, FINDING))
 LONGEST_NOTE: Final = 4096
 OPERATOR: Final = "operator:"
-_OUTCOMES: Final = {outcome: outcome.name for outcome in Outcome}  # the name of an enum's member is slow to get
+# the name of an enum's member is slow to get, and so is its hash
+_OUTCOMES: Final = {outcome.value: outcome.name for outcome in Outcome}
+_REFUSALS: Final = {reason.value: reason.name for reason in RefusalReason} | {RefusalReason.UNSPECIFIED.value: ""}
 
 
 class Case(NamedTuple):
@@ -195,31 +198,21 @@ class AuditBook:
     def _file(self, kind: int, cases: Sequence[Case], asker: str) -> int:
         at_ms = unix_ms(self._clock())
         nonces = os.urandom(_NONCE * len(cases))
-        encrypt, entry = self._key.encrypt, pb.AuditEntry
+        encrypt, entry = self._key.encrypt, EntryMaker(kind, at_ms, asker).entry
         entries, known = [], []
         for number, (asked, sha256, campaign) in enumerate(cases):
             nonce = nonces[_NONCE * number : _NONCE * (number + 1)]
             exact = asked.exact
             plain = b"%b%b%b" % (_QUESTION, len(exact).to_bytes(2, "big"), exact)
-            entries.append(
-                entry(
-                    kind=kind,  # type: ignore[arg-type]
-                    at_unix_ms=at_ms,
-                    question_id=asked.question.question_id.bytes,
-                    question_sha256=sha256,
-                    order_sha256=asked.authority.order_sha256,
-                    asker=asker,
-                    campaign=campaign,
-                    sealed=nonce + encrypt(nonce, plain, b"%c%b" % (kind, sha256)),
-                ).SerializeToString()
-            )
+            about = asked.question.question_id.bytes, sha256, asked.authority.order_sha256, campaign
+            entries.append(entry(about, nonce, encrypt(nonce, plain, b"%c%b" % (kind, sha256))))
             known.append((key_of(sha256), at_ms))
         return self.log.append(entries, known)
 
     def _file_replies(self, kind: int, replies: Sequence[Reply], asker: str) -> int:
         at_ms = unix_ms(self._clock())
         nonces = os.urandom(_NONCE * len(replies))
-        encrypt, entry = self._key.encrypt, pb.AuditEntry
+        encrypt, entry = self._key.encrypt, EntryMaker(kind, at_ms, asker).entry
         entries, known = [], []
         for number, ((asked, sha256, campaign), answer, parts, opening) in enumerate(replies):
             nonce = nonces[_NONCE * number : _NONCE * (number + 1)]
@@ -239,22 +232,10 @@ class AuditBook:
             )
             if opening is not None:
                 plain += item(SALT, opening.salt) + item(RECORD, opening.record)
-            refusal = answer.refusal
-            entries.append(
-                entry(
-                    kind=kind,  # type: ignore[arg-type]
-                    at_unix_ms=at_ms,
-                    question_id=asked.question.question_id.bytes,
-                    question_sha256=sha256,
-                    order_sha256=asked.authority.order_sha256,
-                    asker=asker,
-                    answer_leaf=parts.leaf,
-                    outcome=_OUTCOMES[answer.outcome],
-                    refusal="" if refusal is RefusalReason.UNSPECIFIED else refusal.name,
-                    campaign=campaign,
-                    sealed=nonce + encrypt(nonce, plain, b"%c%b" % (kind, sha256)),
-                ).SerializeToString()
-            )
+            about = asked.question.question_id.bytes, sha256, asked.authority.order_sha256, campaign
+            sealed = encrypt(nonce, plain, b"%c%b" % (kind, sha256))
+            outcome, refusal = _OUTCOMES[answer.outcome._value_], _REFUSALS[answer.refusal._value_]
+            entries.append(entry(about, nonce, sealed, parts.leaf, outcome, refusal))
             known.append((key_of(sha256), at_ms))
         return self.log.append(entries, known)
 
