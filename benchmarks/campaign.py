@@ -10,7 +10,6 @@ connects to every agent, traces, and ends), and, printed beside it, by a coordin
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import random
 import statistics
@@ -38,7 +37,7 @@ from coordinator.driver import Driver, Rested
 from coordinator.leases import Keeper, owner_name
 from coordinator.live import Silent
 from coordinator.registry import RegistrySnapshot
-from coordinator.runtime import SystemClock
+from coordinator.runtime import SystemClock, settle_memory
 from coordinator.scheduler import Everything, Scheduler
 from coordinator.store.engine import migrate, open_engine
 from coordinator.store.sql_store import SqlStore, opened
@@ -139,8 +138,7 @@ def _campaign(here: Line, url: str, cpu: list[tuple[float, float]]) -> float:
     engine = open_engine(url)
     migrate(engine)
     with opened(engine) as store:
-        gc.collect()
-        gc.freeze()
+        settle_memory()
         started, used, agents = perf_counter(), process_time(), here.cpu_s
         asyncio.run(_together(here, store))
         took = perf_counter() - started

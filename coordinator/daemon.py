@@ -10,7 +10,6 @@ The log names events and counts, never a number of a subscriber.
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,7 +27,7 @@ from coordinator.leases import Keeper, owner_name
 from coordinator.live import Silent
 from coordinator.ports import AgentClient, Clock, Provider
 from coordinator.registry import RegistrySnapshot
-from coordinator.runtime import SystemClock
+from coordinator.runtime import SystemClock, settle_memory
 from coordinator.scheduler import Everything, Scheduler, SchedulerTerms
 from coordinator.store.sql_store import SqlStore
 from protos.identity import ProviderId
@@ -113,9 +112,7 @@ class Daemon:
         owner, failures = owner_name(), 0
         registry = LiveRegistry(self._store)
         beside = [asyncio.create_task(work) for work in (registry.keep_reading(), self.tally.keep_reporting())]
-        gc.collect()
-        gc.freeze()  # what is loaded by now stays: collections need not walk it
-        gc.set_threshold(50_000, 20, 50)  # thousands of tracebacks are alive at a time, and none of them in circles
+        settle_memory()
         log.info("coordinating", owner=owner)
         ready()
         try:
