@@ -337,7 +337,7 @@ class _Check:
                 made.append(_first(hop.asked, granted, place))
             else:
                 before = last.get(authority.position - 1)
-                made.append(self._named(before, hop.asked, place))
+                made.append(self._named(before, hop.asked, granted, place))
             # What was asked at this place before, and further on from there, is another branch, or an earlier round.
             last = {place: one for place, one in last.items() if place < authority.position} | {authority.position: hop}
         if last and max(last) == len(last) - 1:
@@ -346,7 +346,7 @@ class _Check:
             made.append(_broken("the chain has no gaps", "a hop is missing"))
         return made
 
-    def _named(self, before: HopSeen | None, asked: Asked, place: str) -> Statement:
+    def _named(self, before: HopSeen | None, asked: Asked, granted: Granted | None, place: str) -> Statement:
         question = asked.question
         what = f"{place} was named by {question.named_by}"
         if before is None or before.answer is None or digest(before.message.naming) != asked.authority.naming_sha256:
@@ -354,8 +354,10 @@ class _Check:
         if before.answer.upstream != question.target or before.answer.provider != question.named_by:
             return _broken(what, "that answer names another provider")
         naming = hops.decode_naming(before.message.naming)
-        if (naming.called, naming.at) != (question.called, question.at):
-            return _broken(what, "the question is about another number or time than that answer says")
+        if naming.called != question.called:
+            return _broken(what, "the question is about another number than that answer says")
+        if granted is not None and abs(question.at - granted.order.at) + question.window > granted.order.window:
+            return _broken(what, "the question reaches beyond the time that the order allows")
         return _proven(what, provider_uri(before.answer.provider))
 
     def _proof(self, message: evidence.Proof) -> Proof:

@@ -238,7 +238,7 @@ NAMING: dict[str, Reason] = {
     "provider": R.NOT_NAMED,
     "upstream": R.NOT_NAMED,
     "called_number": R.NOT_NAMED,
-    "at_unix_ms": R.NOT_NAMED,
+    "at_unix_ms": R.NAMING_SIGNATURE,
     "salt": R.NAMING_SIGNATURE,
     "padding": R.NAMING_SIGNATURE,
 }
@@ -295,7 +295,7 @@ QUESTION: dict[str, tuple[Any, Reason | None]] = {
     "question_id": (str(UUID(int=99)), None),
     "target": ("cedar", E.WRONG_TARGET),
     "called_number": ("+12025550177", R.NOT_NAMED),
-    "at_unix_ms": (lambda at: at + 1, R.NOT_NAMED),
+    "at_unix_ms": (lambda at: at + 1, R.OUTSIDE_ORDER),
     "window_ms": (lambda window: window + 1, R.OUTSIDE_ORDER),
     "named_by": ("alder", R.NOT_NAMED),
     "calling_number": ("+12025550199", R.OUTSIDE_ORDER),

@@ -85,9 +85,21 @@ class Maker:
         return evidence.Proof(seal=place, index=proof.index, path=proof.path)
 
     def hop(
-        self, provider: str, answer: Answer, before: bytes | None, *, logged: bool = True, salt: str = "s"
+        self,
+        provider: str,
+        answer: Answer,
+        before: bytes | None,
+        *,
+        logged: bool = True,
+        salt: str = "s",
+        place: int | None = None,
+        moved: timedelta = timedelta(0),
+        window: timedelta = ORDER.window,
     ) -> bytes:
-        """Ask `provider` and let it answer; returns the naming for the next one."""
+        """Ask `provider` and let it answer; returns the naming for the next one.
+
+        `place` is that in the call path where it is not the next one, `moved` how far its time is from the order's.
+        """
         position = len(self.message.hops)
         target = parse_provider_id(provider)
         at = NOW + timedelta(seconds=position)
@@ -95,13 +107,17 @@ class Maker:
             question_id=uuid5(TRACEBACK, f"hop {position}"),
             target=target,
             called=ORDER.called,
-            at=ORDER.at,
-            window=ORDER.window,
+            at=ORDER.at + moved,
+            window=window,
             named_by=parse_provider_id(self.message.hops[-1].provider) if before else None,
             calling=ORDER.calling,
             deadline=at + timedelta(minutes=2),
             authority=Authority(
-                self.granted.sha256, digest(before) if before else None, position, at, bytes_of(f"n{position}", 16)
+                self.granted.sha256,
+                digest(before) if before else None,
+                position if place is None else place,
+                at,
+                bytes_of(f"n{position}", 16),
             ),
         )
         exact = encode_question(question)

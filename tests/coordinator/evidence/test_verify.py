@@ -256,7 +256,20 @@ class TestADishonestCoordinator:
         naming = maker.hop("ginkgo", translated, None)
         maker.hop("birch", Answer(parse_provider_id("birch"), Outcome.ORIGINATED_HERE), naming)
         verdict = verify(bundle(maker.message, parties.trust, parties.signers["lab"]), parties.trust)
-        assert any("another number or time than that answer says" in line for line in broken(verdict))
+        assert any("another number than that answer says" in line for line in broken(verdict))
+
+    def test_can_move_the_time_inside_the_order_alone(self, parties: Industry) -> None:
+        def verdict(window: timedelta) -> Verdict:
+            maker = Maker(parties)
+            names = Answer(parse_provider_id("ginkgo"), Outcome.UPSTREAM, upstream=parse_provider_id("birch"))
+            origin = Answer(parse_provider_id("birch"), Outcome.ORIGINATED_HERE)
+            naming = maker.hop("ginkgo", names, None)
+            maker.hop("birch", origin, naming, moved=timedelta(seconds=-5), window=window)
+            return verify(bundle(maker.message, parties.trust, parties.signers["lab"]), parties.trust)
+
+        inside = ORDER.window - timedelta(seconds=5)
+        assert broken(verdict(inside)) == []
+        assert any("beyond the time" in line for line in broken(verdict(inside + timedelta(milliseconds=1))))
 
     def test_can_not_claim_a_log_entry_that_is_none(self, parties: Industry) -> None:
         def change(message: pb.TracebackEvidence) -> None:
@@ -331,3 +344,19 @@ class TestTheVerifier:
         assert decode_naming(message.hops[0].naming).upstream == "birch"
         assert len(digest(message.hops[0].naming)) == 32
         assert ANN.public != BOB.public
+
+
+class TestAForkedChain:
+    """A provider denied; the one that named it was asked once more, and the chain goes on from there."""
+
+    def test_is_proven_from_the_second_answer_on(self, parties: Industry) -> None:
+        ginkgo, birch, alder = (parse_provider_id(name) for name in ("ginkgo", "birch", "alder"))
+        maker = Maker(parties)
+        naming = maker.hop("ginkgo", Answer(ginkgo, Outcome.UPSTREAM, upstream=birch), None)
+        maker.hop("birch", Answer(birch, Outcome.NOT_FOUND, handover=Handover.NOT_MINE), naming)
+        again = maker.hop("ginkgo", Answer(ginkgo, Outcome.UPSTREAM, upstream=alder), None, place=0)
+        origin = Answer(alder, Outcome.ORIGINATED_HERE, handover=Handover.CONFIRMED)
+        maker.hop("alder", origin, again, place=1)
+        verdict = verify(bundle(maker.message, parties.trust, parties.signers["lab"]), parties.trust)
+        assert broken(verdict) == []
+        assert any("the chain ends at hop 1 (alder)" in one.what for one in verdict.statements)
