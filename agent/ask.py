@@ -45,6 +45,8 @@ SLICE_IN_THREADS: Final = 10_000
 """The same where lookups have threads: a statement's way costs more than what it asks."""
 DECODED_AT_ONCE: Final = 64 * 1024
 """Bytes of an envelope that are decoded on the spot; a larger one is decoded in a thread."""
+FLUSH_AFTER_S: Final = 0.2
+"""Seconds in which questions are gathered before the gate's memory writes them."""
 
 _SALT: Final = 16
 _LONGEST_RECORD: Final = 2048
@@ -89,6 +91,7 @@ class AskHandler:
         self._disk = GroupCommit(evidence.book.sync)
         self._found: dict[bytes, asyncio.Future[Parts]] = {}
         self._flushing: asyncio.Future[None] | None = None
+        self._flush_due: asyncio.TimerHandle | None = None
         self._quiet = Quiet()
 
     @property
@@ -120,9 +123,11 @@ class AskHandler:
                 if start:
                     await asyncio.sleep(0)
                 parts += await self._answer(session, requests.asked[start : start + size], now)
-            await self._disk.commit()
+            durable = self._disk.begin()
+            # signed while the disk writes; nothing leaves before that is done
             key = self._evidence.key.current
             seal, _ = key.signer.seal(Domain.ANSWER, [one.leaf for one in parts])
+            await durable
             response = encode_responses(parts, seal, key.certificate, self._book.checkpoint())
         except AuditError as error:
             log.error("audit_unavailable", error=str(error))  # noqa: TRY400 (the text says it all)
@@ -132,6 +137,8 @@ class AskHandler:
 
     async def close(self) -> None:
         """Let what is under way end, and write what the gate remembers."""
+        if self._flush_due is not None:
+            self._flush_due.cancel()
         if self._flushing is not None:
             await asyncio.wait([self._flushing])
         self._disk.close()
@@ -279,8 +286,16 @@ class AskHandler:
             raise _audit_unavailable()
 
     def _flush_later(self) -> None:
+        """Write what the gate remembers, not in the way of the answers: the log has it already."""
+        if self._flush_due is None:
+            self._flush_due = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = None
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.get_running_loop().run_in_executor(None, self._memory.flush)
+        else:
+            self._flush_later()
 
 
 def matched_record(consultation: Consultation) -> bytes | None:

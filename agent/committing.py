@@ -1,7 +1,7 @@
 """One write to the disk for all who wait: group commit.
 
-Whoever calls `commit` returns when everything that was appended before its call is durable. While one write is under
-way, those who come share the next one. The write itself runs in a thread, so that the event loop goes on.
+What `begin` gives is done when everything that was appended before its call is durable. While one write is under way,
+those who come share the next one. The write itself runs in a thread, so that the event loop goes on.
 """
 
 from __future__ import annotations
@@ -17,22 +17,41 @@ class GroupCommit:
     def __init__(self, sync: Callable[[], object]) -> None:
         self._sync = sync
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit-sync")
-        self._current: asyncio.Task[None] | None = None
-        self._next: asyncio.Task[None] | None = None
+        self._under_way = False
+        self._waiting: list[asyncio.Future[None]] = []
 
-    async def commit(self) -> None:
-        """Return when all that was appended before is durable; raises what `sync` raised."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._write(self._current))
-        # One who gives up must not take the write away from the others.
-        await asyncio.shield(self._next)
+    def begin(self) -> asyncio.Future[None]:
+        """Begin a write, or join the next: done when all that was appended before is durable, or with its error.
+
+        Who gives up waiting gives up for itself alone.
+        """
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        if not self._under_way:
+            self._write()
+        return waiter
 
     def close(self) -> None:
         """End the thread, after what it does."""
         self._thread.shutdown()
 
-    async def _write(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None and not before.done():
-            await asyncio.wait([before])
-        self._current, self._next = self._next, None
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._sync)
+    def _write(self) -> None:
+        waiters, self._waiting = self._waiting, []
+        self._under_way = True
+        written = asyncio.get_running_loop().run_in_executor(self._thread, self._sync)
+        written.add_done_callback(lambda written: self._written(written, waiters))
+
+    def _written(self, written: asyncio.Future[object], waiters: list[asyncio.Future[None]]) -> None:
+        self._under_way = False
+        error = asyncio.CancelledError() if written.cancelled() else written.exception()
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            elif isinstance(error, asyncio.CancelledError):
+                waiter.cancel()
+            else:
+                waiter.set_exception(error)
+        if self._waiting:
+            self._write()

@@ -274,13 +274,23 @@ class TestOneWriteForAll:
             asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
 
         disk = GroupCommit(sync)
-        waiting = [asyncio.create_task(disk.commit()) for _ in range(5)]
+        first = disk.begin()
         while not writes:
             await asyncio.sleep(0.001)
-        late = [asyncio.create_task(disk.commit()) for _ in range(5)]  # appended after the write began
+        late = [disk.begin() for _ in range(5)]  # appended after the write began
         await asyncio.sleep(0)
         release.set()
-        await asyncio.gather(*waiting, *late)
+        await asyncio.gather(first, *late)
+        assert len(writes) == 2
+        disk.close()
+
+    async def test_is_not_taken_from_others_by_one_who_gives_up(self) -> None:
+        writes: list[int] = []
+        disk = GroupCommit(lambda: writes.append(len(writes)))
+        gone, first, second, third = (disk.begin() for _ in range(4))
+        gone.cancel()
+        second.cancel()
+        await asyncio.gather(first, third)
         assert len(writes) == 2
         disk.close()
 
@@ -289,7 +299,7 @@ class TestOneWriteForAll:
             raise OSError("full")
 
         disk = GroupCommit(sync)
-        results = await asyncio.gather(*(disk.commit() for _ in range(3)), return_exceptions=True)
+        results = await asyncio.gather(*(disk.begin() for _ in range(3)), return_exceptions=True)
         assert [str(result) for result in results] == ["full"] * 3
         disk.close()
 
