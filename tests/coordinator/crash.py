@@ -65,10 +65,12 @@ class Agents:
         await asyncio.sleep(0)
         return self._reply(provider, question, exact)
 
-    def _reply(self, provider: Provider, question: Question, exact: bytes) -> Reply:
-        journal = self._directory / f"{provider.id}.asked"
-        with journal.open("ab") as file:
+    def _note(self, provider: Provider, question: Question) -> None:
+        with (self._directory / f"{provider.id}.asked").open("ab") as file:
             file.write(question.question_id.bytes + question.called.encode().ljust(16))
+
+    def _reply(self, provider: Provider, question: Question, exact: bytes) -> Reply:
+        self._note(provider, question)
         answer = answer_of(provider.id)
         return Reply(answer, encode_answer(answer, digest(exact)))
 
