@@ -150,7 +150,9 @@ class SignedAgents:
                 if named is None:
                     raise BadAnswerError("the signed answer that names this provider is missing")
                 namings[authority.naming_sha256] = named
-        signers = {named.proof.seal.key_id: named.proof.seal for named in namings.values()}
+        # An attestation is by a person, whose key the agent has pinned or doesn't believe: no certificate goes along.
+        sealed = (named.proof.seal for named in namings.values())
+        signers = {seal.key_id: seal for seal in sealed if seal.algorithm == Domain.ANSWER.algorithm}
         return encode(
             exacts,
             seal,

@@ -1,7 +1,8 @@
 """What a traceback is: a call, the hops so far, a status. Values only; `coordinator.traceback` says how they change.
 
 A hop is one provider's part in the call path. The first is the terminating provider's, each next one was named by the
-answer before it. A traceback is in one of four phases (submitted, asking, waiting, closed), a function of its status.
+answer before it. A traceback is in one of five phases (submitted, asking, waiting, with a person, closed), a function
+of its status.
 
 The hops stand in the order in which they were asked. Where a provider denies what the one before it said, that one is
 asked once more, and the chain goes on from its second answer: so a hop's *place* in the call path is one more than the
@@ -27,12 +28,18 @@ DEFAULT_HOP_LIMIT = 15
 
 
 class Phase(enum.Enum):
-    """What a traceback needs next: to be started, an answer, time, or nothing."""
+    """What a traceback needs next: to be started, an answer, time, a person's answer, or nothing."""
 
     SUBMITTED = "submitted"
     ASKING = "asking"
     WAITING = "waiting"
+    PERSON = "person"
     CLOSED = "closed"
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing is to be done until somebody says something new."""
+        return self in (Phase.PERSON, Phase.CLOSED)
 
 
 class Status(enum.Enum):
@@ -42,6 +49,7 @@ class Status(enum.Enum):
     ASKING = "asking"
     RETRYING = "retrying"
     NOT_YET_AVAILABLE = "not_yet_available"
+    AWAITING_PERSON = "awaiting_person"
     ORIGIN_FOUND = "origin_found"
     GATEWAY_FOUND = "gateway_found"
     NOT_FOUND = "not_found"
@@ -76,9 +84,11 @@ _PHASES = {
     Status.ASKING: Phase.ASKING,
     Status.RETRYING: Phase.WAITING,
     Status.NOT_YET_AVAILABLE: Phase.WAITING,
+    Status.AWAITING_PERSON: Phase.PERSON,
 }
 _REOPENABLE = frozenset(
     {
+        Status.AWAITING_PERSON,
         Status.UNMAPPED,
         Status.DISPUTED,
         Status.NO_AGENT,
@@ -179,7 +189,8 @@ class Hop:
 class Traceback:
     """The tracing of one call: the call, the hops so far (terminating provider first), the status.
 
-    `due` is set in phase WAITING alone: when the last hop is to be asked again.
+    `due` is set in phase WAITING: when the last hop is to be asked again; and in phase PERSON: when the person's answer
+    is due.
     """
 
     id: uuid.UUID

@@ -124,6 +124,7 @@ gives_up = "24h"                       # after it was due: then the provider is 
 [tasks]
 link = "https://localhost/answer#{{token}}"     # where people answer; {{token}} is put in
 link_lifetime = "30d"
+review_after = "1h"                    # an agent that holds its answer for longer: its people are written to
 signature = "The traceback desk"       # under every letter
 
 # [mail]                               # without it no letters are sent

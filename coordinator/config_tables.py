@@ -26,7 +26,9 @@ def _duration(value: Any) -> Any:
 
 def _link(value: str) -> str:
     if _LINK.fullmatch(value) is None:
-        raise ValueError('a link is an https URL that ends in {token}, such as "https://traceback.example/answer#{token}"')
+        raise ValueError(
+            'a link is an https URL that ends in {token}, such as "https://traceback.example/answer#{token}"'
+        )
     return value
 
 
@@ -42,6 +44,7 @@ class TasksTable(_Table):
 
     link: Annotated[str, AfterValidator(_link)] = "https://localhost/answer#{token}"
     link_lifetime: Duration = timedelta(days=30)
+    review_after: Duration = timedelta(hours=1)
     signature: str = Field(default="The traceback desk", min_length=1, max_length=76)
 
 

@@ -2,7 +2,8 @@
 
 Any number of these may run over one PostgreSQL database, on as many machines; over one SQLite file as many as are on
 its machine. What the database can't take now is tried again, at growing intervals; meanwhile nothing is asked, and
-another process takes over when the leases end. The registry is read again every `REGISTRY_S` seconds.
+another process takes over when the leases end. The registry is read again every `REGISTRY_S` seconds. Beside it works
+the clerk between chains and people (`coordinator.clerking`).
 
 The log names events and counts, never a number of a subscriber.
 """
@@ -12,15 +13,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from typing import Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from coordinator.chain import Phase
+from coordinator.chain import Phase, Traceback
 from coordinator.chance import scatter
+from coordinator.clerking import clerking
 from coordinator.config import LoadedConfig
 from coordinator.driver import Driver, Rested
 from coordinator.leases import Keeper, owner_name
@@ -63,12 +65,14 @@ class Tally:
     """What became of the tracebacks, for the log."""
 
     def __init__(self) -> None:
+        self.notice: Callable[[Traceback], None] = lambda traceback: None  # noqa: ARG005
         self._closed: Counter[str] = Counter()
         self._left = 0
         self._lost = 0
 
     def count(self, rested: Rested) -> None:
         """One more is no longer driven here."""
+        self.notice(rested.kept.traceback)
         if rested.lost:
             self._lost += 1
         elif rested.kept.traceback.status.phase is Phase.CLOSED:
@@ -114,8 +118,12 @@ class Daemon:
         beside = [asyncio.create_task(work) for work in (registry.keep_reading(), self.tally.keep_reporting())]
         settle_memory()
         log.info("coordinating", owner=owner)
-        ready()
+        people = ExitStack()
         try:
+            working = people.enter_context(clerking(self._loaded, self._store, owner, self._clock.now))
+            beside.append(asyncio.create_task(working.keep_working()))
+            self.tally.notice = working.clerk.notice
+            ready()
             while not self._stopping.is_set():
                 try:
                     await self._drive(owner, registry)
@@ -131,6 +139,7 @@ class Daemon:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            people.close()
             self.tally.report()
             log.info("stopped", owner=owner)
 

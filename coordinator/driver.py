@@ -298,7 +298,8 @@ class Driver:
         before = active.traceback
         after, commands = advance(before, event, self._limits.patience)
         question, due = _reading(commands)
-        if after is before:
+        # One that rests was claimed because a process died; a step that changes nothing gives it back.
+        if after is before and not (isinstance(event, Started) and before.status.phase.rests):
             self._follow(active, question, due, freed=False)
             return
         asked = None if question is None else encode_question(question)

@@ -19,6 +19,7 @@ TITLES: Mapping[Status, str] = {
     Status.ASKING: "asking",
     Status.RETRYING: "trying again",
     Status.NOT_YET_AVAILABLE: "records not in yet",
+    Status.AWAITING_PERSON: "waiting for a person",
     Status.ORIGIN_FOUND: "origin found",
     Status.GATEWAY_FOUND: "gateway found",
     Status.NOT_FOUND: "not found",
@@ -112,6 +113,15 @@ def _not_yet_available(traceback: Traceback) -> _Words:
     return (
         f"{_last(traceback).provider} does not have its records of that time yet.",
         f"Go on with {_command(traceback, 'resume')}{due}.",
+    )
+
+
+def _awaiting_person(traceback: Traceback) -> _Words:
+    due = f"; the answer is due at {traceback.due:%Y-%m-%d %H:%M} UTC" if traceback.due else ""
+    return (
+        f"A person at {_last(traceback).provider} was asked, because no agent answers there{due}.",
+        "Wait; `hopback-coordinator tasks list` shows the clock, and whether an answer is to be matched or attested. "
+        f"If it has an agent meanwhile, {_command(traceback, 'retry')}.",
     )
 
 
@@ -313,6 +323,12 @@ def _hop_limit(traceback: Traceback) -> _Words:
 
 def _non_responsive(traceback: Traceback) -> _Words:
     hop = _last(traceback)
+    if hop.problem not in (Problem.UNREACHABLE, Problem.TIMED_OUT):
+        return (
+            f"The person at {hop.provider} who was asked did not answer in time.",
+            f"A late answer still counts, and the chain goes on from it. Ask {hop.provider} in person; see "
+            "`hopback-coordinator tasks list`.",
+        )
     return (
         f"{hop.provider} did not answer after {hop.failures} attempts ({hop.detail or _how(hop)}).",
         f"Check its endpoint in the registry, and tell {hop.provider} that its agent is not answering; later, "
@@ -362,6 +378,7 @@ _WORDS: Mapping[Status, Callable[[Traceback], _Words]] = {
     Status.ASKING: _asking,
     Status.RETRYING: _retrying,
     Status.NOT_YET_AVAILABLE: _not_yet_available,
+    Status.AWAITING_PERSON: _awaiting_person,
     Status.ORIGIN_FOUND: _origin_found,
     Status.GATEWAY_FOUND: _gateway_found,
     Status.NOT_FOUND: _not_found,

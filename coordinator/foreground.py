@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import click
 
-from coordinator.chain import Phase, Status, Traceback
+from coordinator.chain import Status, Traceback
 from coordinator.config import LoadedConfig
 from coordinator.leases import owner_name
 from coordinator.live import ChainLines, GrowingChain, Silent, console, progress_bar
@@ -141,8 +141,10 @@ def _summarise(done: Sequence[Traceback], rejected: int) -> None:
     click.echo(
         counted(len(done), "call") + " traced" + (f", {counted(rejected, 'row')} rejected." if rejected else ".")
     )
-    waiting = sum(count for status, count in counts.items() if status.phase is not Phase.CLOSED)
+    waiting = sum(count for status, count in counts.items() if not status.phase.rests)
     if waiting:
         click.echo(f"Still open: {waiting:,}; go on with `hopback-coordinator resume` later.")
+    if people := counts[Status.AWAITING_PERSON]:
+        click.echo(f"Waiting for people's answers: {people:,}; see `hopback-coordinator tasks list`.")
     if counts[Status.NO_AGENT] or counts[Status.NEEDS_HUMAN]:
-        click.echo("Those without an agent, or held for approval, need a person: `hopback-coordinator list`.")
+        click.echo("Those without an agent, or held for approval, need a person: `hopback-coordinator tasks run`.")

@@ -176,7 +176,7 @@ class Change:
     def frees(self) -> bool:
         """Whether the lease ends with this step: nothing more is to be done, or nothing now."""
         phase = self.after.status.phase
-        return phase is Phase.CLOSED or (phase is Phase.WAITING and not self.held)
+        return phase.rests or (phase is Phase.WAITING and not self.held)
 
 
 class Store(Protocol):

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from coordinator.chain import Phase
 from coordinator.driver import Driver, Rested
 from coordinator.leases import Keeper
 from coordinator.ports import Clock, Kept, Lease, Leases
@@ -120,7 +119,7 @@ class Chosen:
 
     def _look_at(self, identity: uuid.UUID) -> None:
         kept = self._load(identity)
-        if kept is not None and kept.traceback.status.phase is Phase.CLOSED:
+        if kept is not None and kept.traceback.status.phase.rests:
             self._elsewhere(kept)
         elif kept is not None:
             self._wanted.append(identity)

@@ -5,6 +5,9 @@ alone, whatever else travelled in the same envelope. A `SignedQuestion` is a que
 that names its target, which the target's agent wants to see. Both are the plain values of `protos.types` to whoever
 doesn't look at signatures, such as the store and the driver.
 
+What a person at a provider without an agent said is no seal of the provider's. An `AttestedAnswer` has the same two
+parts, sealed by an approver who attests that the person said so; a `SaidAnswer` is the coordinator's record alone.
+
 Here stands also how both are kept: a question in its exact bytes, an answer in its parts followed by its proof. What a
 trial exchanged unsigned is kept as `protos.codec` has it; a question says by its authority which of the two it is.
 """
@@ -23,8 +26,11 @@ from protos.part_bytes import PART_SIZE
 from protos.signing import Domain, Proof, Seal
 from protos.types import Answer, ErrorReason, Question
 
-_FORM: Final = b"\x01"
-"""The first byte of a kept answer: the form of what follows."""
+_FORMS: Final = {b"\x01": Domain.ANSWER, b"\x02": Domain.ATTESTATION}
+"""By the first byte of a kept answer, what its seal says."""
+_FORM_OF: Final = {domain.algorithm: form for form, domain in _FORMS.items()}
+_SAID: Final = b"\x03"
+"""The first byte of a person's answer that nobody sealed; `protos.codec`'s form follows. Its own never begin so."""
 _HEAD: Final = 1 + 2 * PART_SIZE + 32 + 4 + 32 + 64 + 4
 """Bytes before the path: form, naming, finding, the seal's key id, size, root and signature, the leaf's index."""
 
@@ -39,6 +45,16 @@ class SignedAnswer(Answer):
     parts: Parts = field(repr=False)
     proof: Proof = field(repr=False)
     originates: bool = field(default=True, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttestedAnswer(SignedAnswer):
+    """What a person at the provider said; the seal is of an approver, in the domain of attestations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidAnswer(Answer):
+    """What a person at the provider said, as the coordinator recorded it; nobody sealed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +74,13 @@ _QUESTION_FIELDS: Final = tuple(one.name for one in fields(Question))
 def signed_answer(answer: Answer, parts: Parts, proof: Proof, *, originates: bool = True) -> SignedAnswer:
     """`answer` together with what proves it."""
     said = {name: getattr(answer, name) for name in _ANSWER_FIELDS}
-    return SignedAnswer(**said, parts=parts, proof=proof, originates=originates)
+    kind = AttestedAnswer if proof.seal.algorithm == Domain.ATTESTATION.algorithm else SignedAnswer
+    return kind(**said, parts=parts, proof=proof, originates=originates)
+
+
+def said_answer(answer: Answer) -> SaidAnswer:
+    """`answer` as a person's."""
+    return SaidAnswer(**{name: getattr(answer, name) for name in _ANSWER_FIELDS})
 
 
 def encode_question(question: Question) -> bytes:
@@ -97,7 +119,7 @@ def keep(parts: Parts, proof: Proof, question_path: Iterable[bytes]) -> bytes:
     seal = proof.seal
     return b"".join(
         (
-            _FORM,
+            _FORM_OF[seal.algorithm],
             parts.naming,
             parts.finding,
             seal.key_id,
@@ -111,17 +133,27 @@ def keep(parts: Parts, proof: Proof, question_path: Iterable[bytes]) -> bytes:
     )
 
 
+def keep_said(answer: SaidAnswer, exact: bytes) -> bytes:
+    """The bytes in which a person's answer is kept that nobody sealed, to the question of these exact bytes."""
+    return _SAID + codec.encode_answer(answer, digest(exact))
+
+
+def is_said(kept: bytes) -> bool:
+    """Whether these bytes are a person's answer that nobody sealed."""
+    return kept[:1] == _SAID
+
+
 def read_kept(kept: bytes) -> Kept:
     """The inverse of `keep`.
 
     Raises:
         ContractError: MALFORMED.
     """
-    if len(kept) < _HEAD or kept[:1] != _FORM or (len(kept) - _HEAD) % 64:
+    if len(kept) < _HEAD or kept[:1] not in _FORMS or (len(kept) - _HEAD) % 64:
         raise ContractError(ErrorReason.MALFORMED, "a signed answer is not kept in a form that is known here")
     at = 1 + 2 * PART_SIZE
     seal = Seal(
-        algorithm=Domain.ANSWER.algorithm,
+        algorithm=_FORMS[kept[:1]].algorithm,
         key_id=kept[at : at + 32],
         size=int.from_bytes(kept[at + 32 : at + 36], "big"),
         root=kept[at + 36 : at + 68],
@@ -145,6 +177,8 @@ def decode_answer(kept: bytes, exact: bytes, question: Question) -> Answer:
     Raises:
         ContractError: MALFORMED, INVALID_FIELD or WRONG_TARGET.
     """
+    if is_said(kept):
+        return said_answer(codec.decode_answer(kept[1:], question_sha256=digest(exact), expected=question.target))
     if question.authority is None:
         return codec.decode_answer(kept, question_sha256=digest(exact), expected=question.target)
     known = read_kept(kept)

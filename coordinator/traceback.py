@@ -6,12 +6,14 @@ happens next is in `Traceback`; whatever happens in the world reaches the machin
 time; whatever the machine wants from the world is a `Command`. There is no clock, no network, no store and no chance in
 here: question ids derive from what is asked, so that a machine that is run again asks the same by the same ids.
 
-A traceback is in one of four phases, a function of its status:
+A traceback is in one of five phases, a function of its status:
 
     SUBMITTED --Started--> ASKING --Answered(UPSTREAM)--> ASKING (the next hop)
                              |  ^---Answered(NOT_YET_AVAILABLE), Unreachable, TimedOut---> WAITING --RetryDue--> ASKING
                              +--any other answer, NoAgent, BadAnswer, Declined, patience exhausted---> CLOSED
     CLOSED --Reopened--> ASKING   (only where asking the last provider again can help)
+    CLOSED --LeftToPerson--> PERSON   (where no agent answers) --PersonAnswered--> as Answered, also late, when CLOSED
+                             PERSON --GivenUp--> CLOSED
 
 At most one question is open, always the last hop's. An event about any other question is stale (a late or repeated
 message) and changes nothing; so does an event that the phase has no use for. Therefore `advance` is total: it never
@@ -181,6 +183,32 @@ class Reopened:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftToPerson:
+    """The open question was put to a person at the provider, who should answer until `due`."""
+
+    question_id: uuid.UUID
+    at: datetime
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PersonAnswered:
+    """A person at the provider answered; what names an upstream under an order is attested (`AttestedAnswer`)."""
+
+    question_id: uuid.UUID
+    answer: Answer
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The person's time is up. An answer that comes later still counts."""
+
+    question_id: uuid.UUID
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """Somebody who may, wants no more asked; `reason` holds no number of a subscriber."""
 
@@ -189,7 +217,8 @@ class Cancelled:
 
 
 Event = (
-    Started | Answered | AgentUnreachable | TimedOut | BadAnswer | Declined | NoAgent | RetryDue | Reopened | Cancelled
+    Started | Answered | AgentUnreachable | TimedOut | BadAnswer | Declined | NoAgent | RetryDue | Reopened
+    | LeftToPerson | PersonAnswered | GivenUp | Cancelled
 )  # fmt: skip
 
 
@@ -430,6 +459,12 @@ def _on_answer(traceback: Traceback, event: Answered, patience: Patience) -> Ste
         )
     if question.authority is not None and not isinstance(answer, SignedAnswer):
         return _on_bad_answer(traceback, BadAnswer(event.question_id, event.at, "is not signed"), patience)
+    return _after_answer(traceback, event, patience)
+
+
+def _after_answer(traceback: Traceback, event: Answered, patience: Patience) -> Step:
+    """What follows from an answer that counts."""
+    answer, question = event.answer, traceback.hops[-1].question
     last = traceback.hops[-1]
     last = Hop(question=question, asked=last.asked, round=last.round, ended=event.at, answer=answer)
     traceback = Traceback(traceback.id, traceback.call, (*traceback.hops[:-1], last), traceback.status, traceback.due)
@@ -557,6 +592,34 @@ def _on_reopened(traceback: Traceback, event: Reopened, patience: Patience) -> S
     return _ask_anew(traceback, event.at, patience, failures=0)
 
 
+# Statuses in which a person can be asked, or is, so that an answer is of use.
+_HEARS_PERSON = frozenset({Status.AWAITING_PERSON, Status.NO_AGENT, Status.NEEDS_HUMAN, Status.NON_RESPONSIVE})
+
+
+def _on_left_to_person(traceback: Traceback, event: LeftToPerson, patience: Patience) -> Step:
+    del patience
+    if traceback.status not in _HEARS_PERSON:
+        return traceback, ()
+    return replace(traceback, status=Status.AWAITING_PERSON, due=event.due), ()
+
+
+def _on_person_answered(traceback: Traceback, event: PersonAnswered, patience: Patience) -> Step:
+    """As an agent's answer; what isn't signed at all leads no further, for no agent would take it for evidence."""
+    answer, question = event.answer, traceback.hops[-1].question
+    if traceback.status not in _HEARS_PERSON or answer.provider != question.target:
+        return traceback, ()
+    signed = isinstance(answer, SignedAnswer)
+    if answer.outcome is Outcome.UPSTREAM and question.authority is not None and not signed:
+        return traceback, ()
+    heard = Answered(event.question_id, answer, event.at)
+    return _after_answer(replace(traceback, due=None), heard, patience)
+
+
+def _on_given_up(traceback: Traceback, event: GivenUp, patience: Patience) -> Step:
+    del patience
+    return _close(_with_last(traceback, ended=event.at, detail="the person who was asked"), Status.NON_RESPONSIVE)
+
+
 def _on_cancelled(traceback: Traceback, event: Cancelled, patience: Patience) -> Step:
     del patience
     if traceback.hops:
@@ -576,6 +639,12 @@ TRANSITIONS: Mapping[tuple[Phase, type], Callable[[Traceback, Any, Patience], St
     (Phase.WAITING, Started): _on_restart_waiting,
     (Phase.WAITING, RetryDue): _on_retry_due,
     (Phase.CLOSED, Reopened): _on_reopened,
+    (Phase.CLOSED, LeftToPerson): _on_left_to_person,
+    (Phase.CLOSED, PersonAnswered): _on_person_answered,
+    (Phase.PERSON, PersonAnswered): _on_person_answered,
+    (Phase.PERSON, GivenUp): _on_given_up,
+    (Phase.PERSON, Reopened): _on_reopened,
+    (Phase.PERSON, Cancelled): _on_cancelled,
     (Phase.SUBMITTED, Cancelled): _on_cancelled,
     (Phase.ASKING, Cancelled): _on_cancelled,
     (Phase.WAITING, Cancelled): _on_cancelled,

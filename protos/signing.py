@@ -43,6 +43,7 @@ class Domain(enum.Enum):
     QUESTION = "question"
     ANSWER = "answer"
     CHECKPOINT = "checkpoint"
+    ATTESTATION = "attestation"
     WITNESS = "witness"
     IDENTITY = "identity"
     REGISTRY = "registry"

@@ -153,8 +153,10 @@ class TracebackApi:
         house, identity = self._house, _uuid(request.traceback_id)
         if house.views.get(caller, identity) is None:
             raise _not_there()
-        now = house.clock()
-        claimed = await house.store.claim_these(Lease(house.owner, now, now + _CANCEL_LEASE), [identity], early=True)
+        now, kept = house.clock(), house.store.load(identity)
+        with_person = kept is not None and kept.traceback.status.phase is Phase.PERSON
+        lease = Lease(house.owner, now, now + _CANCEL_LEASE)
+        claimed = await house.store.claim_these(lease, [identity], early=True, closed_too=with_person)
         if not claimed:
             kept = house.store.load(identity)
             if kept is not None and kept.traceback.status.phase is Phase.CLOSED:

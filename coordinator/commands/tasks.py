@@ -207,22 +207,25 @@ def new_link(task_id: str, config_path: Path) -> None:
 @config_option
 def run(as_json: bool, config_path: Path) -> None:
     """Do what is due: letters, reminders, escalations, giving up. Safe to run at any time, also twice at once."""
-    from coordinator.tasks.outbox import MailRoom, Outbox, unsent_letters
+    import asyncio
+
+    from coordinator.clerking import clerking
+    from coordinator.leases import owner_name
+    from coordinator.store.sql_store import opened
+    from coordinator.tasks.outbox import unsent_letters
 
     at = now()
-    with _desk(config_path) as room:
-        config = room.loaded.config
+    with _desk(config_path) as room, opened(room.engine) as store:
         mailer = _mailer(room.loaded)
-        domain = config.mail.sender.rpartition("@")[2] if config.mail else "localhost"
-        outbox = Outbox(
-            room.engine,
-            room.desk,
-            contacts=room.book,
-            deadlines=room.book,
-            registry=room.book,
-            room=MailRoom(config.tasks.link, domain, config.tasks.signature),
-        )
-        counts = {"given_up": room.desk.give_up_overdue(at), "queued": outbox.queue_due(at)}
+        with clerking(room.loaded, store, owner_name(), now) as working:
+            done_for = asyncio.run(working.clerk.round())
+            outbox = working.outbox
+        counts = {
+            "put": done_for.put,
+            "taken": done_for.taken,
+            "given_up": done_for.given_up,
+            "queued": outbox.queue_due(at),
+        }
         if mailer is not None:
             done = outbox.deliver(mailer, at)
             counts |= {"sent": done.sent, "delayed": done.delayed, "failed": done.failed, "dropped": done.dropped}
@@ -259,26 +262,13 @@ def _desk(config_path: Path) -> Iterator[_Room]:
 
 
 def _mailer(loaded: LoadedConfig) -> SmtpMailer | None:
-    from coordinator.config_tables import private_text
-    from coordinator.tasks.smtp import SmtpMailer, SmtpServer
+    from coordinator.clerking import mailer_of
+    from coordinator.config import ConfigError
 
-    mail = loaded.config.mail
-    if mail is None:
-        return None
     try:
-        return SmtpMailer(
-            SmtpServer(
-                host=mail.host,
-                port=mail.port,
-                sender=mail.sender,
-                security=mail.security,
-                username=mail.username,
-                password=private_text(loaded.path(mail.password_file)) if mail.password_file else None,
-                roots=str(loaded.path(mail.roots)) if mail.roots else None,
-            )
-        )
-    except (ValueError, OSError) as error:
-        raise Misconfigured(f"{loaded.file}: mail: {error}") from None
+        return mailer_of(loaded)
+    except ConfigError as error:
+        raise Misconfigured(str(error)) from None
 
 
 def _find(desk: TaskDesk, prefix: str) -> uuid.UUID:

@@ -85,7 +85,7 @@ class Packing:
                 time(change.at),
             )
             if change.frees:
-                packed.freed.append((*row, time(after.due)))
+                packed.freed.append((*row, None if after.status.phase.rests else time(after.due)))
             else:
                 packed.advanced.append(row)
         return packed

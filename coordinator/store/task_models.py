@@ -3,6 +3,7 @@
     tasks  1 --- n  task_notices    when to remind and escalate
            1 --- n  task_links      SHA-256 of each token that was sent; the token itself is never stored
            1 --- n  task_history    what happened, by whom
+           1 --- 1  task_attestations   the answer as an approver sealed it
            1 --- n  letters         the outbox: each letter once, sent at least once under one Message-ID
 
 States of a task: see `coordinator.tasks.task`.
@@ -90,6 +91,16 @@ task_history = Table(
     Column("by", Text, nullable=False, comment="Who did it, in words"),
     Column("detail", Text, nullable=False, comment="More in words; holds no number of a subscriber"),
     comment="What happened to tasks, never changed afterwards",
+)
+
+task_attestations = Table(
+    "task_attestations",
+    Base.metadata,
+    Column("task_id", Uuid, ForeignKey("tasks.id"), primary_key=True, comment="The task whose answer it is"),
+    Column("kept", LargeBinary, nullable=False, comment="The sealed answer in the form of coordinator.signed"),
+    Column("attested_by", Text, nullable=False, comment="Name of the approver"),
+    Column("at", UtcDateTime, nullable=False, comment="When it was taken in, UTC"),
+    comment="Persons' answers that an approver attested",
 )
 
 letters = Table(

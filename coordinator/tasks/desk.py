@@ -15,17 +15,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, and_, delete, func, insert, not_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from coordinator.deadlines.schedule import schedule
 from coordinator.ports import Registry
-from coordinator.store.task_models import task_history, task_links, task_notices, tasks
+from coordinator.store.models import TracebackRow
+from coordinator.store.task_models import task_attestations, task_history, task_links, task_notices, tasks
 from coordinator.store.writing import writing
 from coordinator.tasks.answers import NAMES_UPSTREAM, PersonsAnswer, read_answer
 from coordinator.tasks.ports import Deadlines, PersonsResult
 from coordinator.tasks.rows import new_row, notice_row, result_at, task_at
-from coordinator.tasks.task import Asked, State, Task, notices
+from coordinator.tasks.task import Asked, Kind, State, Task, notices
 from coordinator.tasks.tokens import new_token, token_digest
 from protos.e164 import E164
 from protos.identity import ProviderId, parse_provider_id
@@ -263,11 +264,66 @@ class TaskDesk:
     # What tracebacks take
 
     def results(self, limit: int = 100) -> Sequence[PersonsResult]:
-        """What was not taken yet, oldest first."""
-        query = select(tasks).where(tasks.c.result_at.is_not(None), tasks.c.taken_at.is_(None))
-        query = query.order_by(tasks.c.result_at, tasks.c.id).limit(limit)
+        """What was not taken yet, oldest first; what must be attested before it is of use comes when it is."""
+        unattested = and_(
+            tasks.c.state == State.ANSWERED.value,
+            tasks.c.kind == Kind.NO_AGENT.value,
+            tasks.c.outcome == Outcome.UPSTREAM.name,
+            TracebackRow.order_sha256.is_not(None),
+            task_attestations.c.task_id.is_(None),
+        )
+        query = (
+            select(tasks, task_attestations.c.kept.label("attestation"))
+            .outerjoin(TracebackRow, TracebackRow.id == tasks.c.traceback_id)
+            .outerjoin(task_attestations, task_attestations.c.task_id == tasks.c.id)
+            .where(tasks.c.result_at.is_not(None), tasks.c.taken_at.is_(None), not_(unattested))
+            .order_by(tasks.c.result_at, tasks.c.id)
+            .limit(limit)
+        )
         with self._engine.connect() as connection:
             return [result_at(row) for row in connection.execute(query).mappings()]
+
+    def answer_of(self, task_id: uuid.UUID) -> PersonsResult:
+        """What was answered, whether or not it was taken.
+
+        Raises:
+            NoSuchTaskError, NotOpenError: there is no answer that could be used.
+        """
+        query = (
+            select(tasks, task_attestations.c.kept.label("attestation"))
+            .outerjoin(task_attestations, task_attestations.c.task_id == tasks.c.id)
+            .where(tasks.c.id == task_id)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            raise NoSuchTaskError("there is no such task")
+        if row["state"] != State.ANSWERED.value:
+            raise NotOpenError(f"the task is {row['state']}: there is no answer to attest")
+        return result_at(row)
+
+    def attest(self, result: PersonsResult, kept: bytes, by: str, now: datetime) -> None:
+        """Keep the answer as `by`, an approver, sealed it; who may is for the caller to check.
+
+        Raises:
+            NoSuchTaskError, NotOpenError: the answer is not the one that was sealed any more, or was used already.
+        """
+        with writing(self._engine) as connection:
+            row = _row(connection, result.task_id, lock=True)
+            if row["version"] != result.version or row["taken_at"] is not None:
+                raise NotOpenError("the task has moved on meanwhile: look at it again")
+            connection.execute(delete(task_attestations).where(task_attestations.c.task_id == result.task_id))
+            sealed = {"task_id": result.task_id, "kept": kept, "attested_by": by, "at": now}
+            connection.execute(insert(task_attestations), sealed)
+            self._change(connection, task_at(row), result_at=row["result_at"])
+            note_history(connection, result.task_id, now, "attested", by)
+
+    def void_attestation(self, task_id: uuid.UUID, reason: str, now: datetime) -> None:
+        """Drop an attestation that is of no use, so that another can be given."""
+        with writing(self._engine) as connection:
+            gone = delete(task_attestations).where(task_attestations.c.task_id == task_id)
+            if connection.execute(gone).rowcount:
+                note_history(connection, task_id, now, "attestation_void", COORDINATOR, reason)
 
     def taken(self, results: Iterable[PersonsResult], now: datetime) -> None:
         """These are in their chains; those that have changed since come again."""

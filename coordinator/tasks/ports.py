@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -24,6 +24,9 @@ from protos.types import Answer
 @dataclass(frozen=True, slots=True)
 class PersonsResult:
     """Something that a traceback is to take: an answer, or (None) that the provider was given up as non-responsive.
+
+    `review` says that the provider's agent holds the answer, `attestation` is the answer as an approver sealed it
+    (`coordinator.signed.keep`).
 
     `question_id` is the question that the hop waits with. `late` says that the answer came after it was due.
     `version` goes back with `taken`.
@@ -39,6 +42,8 @@ class PersonsResult:
     at: datetime
     late: bool
     by: str | None
+    review: bool = False
+    attestation: bytes | None = field(default=None, repr=False)
 
 
 class PersonsDesk(Protocol):

@@ -97,4 +97,6 @@ def result_at(row: RowMapping) -> PersonsResult:
         at=at,
         late=answer is not None and at > task.plan.due,
         by=task.answered_by,
+        review=task.asked.kind is Kind.REVIEW,
+        attestation=row["attestation"],
     )

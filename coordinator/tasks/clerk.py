@@ -1,0 +1,340 @@
+"""The clerk between chains and people: puts to a person what no agent answers, and brings the answer into its chain.
+
+In rounds, each of which may end anywhere and be taken up by any process:
+
+- A chain that ended because its last provider has no agent, or holds its answer for longer than `review_after`, becomes
+  a task; from then on it waits for a person, with a clock. A provider whose agent holds the answer is asked again now
+  and then, for what its person releases comes from there.
+- Tasks whose time is up are given up, and their chains are non-responsive.
+- What came of tasks goes into the chains: claimed under a lease like everything that changes a traceback, and marked
+  as taken afterwards. What was in its chain already when a process died changes nothing the second time.
+- Tasks that their chains no longer need are withdrawn.
+
+What a person answered decides nothing here: `coordinator.traceback` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Protocol
+
+from sqlalchemy import Engine, and_, exists, not_, or_, select
+
+from coordinator.chain import Phase, Status, Traceback
+from coordinator.ports import Change, Kept, Lease, Leases, Store
+from coordinator.signed import decode_answer, encode_question, keep_said, said_answer
+from coordinator.store.models import TracebackRow
+from coordinator.store.task_models import tasks
+from coordinator.tasks.desk import COORDINATOR, TaskDesk
+from coordinator.tasks.ports import PersonsResult
+from coordinator.tasks.task import Asked, Kind, State
+from coordinator.traceback import Event, GivenUp, LeftToPerson, Patience, PersonAnswered, Reopened, advance
+from protos.codec import ContractError
+from protos.types import Outcome
+
+_KINDS = {Status.NO_AGENT: Kind.NO_AGENT, Status.NEEDS_HUMAN: Kind.REVIEW}
+_HEARS = tuple(
+    status.value
+    for status in (Status.AWAITING_PERSON, Status.NO_AGENT, Status.NEEDS_HUMAN, Status.NON_RESPONSIVE)
+)  # fmt: skip
+_CLOSED = tuple(status.value for status in Status if status.phase is Phase.CLOSED)
+
+
+@dataclass(frozen=True, slots=True)
+class ClerkTerms:
+    """How the clerk works.
+
+    Attributes:
+        review_after: how long an agent may hold an answer before its people are written to.
+        reach: chains that ended longer ago are left alone: no order lives so long.
+        lease: for how long a chain is claimed while it takes an answer.
+        block: how many of each kind in one round.
+        sweep_every: how often all chains are looked through for those that nobody gave notice of.
+    """
+
+    review_after: timedelta = timedelta(hours=1)
+    reach: timedelta = timedelta(hours=72)
+    lease: timedelta = timedelta(seconds=15)
+    block: int = 500
+    sweep_every: timedelta = timedelta(minutes=1)
+
+
+class Chains(Store, Leases, Protocol):
+    """The store of tracebacks, as far as the clerk needs it; `coordinator.store.sql_store.SqlStore` is one."""
+
+    def load(self, traceback_id: uuid.UUID) -> Kept | None:
+        """The traceback with this id, None when there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round did."""
+
+    put: int = 0
+    given_up: int = 0
+    taken: int = 0
+    asked_again: int = 0
+    withdrawn: int = 0
+
+    def __bool__(self) -> bool:
+        return any((self.put, self.given_up, self.taken, self.asked_again, self.withdrawn))
+
+
+class Clerk:
+    """Works over one database, beside any number of others."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        chains: Chains,
+        desk: TaskDesk,
+        now: Callable[[], datetime],
+        owner: str,
+        *,
+        patience: Patience | None = None,
+        terms: ClerkTerms | None = None,
+    ) -> None:
+        self._engine = engine
+        self._chains = chains
+        self._desk = desk
+        self._now = now
+        self._owner = owner
+        self._patience = patience or Patience()
+        self._terms = terms or ClerkTerms()
+        self._noticed: set[uuid.UUID] = set()
+        self._sweeps_at: datetime | None = None
+
+    def notice(self, traceback: Traceback) -> None:
+        """This one came to rest here: if a person is to be asked, the next round does it."""
+        if traceback.status is Status.NO_AGENT:
+            self._noticed.add(traceback.id)
+
+    async def round(self) -> Round:
+        """Do what is to be done now.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database failed; another round goes on.
+        """
+        taken = await self.take_results()  # an answer that came goes before its being given up
+        given_up = await asyncio.to_thread(self._desk.give_up_overdue, self._now())
+        taken += await self.take_results()
+        put = await self.put(await self._to_put())
+        return Round(put, given_up, taken, await self.ask_again(), await self.withdraw())
+
+    # From chains to people
+
+    async def _to_put(self) -> Sequence[uuid.UUID]:
+        noticed, now = list(self._noticed), self._now()
+        self._noticed.clear()
+        if self._sweeps_at is not None and now < self._sweeps_at:
+            return noticed
+        self._sweeps_at = now + self._terms.sweep_every
+        return list(dict.fromkeys([*noticed, *await asyncio.to_thread(self._left)]))
+
+    async def put(self, chains: Sequence[uuid.UUID]) -> int:
+        """Make tasks of what no agent answers, of these chains; how many."""
+        count = 0
+        for identity in chains:
+            kept = self._chains.load(identity)
+            if kept is None or not kept.traceback.hops or kept.traceback.status not in _KINDS:
+                continue
+            traceback = kept.traceback
+            due = await asyncio.to_thread(self._task_for, traceback, _KINDS[traceback.status])
+            count += bool(await self._step(identity, partial(self._left_event, due)))
+        return count
+
+    def _left_event(self, due: datetime, traceback: Traceback) -> Event | None:
+        if traceback.status not in _KINDS:
+            return None
+        return LeftToPerson(traceback.hops[-1].question.question_id, self._now(), due)
+
+    def _left(self) -> list[uuid.UUID]:
+        now, terms = self._now(), self._terms
+        hop = and_(tasks.c.traceback_id == TracebackRow.id, tasks.c.position == TracebackRow.hop_count - 1)
+        put = exists().where(hop, tasks.c.state.in_([State.OPEN.value, State.MATCHING.value]))
+        closed = exists().where(hop, tasks.c.state == State.WITHDRAWN.value)
+        held_long = and_(
+            TracebackRow.status == Status.NEEDS_HUMAN.value,
+            or_(TracebackRow.changed_at <= now - terms.review_after, put),
+        )
+        query = (
+            select(TracebackRow.id)
+            .where(
+                or_(TracebackRow.status == Status.NO_AGENT.value, held_long),
+                TracebackRow.claimable.is_(None),
+                TracebackRow.changed_at > now - terms.reach,
+                not_(closed),
+            )
+            .order_by(TracebackRow.changed_at)
+            .limit(terms.block)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def _task_for(self, traceback: Traceback, kind: Kind) -> datetime:
+        """When the answer is due: a task that this hop has already keeps its clock, though it was asked anew."""
+        position = len(traceback.hops) - 1
+        question = traceback.hops[position].question
+        query = select(tasks.c.due).where(
+            tasks.c.traceback_id == traceback.id,
+            tasks.c.position == position,
+            tasks.c.provider == question.target,
+            tasks.c.state.in_([State.OPEN.value, State.MATCHING.value]),
+        )
+        with self._engine.connect() as connection:
+            due: datetime | None = connection.execute(query).scalars().first()
+        if due is not None:
+            return due
+        asked = Asked.from_question(traceback.id, position, question, kind)
+        return self._desk.view(self._desk.ask(asked, self._now())).task.plan.due
+
+    # From people to chains
+
+    async def take_results(self) -> int:
+        """Bring what came of tasks into their chains; how many of them changed by it."""
+        count = 0
+        for result in await asyncio.to_thread(self._desk.results, self._terms.block):
+            moved = await self._take(result)
+            if moved is None:
+                continue  # somebody drives the chain just now
+            count += moved
+            await asyncio.to_thread(self._desk.taken, [result], self._now())
+        return count
+
+    async def _take(self, result: PersonsResult) -> bool | None:
+        """Whether it changed its chain; None where it has to be tried again."""
+        kept = self._chains.load(result.traceback_id)
+        if kept is None:
+            return False
+        if result.attestation is not None:
+            try:
+                self._event(kept.traceback, result)
+            except ContractError:
+                reason = "the question was asked anew since it was attested"
+                await asyncio.to_thread(self._desk.void_attestation, result.task_id, reason, self._now())
+                return None
+        return await self._step(
+            result.traceback_id,
+            lambda traceback: self._event(traceback, result),
+            lambda traceback: _bytes_of(traceback, result),
+        )
+
+    def _event(self, traceback: Traceback, result: PersonsResult) -> Event | None:
+        """What the result is to the chain as it stands; None where it is nothing any more."""
+        hop = traceback.hops[-1] if len(traceback.hops) == result.position + 1 else None
+        if hop is None or hop.provider != result.provider or traceback.status.value not in _HEARS:
+            return None
+        question, at = hop.question, self._now()
+        if result.answer is None:
+            return GivenUp(question.question_id, at)
+        if result.attestation is not None:
+            exact = encode_question(question)
+            return PersonAnswered(question.question_id, decode_answer(result.attestation, exact, question), at)
+        if result.review and question.authority is not None:
+            return Reopened(at)  # the agent can sign what its person released; nobody else can
+        return PersonAnswered(question.question_id, said_answer(result.answer), at)
+
+    async def ask_again(self) -> int:
+        """Ask agents that hold an answer, when they said that it may have been released; how many."""
+        query = (
+            select(tasks.c.traceback_id)
+            .join(TracebackRow, TracebackRow.id == tasks.c.traceback_id)
+            .where(
+                tasks.c.state == State.OPEN.value,
+                tasks.c.kind == Kind.REVIEW.value,
+                TracebackRow.status == Status.AWAITING_PERSON.value,
+            )
+            .limit(self._terms.block)
+        )
+
+        def held() -> list[uuid.UUID]:
+            with self._engine.connect() as connection:
+                return list(connection.execute(query).scalars())
+
+        count = 0
+        for identity in await asyncio.to_thread(held):
+            count += bool(await self._step(identity, self._again))
+        return count
+
+    def _again(self, traceback: Traceback) -> Event | None:
+        answer, ended = traceback.hops[-1].answer, traceback.hops[-1].ended
+        if answer is None or ended is None or answer.outcome is not Outcome.NEEDS_HUMAN:
+            return None
+        if traceback.status is not Status.AWAITING_PERSON:
+            return None
+        pause = answer.retry_after or self._patience.not_yet_pause
+        return Reopened(self._now()) if ended + pause <= self._now() else None
+
+    async def withdraw(self) -> int:
+        """Take back the tasks that their chains no longer need; how many."""
+        ended = and_(TracebackRow.status.in_(_CLOSED), TracebackRow.status.not_in(_HEARS))
+        query = (
+            select(tasks.c.id)
+            .join(TracebackRow, TracebackRow.id == tasks.c.traceback_id)
+            .where(
+                tasks.c.state.in_([State.OPEN.value, State.MATCHING.value]),
+                or_(ended, TracebackRow.hop_count > tasks.c.position + 1),
+            )
+            .limit(self._terms.block)
+        )
+
+        def take_back() -> int:
+            with self._engine.connect() as connection:
+                needless = list(connection.execute(query).scalars())
+            now, why = self._now(), "the chain needs it no more"
+            return sum(self._desk.withdraw(task, COORDINATOR, why, now) for task in needless)
+
+        return await asyncio.to_thread(take_back)
+
+    # Steps
+
+    async def _step(
+        self,
+        identity: uuid.UUID,
+        event_of: Callable[[Traceback], Event | None],
+        bytes_of: Callable[[Traceback], bytes | None] = lambda traceback: None,  # noqa: ARG005
+    ) -> bool | None:
+        """One step of a traceback that rests: whether it changed, None where another process has it just now."""
+        kept = self._chains.load(identity)
+        if kept is None:
+            return False
+        if not kept.traceback.status.phase.rests:
+            return None
+        if self._after(kept.traceback, event_of) is kept.traceback:
+            return False
+        now = self._now()
+        lease = Lease(self._owner, now, now + self._terms.lease)
+        claimed = await self._chains.claim_these(lease, [identity], closed_too=True)
+        if not claimed:
+            return None
+        kept = claimed[0]
+        before = kept.traceback
+        after = self._after(before, event_of)
+        received = None if after is before else bytes_of(before)
+        if await self._chains.save([Change(before, after, kept.version, now, received, fence=kept.fence)]):
+            return None
+        if not after.status.phase.rests:
+            await self._chains.let_go({identity: kept.fence}, after.due or now)
+        return after is not before
+
+    def _after(self, traceback: Traceback, event_of: Callable[[Traceback], Event | None]) -> Traceback:
+        event = event_of(traceback)
+        return traceback if event is None else advance(traceback, event, self._patience)[0]
+
+
+def _bytes_of(traceback: Traceback, result: PersonsResult) -> bytes | None:
+    """What is kept of the answer with its hop."""
+    if result.answer is None:
+        return None
+    if result.attestation is not None:
+        return result.attestation
+    question = traceback.hops[-1].question
+    if result.review and question.authority is not None:
+        return None
+    return keep_said(said_answer(result.answer), encode_question(question))
