@@ -16,6 +16,7 @@ count; a certificate that proves nothing is as good as none.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,7 +25,7 @@ from protos.certificates import CertificateError, Certified, PinnedRoots
 from protos.codec import ContractError
 from protos.hops import Asked, Requests
 from protos.identity import ProviderId
-from protos.merkle import Inclusions, tree_of
+from protos.merkle import Inclusions, Whole, tree_of, whole
 from protos.signing import Domain, Proof, PublicKey, Seal, SealChecker
 from protos.types import ErrorReason
 
@@ -45,7 +46,7 @@ class Envelope:
     asker: str
     certificates: dict[bytes, list[Certified]]
     seals: SealChecker
-    _trees: dict[tuple[int, bytes], Inclusions] = field(default_factory=dict)
+    _trees: dict[tuple[int, bytes], Inclusions | Whole] = field(default_factory=dict)
     _good: dict[tuple[int, str, bytes], tuple[Seal, bool]] = field(default_factory=dict)
 
     @property
@@ -64,6 +65,8 @@ class Envelope:
         Several seals may be over one tree: what a submitter signed, those who approve sign, too.
         """
         seal = proof.seal
+        if not self._trees:
+            self._trees.update(whole_trees(self.requests))
         tree = self._trees.get((seal.size, seal.root))
         if tree is None:
             tree = self._trees[seal.size, seal.root] = Inclusions(seal.size, seal.root)
@@ -76,6 +79,23 @@ class Envelope:
             # the seal is kept beside, so that nothing else can come to bear its id
             known = self._good[id(seal), domain._value_, key.raw] = seal, self.seals.is_good(seal, domain, key)
         return known[1]
+
+
+def whole_trees(requests: Requests) -> dict[tuple[int, bytes], Whole]:
+    """The trees, by size and root, of which all leaves came in this envelope, as they do in a large one."""
+    orders, namings = requests.orders, requests.namings
+    claimed: dict[tuple[int, bytes], dict[int, bytes]] = defaultdict(dict)
+    for granted in orders.values():
+        for proof in (granted.submission, *granted.approvals):
+            seal = proof.seal
+            if 1 < seal.size <= len(orders):
+                claimed[seal.size, seal.root][proof.index] = granted.exact
+    for sha256, named in namings.items():
+        seal = named.proof.seal
+        if 1 < seal.size <= len(namings):
+            claimed[seal.size, seal.root][named.proof.index] = sha256 + named.finding_sha256
+    trees = ((key, whole(*key, leaves)) for key, leaves in claimed.items())
+    return {key: tree for key, tree in trees if tree is not None}
 
 
 class Reception:

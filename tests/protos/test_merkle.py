@@ -97,6 +97,8 @@ class TestInclusion:
         leaves = leaves_of(size)
         tree = merkle.tree_of(leaves)
         many = merkle.Inclusions(size, tree.root)
+        whole = merkle.whole(size, tree.root, dict(enumerate(leaves)))
+        assert whole is not None
         for _ in range(20):
             index = data.draw(st.integers(0, size - 1))
             claimed = data.draw(st.just(index) | st.integers(-1, size))
@@ -108,6 +110,18 @@ class TestInclusion:
             leaf = data.draw(st.sampled_from([leaves[index], b"another"]))
             alone = merkle.root_by_path(merkle.leaf_hash(leaf), claimed, size, path)
             assert many.proves(leaf, claimed, tuple(path)) is (alone == tree.root)
+            assert whole.proves(leaf, claimed, tuple(path)) is (alone == tree.root)
+
+    def test_of_all_leaves_needs_all_of_them_and_no_others(self) -> None:
+        leaves = dict(enumerate(leaves_of(5)))
+        root = merkle.tree_of(leaves.values()).root
+        assert merkle.whole(5, root, leaves) is not None
+        assert merkle.whole(5, bytes(32), leaves) is None
+        assert merkle.whole(5, root, leaves | {2: b"another"}) is None
+        assert merkle.whole(5, root, {index: leaf for index, leaf in leaves.items() if index != 2}) is None
+        assert merkle.whole(5, root, {index + 1: leaf for index, leaf in leaves.items()}) is None
+        assert merkle.whole(6, root, leaves) is None
+        assert merkle.whole(0, merkle.EMPTY_ROOT, {}) is None
 
 
 class TestConsistency:
