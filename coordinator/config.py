@@ -7,12 +7,14 @@ their defaults, commented; a test holds the two together.
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from coordinator.batching import LaneTerms
 from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
 from coordinator.checkpoints import WitnessTerms
 from coordinator.config_tables import MailTable, RegistryTable, RetentionTable, TasksTable
@@ -24,12 +26,14 @@ from coordinator.leases import LENGTH
 from coordinator.scheduler import SchedulerTerms
 from coordinator.traceback import Patience
 from protos.hops import QUESTION_LIFE
-from protos.identity import parse_provider_id
+from protos.identity import ProviderId, parse_provider_id
 from protos.orders import MOST_HOPS, Persons
 from protos.signing import PublicKey
 from protos.types import WINDOW_CAP
 
 FILE_NAME = "coordinator.toml"
+MOST_QUESTIONS = 10_000
+"""No message holds more; see HopService in hop.proto."""
 
 TEMPLATE = """\
 # hopback coordinator. Paths are relative to this file. Durations: "500ms", "10s", "15m", "24h".
@@ -107,6 +111,13 @@ longest_nap = "30s"                    # shorter waits are slept through, longer
 jitter = 0.2                           # pauses are longer by up to this share, differently for every traceback
 lease = "15s"                          # after so long in silence another process takes over what this one drives
 block = 1000                           # tracebacks that are claimed at a time
+in_flight = 2                          # messages to one provider that may be unanswered at the same time
+largest = 1000                         # questions in one message
+rate = 0                               # questions to one provider a second; 0: as many as there are
+budget = 0                             # questions to one provider a day (UTC), for each process; 0: no bound
+
+[limits.providers]                     # those for whom these four are others than the ones above
+# birch = {{ in_flight = 1, largest = 100, rate = 5, budget = 2000 }}
 
 [deadlines]                            # for providers that have none of their own in the registry
 zone = "America/New_York"              # of the office that answers
@@ -233,6 +244,20 @@ class TraceTable(_Table):
     hop_limit: int = Field(default=DEFAULT_HOP_LIMIT, ge=1, le=MOST_HOPS)
 
 
+class LaneTable(_Table):
+    """How one provider is asked, where that is told; see `coordinator.batching.LaneTerms`."""
+
+    in_flight: int | None = Field(default=None, ge=1, le=100)
+    largest: int | None = Field(default=None, ge=1, le=MOST_QUESTIONS)
+    rate: float | None = Field(default=None, ge=0, strict=False)
+    budget: int | None = Field(default=None, ge=0)
+
+    def terms(self, others: LaneTerms) -> LaneTerms:
+        """These terms; what they don't tell is as in `others`."""
+        told: dict[str, Any] = {name: value or None for name, value in self.model_dump(exclude_none=True).items()}
+        return replace(others, **told)
+
+
 class LimitsTable(_Table):
     """Bounds of the driver; see `coordinator.driver.Limits` and `coordinator.traceback.Patience`."""
 
@@ -248,10 +273,18 @@ class LimitsTable(_Table):
     jitter: float = Field(default=Patience().jitter, ge=0, le=1)
     lease: Annotated[Duration, Field(ge=timedelta(seconds=1))] = LENGTH
     block: int = Field(default=SchedulerTerms().block, ge=1, le=10_000)
+    in_flight: int = Field(default=LaneTerms().in_flight, ge=1, le=100)
+    largest: int = Field(default=LaneTerms().largest, ge=1, le=MOST_QUESTIONS)
+    rate: float = Field(default=0.0, ge=0, strict=False)
+    budget: int = Field(default=0, ge=0)
+    providers: dict[Annotated[str, BeforeValidator(_name)], LaneTable] = Field(default_factory=dict)
 
     @property
     def driver(self) -> Limits:
         """As the driver takes them."""
+        lane = LaneTerms(
+            in_flight=self.in_flight, largest=self.largest, rate=self.rate or None, budget=self.budget or None
+        )
         return Limits(
             concurrent=self.concurrent,
             attempt_timeout=self.attempt_timeout,
@@ -265,6 +298,8 @@ class LimitsTable(_Table):
                 not_yet_cap=self.not_yet_cap,
                 jitter=self.jitter,
             ),
+            lane=lane,
+            lanes=tuple((ProviderId(name), table.terms(lane)) for name, table in sorted(self.providers.items())),
         )
 
 

@@ -30,6 +30,20 @@ def test_the_template_states_every_key_with_its_default(tmp_path: Path) -> None:
         assert table.model_fields_set == set(type(table).model_fields)
 
 
+def test_a_provider_may_be_asked_otherwise_than_the_others(tmp_path: Path) -> None:
+    text = TEMPLATE.format(name="lab").replace("# birch =", "birch =").replace("rate = 0 ", "rate = 50 ")
+    limits = load(written(tmp_path, text)).config.limits.driver
+    assert (limits.lane.rate, limits.lane.budget, limits.lane.in_flight) == (50.0, None, 2)
+    [(name, birch)] = limits.lanes
+    assert (name, birch.in_flight, birch.largest, birch.rate, birch.budget) == ("birch", 1, 100, 5.0, 2000)
+
+
+def test_what_is_told_of_a_provider_is_checked(tmp_path: Path) -> None:
+    text = TEMPLATE.format(name="lab").replace("# birch = { in_flight = 1", "birch = { in_fright = 1")
+    with pytest.raises(ConfigError, match=r"limits\.providers\.birch\.in_fright: no such key"):
+        load(written(tmp_path, text))
+
+
 def test_only_name_and_certificates_must_be_stated(tmp_path: Path) -> None:
     text = '[coordinator]\nname = "lab"\n[tls]\ncertificate = "a"\nkey = "b"\nroots = "c"\n'
     assert load(written(tmp_path, text)).config.limits == LimitsTable()
