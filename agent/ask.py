@@ -207,15 +207,15 @@ class AskHandler:
         if not open_cases:
             return [known for known in standing if known is not None]
         consultations = await self._consult([case.asked for case in open_cases], ids, now)
-        found = [(consultation, self._opening(consultation)) for consultation in consultations]
+        salts = os.urandom(_SALT * len(consultations))
+        found = [
+            (consultation, _opening(consultation, salts[_SALT * number : _SALT * (number + 1)]))
+            for number, consultation in enumerate(consultations)
+        ]
         disclosed = iter(self._disclosing.disclose(open_cases, found, asker, now))
         if self._noted is not None:
             self._noted(consultations)
         return [next(disclosed) if known is None else known for known in standing]
-
-    def _opening(self, consultation: Consultation) -> Opening | None:
-        record = matched_record(consultation)
-        return None if record is None else Opening(os.urandom(_SALT), record)
 
     async def _consult(self, asked: Sequence[Asked], ids: Sequence[bytes], now: datetime) -> list[Consultation]:
         questions = [one.question for one in asked]
@@ -298,12 +298,17 @@ class AskHandler:
             self._flush_later()
 
 
+def _opening(consultation: Consultation, salt: bytes) -> Opening | None:
+    record = matched_record(consultation)
+    return None if record is None else Opening(salt, record)
+
+
 def matched_record(consultation: Consultation) -> bytes | None:
     """What the answer's commitment is to: source and row of every record of the call, None where none was matched."""
     decision = consultation.decision
     if decision is None or not decision.instances:
         return None
-    rows = (f"{leg.source}:{leg.row}" for instance in decision.instances for leg in instance.rows)
+    rows = [f"{leg.source}:{leg.row}" for instance in decision.instances for leg in instance.rows]
     record = "\n".join(rows).encode()
     return record if len(record) <= _LONGEST_RECORD else b"sha256:" + sha256(record).hexdigest().encode()
 

@@ -51,8 +51,10 @@ class Budgets:
         """Count a question, allowed or not."""
         self._questions += 1
         self._campaigns[campaign] += 1
-        spans = self._numbers.get(number)
-        self._numbers[number] = [(first, last)] if spans is None else _joined(spans, first, last)
+        begun = [(first, last)]
+        spans = self._numbers.setdefault(number, begun)
+        if spans is not begun:
+            self._numbers[number] = _joined(spans, first, last)
 
 
 def _joined(spans: list[tuple[int, int]], first: int, last: int) -> list[tuple[int, int]]:
