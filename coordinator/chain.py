@@ -269,6 +269,21 @@ def standing_at(every: Sequence[int]) -> tuple[int, ...]:
     return tuple(latest[place] for place in sorted(latest))
 
 
+def place_before(hops: Sequence[Hop], position: int) -> Hop | None:
+    """The hop whose answer named the provider at `position`; None for the terminating provider's."""
+    every = places(hops[: position + 1])
+    named = [at for at in range(position) if every[at] == every[position] - 1]
+    return hops[named[-1]] if named else None
+
+
+def moved_by(hops: Sequence[Hop], position: int) -> timedelta:
+    """By how much the question at `position` asks for another time than its naming gives: what clocks differ by."""
+    before = place_before(hops, position)
+    if before is None or before.answer is None:
+        return timedelta(0)
+    return hops[position].question.at - before.question.at - before.answer.time_correction
+
+
 def is_second_look(every: Sequence[int], position: int) -> bool:
     """Whether the hop at `position` asks once more at a place because the hop before it was a denial."""
     return position > 0 and every[position] < every[position - 1]

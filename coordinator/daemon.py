@@ -27,6 +27,7 @@ from coordinator.config import LoadedConfig
 from coordinator.driver import Driver, Rested
 from coordinator.leases import Keeper, owner_name
 from coordinator.live import Silent
+from coordinator.offset_book import OffsetBook
 from coordinator.ports import AgentClient, Clock, Provider
 from coordinator.registry import RegistrySnapshot
 from coordinator.runtime import SystemClock, settle_memory
@@ -145,6 +146,7 @@ class Daemon:
 
     async def _drive(self, owner: str, registry: LiveRegistry) -> None:
         limits = self._loaded.config.limits
+        clocks = OffsetBook(self._store.engine)
         driver = Driver(
             store=self._store,
             registry=registry,
@@ -152,6 +154,7 @@ class Daemon:
             clock=self._clock,
             watcher=Silent(),
             limits=limits.driver,
+            clocks=clocks,
         )
         self._scheduler = Scheduler(
             driver=driver,
@@ -164,6 +167,7 @@ class Daemon:
         if self._stopping.is_set():
             self._scheduler.stop()
         await self._scheduler.run()
+        clocks.flush()
 
     @staticmethod
     def _pause(owner: str, failures: int) -> float:

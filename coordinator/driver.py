@@ -25,12 +25,14 @@ from datetime import datetime, timedelta
 from coordinator.alarms import Alarms
 from coordinator.batching import Asked, Ending, Lanes, LaneTerms, Postponed
 from coordinator.chain import Traceback
+from coordinator.offsets import observation
 from coordinator.ports import (
     AgentClient,
     AttemptTimedOutError,
     BadAnswerError,
     Change,
     Clock,
+    Clocks,
     DeclinedError,
     Exchange,
     Kept,
@@ -60,7 +62,7 @@ from coordinator.traceback import (
     advance,
 )
 from protos.identity import ProviderId
-from protos.types import Question
+from protos.types import Answer, Outcome, Question
 
 _SLOW_S = 1
 """A question that is unanswered for longer is slow."""
@@ -141,8 +143,11 @@ class Driver:
         clock: Clock,
         watcher: Watcher,
         limits: Limits | None = None,
+        clocks: Clocks | None = None,
     ) -> None:
+        """Without `clocks` no question's time is moved by what is known of neighbours' clocks."""
         self._store = store
+        self._clocks = clocks
         self._registry = registry
         self._clock = clock
         self._watcher = watcher
@@ -332,6 +337,7 @@ class Driver:
         active.traceback = after
         active.version += 1
         self._watcher.changed(after)
+        self._observe(step)
         self._follow(active, step.question, step.due, freed=step.change.frees, exact=step.change.asked)
 
     def _follow(
@@ -372,7 +378,8 @@ class Driver:
         identity = question.question_id
         match ending:
             case Reply():
-                self._happens(active, Answered(identity, ending.answer, at), ending.exact, ending.batch)
+                answered = Answered(identity, ending.answer, at, self._shift(ending.answer))
+                self._happens(active, answered, ending.exact, ending.batch)
             case Postponed():
                 self._postpone(active, question, exact, ending.until)
             case UnreachableError():
@@ -383,6 +390,21 @@ class Driver:
                 self._happens(active, BadAnswer(identity, at, ending.detail), ending.received)
             case DeclinedError():
                 self._happens(active, Declined(identity, at, ending.detail))
+
+    def _shift(self, answer: Answer) -> timedelta:
+        if self._clocks is None or answer.outcome is not Outcome.UPSTREAM or answer.upstream is None:
+            return timedelta(0)
+        return self._clocks.shift(answer.provider, answer.upstream)
+
+    def _observe(self, step: _Step) -> None:
+        """Learn from an answer that is durable now."""
+        position = len(step.change.before.hops) - 1
+        if self._clocks is None or step.change.received is None or position < 1:
+            return
+        after = step.change.after
+        seen = observation(after, position)
+        if seen is not None:
+            self._clocks.observed(after.hops[position].question.question_id, seen, step.change.at)
 
     def _answered(self, active: _Active) -> None:
         self._asking[active.asked] -= 1

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol, runtime_checkable
 
 from coordinator.chain import Phase, Traceback
+from coordinator.offsets import Observation
 from coordinator.priorities import Priority
 from protos.identity import ProviderId
 from protos.types import Answer, Question
@@ -226,6 +227,18 @@ class Leases(Protocol):
 
     async def next_due(self) -> datetime | None:
         """When the next traceback can be claimed, in the past if one can be now; None when all are closed."""
+        ...
+
+
+class Clocks(Protocol):
+    """What is known of how far neighbours' clocks are apart (`coordinator.offsets`)."""
+
+    def shift(self, named_by: ProviderId, provider: ProviderId) -> timedelta:
+        """By how much to move the time of a question to `provider`, which `named_by` names; zero where unknown."""
+        ...
+
+    def observed(self, question_id: uuid.UUID, seen: Observation, at: datetime) -> None:
+        """The answer to this question showed that."""
         ...
 
 

@@ -18,7 +18,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from coordinator.chain import Hop, Phase, Problem, Status, Traceback, places, role, standing
+from coordinator.chain import Hop, Phase, Problem, Status, Traceback, moved_by, places, role, standing
 from coordinator.disputes import disputes, forks
 from coordinator.explain import TITLES, explain, explain_forks
 from coordinator.ports import Provider
@@ -104,6 +104,7 @@ def _hop_json(traceback: Traceback, position: int) -> dict[str, Any]:
         "asked_called": question.called,
         "at": _iso(question.at),
         "ask_called": answer.ask_called if answer else None,
+        "time_shift_s": moved_by(traceback.hops, position) // timedelta(seconds=1),
         "time_correction_s": answer.time_correction // timedelta(seconds=1) if answer else 0,
         "question_id": str(question.question_id),
         "round": hop.round,
@@ -203,6 +204,13 @@ def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
+def _shift_words(traceback: Traceback, position: int) -> str:
+    """That the time asked for was moved, and why; empty where it wasn't."""
+    seconds = moved_by(traceback.hops, position) // timedelta(seconds=1)
+    named_by = traceback.hops[position].question.named_by
+    return f"; asked {seconds:+d} s, as its clock differs from that of {named_by}" if seconds else ""
+
+
 def hops_table(traceback: Traceback, *, show_numbers: bool = False) -> Table:
     """The table of hops, terminating provider first."""
     table = _table()
@@ -218,7 +226,7 @@ def hops_table(traceback: Traceback, *, show_numbers: bool = False) -> Table:
         cells = [labels[position], role(traceback, position).value, hop.provider]
         if show_numbers:
             cells.append(hop.question.called)
-        cells += [outcome_words(hop), took(hop)]
+        cells += [outcome_words(hop) + _shift_words(traceback, position), took(hop)]
         table.add_row(*(Text(cell) for cell in cells), style="" if position in stands else "dim")
     return table
 

@@ -104,6 +104,7 @@ async def carry_on(
     """
     from coordinator.driver import Driver, Rested
     from coordinator.leases import Keeper
+    from coordinator.offset_book import OffsetBook
     from coordinator.online import agents_of
     from coordinator.scheduler import Chosen, Scheduler
 
@@ -117,8 +118,15 @@ async def carry_on(
             at_rest.put_nowait(rested.kept.traceback)
 
     async with agents_of(loaded, files) as agents:
+        clocks = OffsetBook(store.engine)
         driver = Driver(
-            store=store, registry=registry, agents=agents, clock=clock, watcher=watcher, limits=limits.driver
+            store=store,
+            registry=registry,
+            agents=agents,
+            clock=clock,
+            watcher=watcher,
+            limits=limits.driver,
+            clocks=clocks,
         )
         source = Chosen(store, store.load, ids, lambda kept: at_rest.put_nowait(kept.traceback), claimed=claimed)
         scheduler = Scheduler(
@@ -138,3 +146,4 @@ async def carry_on(
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+            clocks.flush()

@@ -21,7 +21,8 @@ raises, and repeating an event is harmless. `Started` is also how a traceback is
 open question is asked once more with the same id and bytes, or anew when its deadline has passed.
 
 Every answered hop re-anchors the next question: its called number is the answer's `ask_called`, or stays; its time
-moves by `time_correction`; the provider that answered becomes `named_by`; the calling number stays the order's.
+moves by `time_correction`, and by what the clocks of the two providers are known to differ, where the order's window
+leaves room for that; the provider that answered becomes `named_by`; the calling number stays the order's.
 
 A call that is traced under an order is asked for by signed questions alone. Each says by what right: the order by its
 digest, and the signed answer that named its target by the digest of its naming. Its window is what the order's window
@@ -116,11 +117,16 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer came to the question, checked to be one: right provider, right digest, every field in range."""
+    """An answer came to the question, checked to be one: right provider, right digest, every field in range.
+
+    `shift` is by how much the clock of the upstream that it names is known to be ahead of the answering provider's
+    (`coordinator.offsets`).
+    """
 
     question_id: uuid.UUID
     answer: Answer
     at: datetime
+    shift: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,9 +319,16 @@ def _question(
     the naming that leads to it.
     """
     call = traceback.call
+    before = traceback.hops[position - 1] if position else None
+    shifted = (
+        before is not None
+        and before.answer is not None
+        and draft.at != before.question.at + (before.answer.time_correction)
+    )
     if call.order_sha256 is None or call.expires is None:
         deadline = _whole_ms(deadline)
-        identity = uuid.uuid5(traceback.id, f"hop {position} round {round_} until {deadline.isoformat()}")
+        moved = f" at {draft.at.isoformat()}" if shifted else ""
+        identity = uuid.uuid5(traceback.id, f"hop {position} round {round_} until {deadline.isoformat()}{moved}")
         return Question(
             question_id=identity,
             target=draft.target,
@@ -331,6 +344,8 @@ def _question(
     naming = None if named is None else digest(named.parts.naming)
     own = traceback.id.bytes
     made = b"%b hop %d round %d from %d until %d by " % (own, position, round_, unix_ms(issued), unix_ms(deadline))
+    if shifted:
+        made += b"at %d " % unix_ms(draft.at)
     seed = digest(made + (naming or b"the order"))
     identity = _uuid8(seed)
     nonce = digest(b"hopback nonce" + own + identity.bytes)[:16]
@@ -480,7 +495,7 @@ def _after_answer(traceback: Traceback, event: Answered, patience: Patience) -> 
         return _wait(traceback, status, event.at + pause)
     if status is not None:
         return _close(traceback, status)
-    return _ask_upstream(traceback, question, answer, event.at, patience)
+    return _ask_upstream(traceback, question, answer, event, patience)
 
 
 def _contradiction(answer: Answer) -> str:
@@ -504,11 +519,14 @@ def _dispute(traceback: Traceback, at: datetime, patience: Patience) -> Step:
     return _ask_new(traceback, before.question, at, patience)
 
 
-def _ask_upstream(traceback: Traceback, question: Question, answer: Answer, at: datetime, patience: Patience) -> Step:
+def _ask_upstream(
+    traceback: Traceback, question: Question, answer: Answer, event: Answered, patience: Patience
+) -> Step:
     """The next hop, re-anchored by this answer, unless it was asked already or the chain is as long as it may be."""
     if answer.upstream is None:  # excluded by Answer itself
         return _close(traceback, Status.BAD_ANSWER)
-    call, next_at = traceback.call, question.at + answer.time_correction
+    call, at = traceback.call, event.at
+    next_at = _moved(call, question.at + answer.time_correction, event.shift)
     said: dict[str, Any] = {
         "question_id": question.question_id,
         "target": answer.upstream,
@@ -531,6 +549,14 @@ def _ask_upstream(traceback: Traceback, question: Question, answer: Answer, at: 
     if place_after(traceback.hops) >= traceback.call.hop_limit:
         return _close(traceback, Status.HOP_LIMIT)
     return _ask_new(traceback, draft, at, patience)
+
+
+def _moved(call: Call, at: datetime, shift: timedelta) -> datetime:
+    """The time to ask for, where clocks are known to differ by `shift`, if that leaves the question half its window."""
+    if not shift:
+        return at
+    left = call.window - abs(at + shift - call.at)
+    return at + shift if left >= (call.window - abs(at - call.at)) / 2 and left > timedelta(0) else at
 
 
 def _same_instance(one: Question, other: Question) -> bool:

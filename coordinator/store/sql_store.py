@@ -135,6 +135,11 @@ class SqlStore:
                 await asyncio.wait([running])
                 raise
 
+    @property
+    def engine(self) -> Engine:
+        """Of the database."""
+        return self._engine
+
     # Submitting and reading
 
     def submit(
