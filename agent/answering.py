@@ -122,7 +122,14 @@ def open_answering(
     live.on_change(lambda renewed: book.renew(renewed.signer, renewed.certificate))
     memory.catch_up(book.recent(memory.taken_up))
     book.started(sha256(config.model_dump_json().encode()).digest())
-    rules = Rules(config.me, config.orders.persons(), desk.terms.trunks.neighbours(), limits, is_revoked)
+    rules = Rules(
+        config.me,
+        config.orders.persons(),
+        desk.terms.trunks.neighbours(),
+        limits,
+        is_revoked,
+        config.orders.attested_namings,
+    )
     gate = Gate(rules, roots, memory, desk.terms.retention)
     evidence = Evidence(live, book, sealing)
     store = ReviewStore(directory / REVIEW_FILE, AuditKey(review_secret(secret)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -186,7 +186,8 @@ class AskHandler:
         first: int | None = None
         try:
             self._book.intent(cases, asker)
-            leaving = await self._leaving(cases, ids, asker, now)
+            attested = {case.sha256 for case in cases if session.is_to_be_reviewed(case.asked)}
+            leaving = await self._leaving(cases, ids, asker, now, attested)
             replies = self._replies(cases, leaving, now)
             first = self._book.answers(replies, asker)
         except BaseException:
@@ -199,7 +200,9 @@ class AskHandler:
             self._end_wait(one, reply.parts)
         return [reply.parts for reply in replies]
 
-    async def _leaving(self, cases: Sequence[Case], ids: Sequence[bytes], asker: str, now: datetime) -> list[Leaving]:
+    async def _leaving(
+        self, cases: Sequence[Case], ids: Sequence[bytes], asker: str, now: datetime, attested: Collection[bytes]
+    ) -> list[Leaving]:
         """What leaves of each answer: of a search, unless a person decided about the matter before."""
         self._disclosing.take_decisions()
         standing = [self._disclosing.standing(case) for case in cases]
@@ -212,7 +215,7 @@ class AskHandler:
             (consultation, _opening(consultation, salts[_SALT * number : _SALT * (number + 1)]))
             for number, consultation in enumerate(consultations)
         ]
-        disclosed = iter(self._disclosing.disclose(open_cases, found, asker, now))
+        disclosed = iter(self._disclosing.disclose(open_cases, found, asker, now, attested))
         if self._noted is not None:
             self._noted(consultations)
         return [next(disclosed) if known is None else known for known in standing]

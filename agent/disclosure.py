@@ -27,6 +27,7 @@ class HoldReason(enum.Enum):
     ORIGINATED_HERE = "a customer of this provider placed the call"
     NEARLY_AMBIGUOUS = "another call with another upstream lay nearly as near"
     FIRST_OF_CAMPAIGN = "no answer of this campaign was approved by a person yet"
+    ATTESTED_NAMING = "a person's word, attested by an approver, names this provider (orders.attested_namings)"
     EVERY_ANSWER = "every answer is held (disclosure.mode)"
 
 

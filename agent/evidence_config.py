@@ -17,6 +17,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from agent.gate import limits
+from agent.gate.checks import AttestedNamings
 from cdr_adapters.durations import parse_duration
 from protos.identity import parse_provider_id
 from protos.orders import MOST_HOPS, Persons
@@ -91,6 +92,7 @@ class OrdersTable(_Table):
     approvals: int = Field(default=1, ge=1, le=8)
     submitters: dict[Name, Key] = Field(min_length=1, examples=[{"ann": "ed25519:..."}])
     approvers: dict[Name, Key] = Field(min_length=1, examples=[{"bob": "ed25519:..."}])
+    attested_namings: AttestedNamings = AttestedNamings.REVIEW
 
     def persons(self) -> Persons:
         """The pinned keys."""

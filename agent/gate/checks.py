@@ -9,6 +9,7 @@ An order is judged once per envelope, however many questions name it.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +28,14 @@ CLOCKS_DIFFER: Final = timedelta(seconds=5)
 """How far the asking side's clock may be ahead of ours."""
 
 
+class AttestedNamings(enum.Enum):
+    """What becomes of a naming that a person at a provider without an agent said, and an approver attested."""
+
+    REVIEW = "review"
+    ACCEPT = "accept"
+    REFUSE = "refuse"
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What one provider judges by.
@@ -37,6 +46,7 @@ class Rules:
         neighbours: the providers that a trunk leads to or comes from.
         limits: what this provider allows at most.
         is_revoked: whether a certificate counts no longer.
+        attested: what becomes of namings that were attested; what is to be reviewed passes the gate, and is held.
     """
 
     me: ProviderId
@@ -44,6 +54,7 @@ class Rules:
     neighbours: frozenset[ProviderId]
     limits: Limits
     is_revoked: IsRevoked = lambda certified: False  # noqa: ARG005 (nothing is, where no list says so)
+    attested: AttestedNamings = AttestedNamings.REVIEW
 
 
 class Case(NamedTuple):
@@ -119,11 +130,30 @@ def _naming_signed(case: Case) -> RefusalReason | None:
     if named is None:
         return None
     proof = named.proof
+    if proof.seal.algorithm == Domain.ATTESTATION.algorithm:
+        return _attested(case, named)
     signer = _certified_as(named.naming.provider, proof.seal.key_id, case)
     good = (
         signer is not None
         and case.envelope.covers(proof, named.leaf)
         and case.envelope.is_good(proof.seal, Domain.ANSWER, signer.key)
+    )
+    return None if good else RefusalReason.NAMING_SIGNATURE
+
+
+def _attested(case: Case, named: Named) -> RefusalReason | None:
+    """A person's word in place of a provider's signature: by an approver whom this provider pinned, never alone by who
+    submitted the order, and never of a provider that has a key of its own."""
+    rules, order, proof, envelope = case.rules, case.granted.order, named.proof, case.envelope
+    if rules.attested is AttestedNamings.REFUSE:
+        return RefusalReason.POLICY
+    uri, submitter = provider_uri(named.naming.provider), rules.persons.submitters.get(order.submitter)
+    by = [(name, key) for name, key in rules.persons.approvers.items() if key.key_id == proof.seal.key_id]
+    good = (
+        any(name != order.submitter and key != submitter for name, key in by)
+        and not any(one.uri == uri for certified in envelope.certificates.values() for one in certified)
+        and envelope.covers(proof, named.leaf)
+        and envelope.is_good(proof.seal, Domain.ATTESTATION, by[0][1])
     )
     return None if good else RefusalReason.NAMING_SIGNATURE
 
@@ -197,8 +227,10 @@ QUESTION_CHECKS: Final = (
         _named,
     ),
     Check(
-        "that provider signed the naming, with a key that a pinned root certified as its own",
-        (RefusalReason.NAMING_SIGNATURE,),
+        "that provider signed the naming, with a key that a pinned root certified as its own; or, where it has none "
+        "and this provider takes that, an approver whom it pinned, not the order's submitter, attests that a person "
+        "there said so",
+        (RefusalReason.NAMING_SIGNATURE, RefusalReason.POLICY),
         _naming_signed,
     ),
     Check("that provider is a neighbour: a trunk leads there", (RefusalReason.UNKNOWN_PROVIDER,), _by_a_neighbour),

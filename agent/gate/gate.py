@@ -15,14 +15,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agent.audit.book import Case as Filed
-from agent.gate.checks import Case, Rules, order_problem, question_problem
+from agent.gate.checks import AttestedNamings, Case, Rules, order_problem, question_problem
 from agent.gate.envelope import Envelope, Reception
 from agent.gate.memory import UNANSWERED, Memory, Searched
 from protos.certificates import PinnedRoots
 from protos.codec import unix_ms
 from protos.hops import Asked, Requests
 from protos.orders import Granted
-from protos.signing import SealChecker
+from protos.signing import Domain, SealChecker
 from protos.types import RefusalReason
 
 
@@ -126,6 +126,14 @@ class Session:
     def granted(self, asked: Asked) -> Granted | None:
         """The order that a question names."""
         return self.envelope.requests.orders.get(asked.authority.order_sha256)
+
+    def is_to_be_reviewed(self, asked: Asked) -> bool:
+        """Whether this provider wants a person to see the answer, because the naming is an attested one."""
+        sha256 = asked.authority.naming_sha256
+        if sha256 is None or self.gate.rules.attested is not AttestedNamings.REVIEW:
+            return False
+        named = self.envelope.requests.namings.get(sha256)
+        return named is not None and named.proof.seal.algorithm == Domain.ATTESTATION.algorithm
 
     def order_problem(self, case: Case) -> RefusalReason | None:
         """See `agent.gate.checks.order_problem`."""

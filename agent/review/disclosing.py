@@ -7,12 +7,12 @@ the moment in which the audit log has it; `take_decisions` writes it there.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from agent.audit.book import About, AuditBook, Case, Opening
-from agent.disclosure import hold_reason
+from agent.disclosure import SAYS_SOMETHING, HoldReason, hold_reason
 from agent.evidence_config import Mode
 from agent.explain import explanation
 from agent.index.coverage import CoverageState
@@ -92,9 +92,13 @@ class Disclosing:
         found: Sequence[tuple[Consultation, Opening | None]],
         asker: str,
         now: datetime,
+        attested: Collection[bytes] = (),
     ) -> list[Leaving]:
-        """What leaves of these answers; those that are held are kept for a person before this returns."""
-        if self._mode is Mode.AUTOMATIC:
+        """What leaves of these answers; those that are held are kept for a person before this returns.
+
+        `attested` are the digests of questions whose naming rests on a person's word, and is to be reviewed.
+        """
+        if self._mode is Mode.AUTOMATIC and not attested:
             return [Leaving(consultation.answer, opening, consultation.coverage) for consultation, opening in found]
         if self._mode is Mode.DRY_RUN:
             return [self._undisclosed(consultation.answer) for consultation, _ in found]
@@ -102,6 +106,8 @@ class Disclosing:
         for case, (consultation, opening) in zip(cases, found, strict=True):
             known = case.campaign in self._campaigns
             reason = hold_reason(self._mode, consultation, self._settings, campaign_known=known)
+            if case.sha256 in attested and consultation.answer.outcome in SAYS_SOMETHING:
+                reason = HoldReason.ATTESTED_NAMING
             if reason is None:
                 leaving.append(Leaving(consultation.answer, opening, consultation.coverage))
                 continue

@@ -12,7 +12,7 @@ from agent.audit.book import AuditBook
 from agent.audit.log import AuditLog
 from agent.audit.sealing import AuditKey
 from agent.evidence_config import Mode
-from agent.gate.checks import Rules
+from agent.gate.checks import AttestedNamings, Rules
 from agent.gate.gate import Gate
 from agent.gate.limits import Limits
 from agent.gate.memory import Memory
@@ -71,6 +71,7 @@ class Gated:
         mode: Mode = Mode.AUTOMATIC,
         review_key: bytes = SECRET,
         files: OsFiles | None = None,
+        attested: AttestedNamings = AttestedNamings.REVIEW,
     ) -> None:
         directory.mkdir(exist_ok=True)
         self.kit = kit
@@ -86,6 +87,7 @@ class Gated:
             neighbours=base.terms.trunks.neighbours(),
             limits=limits,
             is_revoked=lambda certified: certified.serial in self.revoked,
+            attested=attested,
         )
         self.memory = Memory.open(directory / "gate.sqlite", SECRET, limits)
         self.log = AuditLog.open(directory / "log", files or QuietFiles())
