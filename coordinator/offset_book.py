@@ -7,55 +7,38 @@ that nothing waits for them; only the latest of a pair stay.
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict, deque
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Engine, and_, delete, insert, select
 
-from coordinator.offsets import LATEST, Observation, Offset, offset
+from coordinator.offsets import LATEST, Observation, Offsets
 from coordinator.store.offset_models import clock_observations
 from coordinator.store.writing import writing
 from protos.codec import unix_ms
-from protos.identity import ProviderId, parse_provider_id
+from protos.identity import parse_provider_id
 
 BLOCK: Final = 500
 """So many new observations are written together."""
 
-_Pair = tuple[ProviderId, ProviderId]
 
-
-class OffsetBook:
-    """Implements `coordinator.ports.Clocks` over a database."""
+class OffsetBook(Offsets):
+    """What is known of all pairs, in a database."""
 
     def __init__(self, engine: Engine) -> None:
+        super().__init__()
         self._engine = engine
         self._new: dict[uuid.UUID, tuple[Observation, int]] = {}
-        self._seen: dict[_Pair, deque[int]] = defaultdict(lambda: deque(maxlen=LATEST))
-        self._known: dict[_Pair, Offset] = {}
         columns = clock_observations.c
         query = select(columns.named_by, columns.provider, columns.seconds).order_by(columns.observed_ms)
         with engine.connect() as connection:
             for row in connection.execute(query):
-                self._seen[parse_provider_id(row.named_by), parse_provider_id(row.provider)].append(row.seconds)
-
-    def offset(self, named_by: ProviderId, provider: ProviderId) -> Offset:
-        """What is known of this pair."""
-        pair = named_by, provider
-        known = self._known.get(pair)
-        if known is None:
-            known = self._known[pair] = offset(tuple(self._seen.get(pair, ())))
-        return known
-
-    def shift(self, named_by: ProviderId, provider: ProviderId) -> timedelta:
-        """See `coordinator.ports.Clocks`."""
-        return self.offset(named_by, provider).shift
+                pair = parse_provider_id(row.named_by), parse_provider_id(row.provider)
+                self.learn(Observation(*pair, row.seconds))
 
     def observed(self, question_id: uuid.UUID, seen: Observation, at: datetime) -> None:
         """See `coordinator.ports.Clocks`."""
-        pair = seen.named_by, seen.provider
-        self._seen[pair].append(seen.seconds)
-        self._known.pop(pair, None)
+        self.learn(seen)
         self._new[question_id] = seen, unix_ms(at)
         if len(self._new) >= BLOCK:
             self.flush()

@@ -14,9 +14,11 @@ in its own records it is asked to look; the order bounds that in any case (`coor
 
 from __future__ import annotations
 
+import uuid
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from statistics import median_low
 from typing import Final
 
@@ -109,3 +111,34 @@ def observation(traceback: Traceback, position: int) -> Observation | None:
     named_at = before.question.at + before.answer.time_correction
     apart = hop.question.at + answer.time_correction - named_at
     return Observation(before.provider, hop.provider, round(apart / _SECOND))
+
+
+class Offsets:
+    """What is known of all pairs, as long as this lives. Implements `coordinator.ports.Clocks`."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[ProviderId, ProviderId], deque[int]] = defaultdict(lambda: deque(maxlen=LATEST))
+        self._known: dict[tuple[ProviderId, ProviderId], Offset] = {}
+
+    def offset(self, named_by: ProviderId, provider: ProviderId) -> Offset:
+        """What is known of this pair."""
+        pair = named_by, provider
+        known = self._known.get(pair)
+        if known is None:
+            known = self._known[pair] = offset(tuple(self._seen.get(pair, ())))
+        return known
+
+    def shift(self, named_by: ProviderId, provider: ProviderId) -> timedelta:
+        """See `coordinator.ports.Clocks`."""
+        return self.offset(named_by, provider).shift
+
+    def observed(self, question_id: uuid.UUID, seen: Observation, at: datetime) -> None:
+        """See `coordinator.ports.Clocks`."""
+        del question_id, at
+        self.learn(seen)
+
+    def learn(self, seen: Observation) -> None:
+        """One more, the latest."""
+        pair = seen.named_by, seen.provider
+        self._seen[pair].append(seen.seconds)
+        self._known.pop(pair, None)

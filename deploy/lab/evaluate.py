@@ -32,6 +32,7 @@ from agent.service import Clock, Consultation, Desk, Terms
 from coordinator.asking import SignedAgents
 from coordinator.chain import Call, Status, Traceback, standing
 from coordinator.driver import Driver
+from coordinator.offsets import Offsets
 from coordinator.orders import Terms as OrderTerms
 from coordinator.orders import call_of, order_of
 from coordinator.ports import Change, Kept, Provider
@@ -233,6 +234,7 @@ async def _trace_all(lab: Lab, offices: Mapping[str, Office], shift: Shift) -> l
         agents=_client(lab.people, _Wires(answering), granted, now),
         clock=_Standstill(now),
         watcher=forgetful,
+        clocks=Offsets(),
     )
     many = [Kept(Traceback(uuid.UUID(bytes=one.sha256[:16]), call_of(one.order, one.sha256)), 0) for one in granted]
     try:
