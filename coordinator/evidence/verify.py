@@ -225,6 +225,9 @@ class _Check:
         for message in self._message.hops:
             place = f"hop {message.position} ({_printable(message.provider)})"
             hop = HopSeen(message)
+            if message.naming and self._is_attestation(message.answer_proof):
+                seen.append(self._attested(hop, granted, place, statements))
+                continue
             if not message.question:
                 statements.append(
                     _unproven(f"{place} was asked of a person", _printable(message.note) or "no question")
@@ -239,6 +242,45 @@ class _Check:
                 )
             seen.append(hop)
         return tuple(seen)
+
+    def _is_attestation(self, proof: evidence.Proof) -> bool:
+        place = proof.seal
+        return place < len(self._seals) and self._seals[place].algorithm == Domain.ATTESTATION.algorithm
+
+    def _attested(self, hop: HopSeen, granted: Granted | None, place: str, statements: list[Statement]) -> HopSeen:
+        """That an approver attests what a person at a provider without an agent said: never that the provider did."""
+        message = hop.message
+        parts = Parts(message.naming, message.finding)
+        try:
+            provider = parse_provider_id(message.provider)
+            asked = hops.decode_question(message.question)
+            answer, finding = hops.decode_parts(parts, asked, provider)
+            proof = self._proof(message.answer_proof)
+            in_bundle = {person.name: PublicKey.parse(person.key) for person in self._message.persons}
+        except (ContractError, InvalidIdentityError, KeyFormatError, _NoSealError) as error:
+            statements.append(_broken(f"a person at {place} answered", str(error)))
+            return hop
+        what = f"a person at {place} said: {said(answer)}"
+        persons, submitter = self._trust.persons or in_bundle, granted.order.submitter if granted else ""
+        by = sorted(
+            name
+            for name, key in persons.items()
+            if key.key_id == proof.seal.key_id and name != submitter and key != persons.get(submitter)
+        )
+        problem = None
+        if granted is None or asked.authority.order_sha256 != granted.sha256:
+            problem = "it was said under another order"
+        elif not by:
+            problem = "no approver whose key is known, other than who submitted the order, attests it"
+        elif not proof.covers(parts.leaf) or not self._checker.is_good(proof.seal, Domain.ATTESTATION, persons[by[0]]):
+            problem = "the attestation's signature is wrong, or covers other bytes"
+        if problem is not None:
+            statements.append(_broken(what, problem))
+        else:
+            whose = "" if self._trust.persons else " (key as the bundle names it: give --person to check your own)"
+            by_whom = f"attested by {by[0]}{whose}, never signed by {provider}"
+            statements.append(replace(_proven(what, by_whom), at=finding.answered.isoformat()))
+        return replace(hop, asked=asked, answer=answer, finding=finding)
 
     def _question(self, hop: HopSeen, granted: Granted | None, place: str, statements: list[Statement]) -> HopSeen:
         what = f"{place} was asked under the order"
@@ -358,6 +400,8 @@ class _Check:
             return _broken(what, "the question is about another number than that answer says")
         if granted is not None and abs(question.at - granted.order.at) + question.window > granted.order.window:
             return _broken(what, "the question reaches beyond the time that the order allows")
+        if self._is_attestation(before.message.answer_proof):
+            return _proven(what, f"the attestation that a person at {before.answer.provider} said so")
         return _proven(what, provider_uri(before.answer.provider))
 
     def _proof(self, message: evidence.Proof) -> Proof:

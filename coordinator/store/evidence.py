@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, RowMapping, select
 
-from coordinator.signed import read_kept
+from coordinator.signed import is_said, read_kept
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
 from coordinator.store.orders import OrderBook
 from hopback.v1 import audit_pb2 as audit
@@ -98,10 +98,18 @@ def _add_hop(
     logged: LogProofs,
 ) -> None:
     entry = message.hops.add(position=row["position"], provider=row["provider"])
+    if row["outcome"] is not None and row["sent"] is None and row["answer"] is not None and not is_said(row["answer"]):
+        # A person's answer that an approver attested: the question travelled in no envelope, and nobody sealed it.
+        said = read_kept(row["answer"])
+        entry.question = row["question"]
+        entry.naming, entry.finding = said.parts.naming, said.parts.finding
+        entry.answer_proof.CopyFrom(seals.proof(said.proof))
+        return
     if row["outcome"] is None or row["sent"] is None:
         # Nothing that was sealed is kept of it: the coordinator says what happened.
         asked = decode_question(row["question"])
-        what = (row["problem"] or "not answered yet").replace("_", " ")
+        said_by_person = row["outcome"] is not None and f"a person said {row['outcome']}, which nobody attested"
+        what = said_by_person or (row["problem"] or "not answered yet").replace("_", " ")
         entry.note = f"asked at {asked.authority.issued.isoformat()}, round {row['round']}: {what}"[:500]
         return
     kept = read_kept(row["answer"])

@@ -213,6 +213,14 @@ class InProcess:
             assert (naming.provider, naming.upstream) == (question.named_by, name)
             assert (naming.called, naming.at) == (question.called, question.at)
             assert naming.order_sha256 == one.authority.order_sha256
+            if named.proof.seal.algorithm == Domain.ATTESTATION.algorithm:
+                assert any(
+                    seals.is_good(named.proof.seal, Domain.ATTESTATION, key)
+                    for key in self.parties.persons.approvers.values()
+                )
+                assert named.proof.covers(named.leaf)
+                assert not any(one.uri == provider_uri(naming.provider) for one in certified.values())
+                continue
             downstream = certified[named.proof.seal.key_id]
             assert downstream.uri == provider_uri(naming.provider)
             assert named.proof.covers(named.leaf)
