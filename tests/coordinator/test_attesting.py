@@ -115,10 +115,8 @@ class TestAPersonsAnswerUnderAnOrder:
         house.take_in(attest(draft(result, question), house.parties.people["bob"]))
         house.take_in(attest(draft(result, question), house.parties.people["eve"]))
         await house.work()
-        held, latest = (
-            attest(draft(result, question), house.parties.people["bob"]),
-            house.desk.answer_of(result.task_id),
-        )
+        held = attest(draft(result, question), house.parties.people["bob"])
+        latest = house.desk.answer_of(result.task_id)
         assert held.kept is not None
         with pytest.raises(NotOpenError):
             house.desk.attest(latest, held.kept, "bob", NOW)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -186,9 +186,10 @@ class TestAPersonWhoDoesNotAnswer:
 class TestAnAgentThatHoldsItsAnswer:
     @pytest.fixture
     def held(self, either_engine: Engine) -> Iterator[People]:
+        holds = says("birch", Outcome.NEEDS_HUMAN, retry_after_s=3600)
         script = ScriptedAgents(
             ginkgo=[upstream("ginkgo", "birch")],
-            birch=[says("birch", Outcome.NEEDS_HUMAN, retry_after_s=3600)] * 2 + [upstream("birch", "alder")],
+            birch=[holds, holds, upstream("birch", "alder")],
             alder=[says("alder", Outcome.ORIGINATED_HERE)],
         )
         house = People(either_engine, script, registry(), NOW)
@@ -236,15 +237,15 @@ class DyingStore(SqlStore):
         self._step(after=True)
         return stale
 
-    async def claim_these(self, *args: object, **kwargs: object) -> list:  # type: ignore[override, type-arg]
+    async def claim_these(self, *args: object, **kwargs: object) -> list:  # type: ignore[type-arg]
         self._step(after=False)
         claimed = await super().claim_these(*args, **kwargs)  # type: ignore[arg-type]
         self._step(after=True)
         return claimed
 
-    async def let_go(self, fences: Mapping[UUID, int], due: object) -> None:  # type: ignore[override]
+    async def let_go(self, fences: Mapping[UUID, int], due: datetime) -> None:
         self._step(after=False)
-        await super().let_go(fences, due)  # type: ignore[arg-type]
+        await super().let_go(fences, due)
         self._step(after=True)
 
 

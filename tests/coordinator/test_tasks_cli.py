@@ -145,3 +145,23 @@ class TestARound:
         assert "may be read by others" in house.run("tasks", "run", code=78).output
         (tmp_path / "mail.password").chmod(0o600)
         assert house.json("tasks", "run")["sent"] == 0
+
+
+class TestAttesting:
+    def test_what_nobody_answered_yet_is_refused(self, house: House, desk: TaskDesk, tmp_path: Path) -> None:
+        desk.ask(ASKED, AN_HOUR_AGO)
+        refused = house.run("tasks", "draft", SHORT, "--out", str(tmp_path / "d.json"), code=1)
+        assert "there is no answer to attest" in refused.output
+
+    def test_an_answer_that_its_chain_needs_no_more_is_refused(
+        self, house: House, desk: TaskDesk, tmp_path: Path
+    ) -> None:
+        desk.ask(ASKED, AN_HOUR_AGO)
+        desk.answer_signed_in(provider("elm"), ASKED.task_id, UPSTREAM, "ann", AN_HOUR_AGO)
+        refused = house.run("tasks", "draft", SHORT, "--out", str(tmp_path / "d.json"), code=65)
+        assert "the chain has moved on" in refused.output
+        assert not (tmp_path / "d.json").exists()
+
+    def test_a_file_of_another_kind_is_refused(self, house: House, tmp_path: Path) -> None:
+        (tmp_path / "d.json").write_text("{}")
+        assert "this is no file" in house.run("tasks", "take", str(tmp_path / "d.json"), code=65).output
