@@ -45,7 +45,7 @@ from coordinator.store.campaign_models import campaign_calls
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
 from coordinator.store.order_models import OrderRow, OrderSealRow, OrderSetRow
 from coordinator.store.retention_models import retired_tracebacks
-from coordinator.store.task_models import tasks
+from coordinator.store.task_models import task_attestations, tasks
 from coordinator.store.writing import writing
 from coordinator.tasks.task import State
 from protos.codec import digest, encode_answer, encode_question
@@ -60,7 +60,17 @@ _orders: Any = OrderRow.__table__
 _sets: Any = OrderSetRow.__table__
 _seals: Any = OrderSealRow.__table__
 _CLOSED = tuple(status.value for status in Status if status.phase is Phase.CLOSED)
-_CLEANED = ("tracebacks", "hops", "batches", "orders", "order_sets", "order_seals", "tasks", "campaign_calls")
+_CLEANED = (
+    "tracebacks",
+    "hops",
+    "batches",
+    "orders",
+    "order_sets",
+    "order_seals",
+    "tasks",
+    "campaign_calls",
+    "task_attestations",
+)
 
 
 @dataclass(slots=True)
@@ -161,6 +171,7 @@ def _retire_one(connection: Connection, pseudonyms: Pseudonyms, traceback_id: uu
         connection.execute(update(_hops).where(place).values(question=question, answer=answer, batch=None))
     asked = select(tasks.c.id, tasks.c.called, tasks.c.ask_called).where(tasks.c.traceback_id == traceback_id)
     for task in connection.execute(asked).all():
+        connection.execute(delete(task_attestations).where(task_attestations.c.task_id == task.id))
         connection.execute(
             update(tasks)
             .where(tasks.c.id == task.id)

@@ -7,19 +7,22 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert, select, text
 
 from coordinator.chain import Phase, Status
 from coordinator.explain import explain
 from coordinator.ports import Change
+from coordinator.pseudonyms import Pseudonyms
+from coordinator.retention import retire
 from coordinator.signed import SaidAnswer
 from coordinator.store.engine import open_engine
 from coordinator.store.sql_store import SqlStore
+from coordinator.store.task_models import task_attestations
 from coordinator.tasks.task import State
 from coordinator.traceback import Cancelled, advance
 from protos.types import Outcome
 from tests.coordinator.fakes import NamedProviders, ScriptedAgents
-from tests.coordinator.make import CALLED, ID, provider, says, submitted, upstream
+from tests.coordinator.make import CALLED, ID, TOLL_FREE, provider, says, submitted, upstream
 from tests.coordinator.people import UPSTREAM, People, registry
 from tests.coordinator.test_calendar import at
 
@@ -296,3 +299,21 @@ async def _dies(mortal: People) -> bool:
 
 def _of(script: ScriptedAgents) -> Collection[str]:
     return {question.target for question in script.asked}
+
+
+class TestRetention:
+    async def test_leaves_no_number_behind_in_a_persons_answer_or_an_attestation(self, people: People) -> None:
+        await people.work()
+        people.answer({**UPSTREAM, "ask_called": TOLL_FREE})
+        await people.work()
+        sealed = {"task_id": people.task().id, "kept": TOLL_FREE.encode(), "attested_by": "bob", "at": NOW}
+        with people.engine.begin() as connection:
+            connection.execute(insert(task_attestations), sealed)
+        assert people.traceback().status is Status.ORIGIN_FOUND
+        later = NOW + timedelta(days=600)
+        assert retire(people.engine, Pseudonyms(b"k" * 32), later, later, clean=False).tracebacks == 1
+        with people.engine.connect() as connection:
+            assert connection.execute(select(task_attestations)).all() == []
+            kept = connection.execute(text("SELECT answer FROM hops WHERE answer IS NOT NULL")).scalars().all()
+        assert kept
+        assert not [one for one in kept if TOLL_FREE.encode() in bytes(one)]
