@@ -24,6 +24,34 @@ class Mutation:
 
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
+        "who submitted an order attests under it alone",
+        "agent/gate/checks.py",
+        "any(name != order.submitter and key != submitter for name, key in by)",
+        "bool(by)",
+        "tests/agent/gate/test_attested.py::TestAnAttestedNaming",
+    ),
+    Mutation(
+        "an attestation stands for a provider that has a key",
+        "agent/gate/checks.py",
+        "        and not any(one.uri == uri for certified in envelope.certificates.values() for one in certified)\n",
+        "",
+        "tests/agent/gate/test_attested.py::TestAnAttestedNaming",
+    ),
+    Mutation(
+        "an attestation's signature is not looked at",
+        "agent/gate/checks.py",
+        "        and envelope.is_good(proof.seal, Domain.ATTESTATION, by[0][1])\n",
+        "",
+        "tests/agent/gate/test_attested.py::TestAnAttestedNaming",
+    ),
+    Mutation(
+        "attested namings are taken where they are refused",
+        "agent/gate/checks.py",
+        "    if rules.attested is AttestedNamings.REFUSE:\n",
+        "    if False:\n",
+        "tests/agent/gate/test_attested.py::TestAnAttestedNaming",
+    ),
+    Mutation(
         "a seal of one domain counts in another",
         "protos/signing.py",
         "        if seal.algorithm != domain.algorithm:\n            return False\n",
