@@ -74,7 +74,8 @@ class Keeper:
     async def let_go(self) -> None:
         """Tell the store what is nobody's now."""
         while self._to_free:
-            await self._leases.let_go(*reversed(self._to_free.popitem()))
+            due, fences = self._to_free.popitem()
+            await self._leases.let_go(fences, due)
 
     async def let_go_of_all(self, driven: dict[uuid.UUID, int]) -> None:
         """Others may claim at once whatever is driven here."""
