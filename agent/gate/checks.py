@@ -155,7 +155,9 @@ def _attested(case: Case, named: Named) -> RefusalReason | None:
         and envelope.covers(proof, named.leaf)
         and envelope.is_good(proof.seal, Domain.ATTESTATION, by[0][1])
     )
-    return None if good else RefusalReason.NAMING_SIGNATURE
+    if not good:
+        return RefusalReason.NAMING_SIGNATURE
+    return None
 
 
 def _certified_as(provider: ProviderId, key_id: bytes, case: Case) -> Certified | None:
