@@ -52,6 +52,10 @@ AT_ONCE: Final = 65536
 _READ_BYTES: Final = 4 * 1024 * 1024
 
 
+_FURTHEST: Final = 2**62
+"""Offsets beyond this are none: no file is as long, and the system takes no larger ones."""
+
+
 class AuditReader:
     """One log, opened for reading. Make one with `open`; use it as a context manager.
 
@@ -166,6 +170,8 @@ class AuditReader:
         if len(data) != PLACE.size:
             raise AuditBrokenError(self.directory / PLACES, "it was cut off", index, index * PLACE.size)
         offset, key, at_ms = PLACE.unpack(data)
+        if offset > _FURTHEST:
+            raise AuditBrokenError(self.directory / PLACES, "it points beyond any file", index, index * PLACE.size)
         return offset, key, at_ms
 
     # Tree
