@@ -6,6 +6,7 @@ doesn't matter who had it traced, or when. Importing a file again changes nothin
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -129,8 +130,8 @@ class CampaignBook:
         with self._engine.connect() as connection:
             return [_call(row) for row in connection.execute(query).mappings()]
 
-    def paths(self, name: str) -> list[Path]:
-        """What the tracebacks of the campaign's calls have found; of a call that was traced twice the last one."""
+    def tracebacks(self, name: str) -> list[uuid.UUID]:
+        """The tracebacks of the campaign's calls, in the calls' order; of a call that was traced twice the last one."""
         wanted = (
             select(campaign_calls.c.number, _tracebacks.c.id)
             .join(_tracebacks, _SAME_CALL)
@@ -139,7 +140,11 @@ class CampaignBook:
         )
         with self._engine.connect() as connection:
             latest = {row.number: row.id for row in connection.execute(wanted)}
-        return [path_of(way) for way in ways_of(self._engine, latest.values())]
+        return list(latest.values())
+
+    def paths(self, name: str) -> list[Path]:
+        """What the tracebacks of the campaign's calls have found; of a call that was traced twice the last one."""
+        return [path_of(way) for way in ways_of(self._engine, self.tracebacks(name))]
 
 
 def _key(call: Call) -> tuple[str, datetime, str]:

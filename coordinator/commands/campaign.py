@@ -27,7 +27,8 @@ from coordinator.commands.tables import iso, minute, table
 if TYPE_CHECKING:
     from coordinator.campaign_book import CampaignBook
     from coordinator.campaigns import Findings, Share
-    from coordinator.chain import Call
+    from coordinator.chain import Call, Traceback
+    from coordinator.sisters import Doubt, Suggestion
 
 MOST_SHOWN = 10
 
@@ -174,6 +175,41 @@ def show_campaign(name: str, untraced: Path | None, as_json: bool, config_path: 
     if found.stopped:
         ends = [(status.value, provider, f"{count:,}") for status, provider, count in found.stopped[:MOST_SHOWN]]
         show_rich(table(("Stopped as", "At", "Calls"), ends, right=("Calls",)))
+
+
+@campaign.command("suggest")
+@click.argument("name")
+@json_option
+@config_option
+def suggest_in_campaign(name: str, as_json: bool, config_path: Path) -> None:
+    """Say what sister calls of campaign NAME suggest about hops that found several calls and named nobody.
+
+    A suggestion is for an analyst, who may ask that provider by hand. It is no answer: no chain goes on from it.
+    """
+    from coordinator.sisters import Suggestion, suggest
+
+    with opened_store(config_path) as (_, store), opened_engine(config_path) as (_, engine):
+        ids = _book(engine).tracebacks(name)
+        found = [kept.traceback for kept in map(store.load, ids) if kept is not None]
+    open_ones = [one for one in found if one.status.value == "ambiguous"]
+    told = [(one, suggest(one, found)) for one in open_ones]
+    if as_json:
+        write_json([_suggestion_json(one, said) for one, said in told])
+        return
+    if not told:
+        click.echo(f"No call of {name} ends at a provider that found several calls.")
+    for one, said in told:
+        words = said.words if isinstance(said, Suggestion) else f"nothing: {said.value}."
+        click.echo(f"{str(one.id)[:8]}  {words}")
+
+
+def _suggestion_json(one: Traceback, said: Suggestion | Doubt) -> dict[str, Any]:
+    from coordinator.sisters import Suggestion
+
+    if not isinstance(said, Suggestion):
+        return {"id": str(one.id), "suggested": None, "doubt": said.value, "facts": []}
+    facts = [{"id": str(fact.traceback_id), "at": iso(fact.at), "upstream": fact.upstream} for fact in said.facts]
+    return {"id": str(one.id), "provider": said.provider, "suggested": said.upstream, "doubt": None, "facts": facts}
 
 
 def _book(engine: Any) -> CampaignBook:

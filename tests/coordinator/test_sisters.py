@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine
 
 from coordinator.chain import Call, Status, Traceback
+from coordinator.ports import Change, Lease
 from coordinator.sisters import FEWEST, NEAR, Doubt, Suggestion, suggest
+from coordinator.store.sql_store import SqlStore
 from coordinator.traceback import Answered, Started, advance
+from protos.codec import digest, encode_answer, encode_question
 from protos.types import Answer, Handover, Outcome
+from tests.coordinator.house import House
 from tests.coordinator.make import CALLED, CALLING, NOW, T0, provider, says, upstream
 from tests.simulator.world import PEACEFUL, draw
 
@@ -157,3 +164,52 @@ def _ms(minutes: float) -> datetime:
 
 def _ambiguous(name: str, *, named: bool) -> Answer:
     return says(name, Outcome.AMBIGUOUS, handover=Handover.CONFIRMED if named else Handover.UNSPECIFIED)
+
+
+class TestTheCommand:
+    @pytest.fixture
+    def house(self, sqlite_engine: Engine, tmp_path: Path) -> House:
+        """A coordinator whose campaign was traced: ten sister calls to their origin, one that stopped at birch."""
+        house = House(tmp_path)
+        (tmp_path / "p.csv").write_text("id,name\nginkgo,G\n")
+        house.run("registry", "import", str(tmp_path / "p.csv"))
+        rows = [f"{CALLED},{(T0 + minutes * MINUTE).isoformat()},ginkgo,{CALLING},5s" for minutes in [*AROUND, 0]]
+        (tmp_path / "calls.csv").write_text("\n".join(["called,at,terminating,calling,window", *rows]) + "\n")
+        house.run("campaign", "import", "warranty", str(tmp_path / "calls.csv"))
+        store = SqlStore(sqlite_engine)
+        for traceback, answers in [*((one, CHAIN) for one in sisters()), (AMBIGUOUS, STOPPED)]:
+            keep(store, traceback, answers)
+        store.close()
+        return house
+
+    def test_tells_the_analyst_and_says_that_it_is_no_answer(self, house: House) -> None:
+        assert "came from alder. This is no answer" in house.run("campaign", "suggest", "warranty").stdout
+        (told,) = house.json("campaign", "suggest", "warranty")
+        assert (told["suggested"], told["provider"], len(told["facts"])) == ("alder", "birch", FEWEST)
+
+    def test_says_when_there_is_nothing_to_suggest(self, house: House) -> None:
+        assert "No call of bank ends" in house.run("campaign", "suggest", "bank").stdout
+
+
+def keep(store: SqlStore, traceback: Traceback, answers: tuple[Answer, ...]) -> None:
+    """Store a traceback as a driver would, step by step."""
+
+    async def steps() -> None:
+        store.submit([Traceback(traceback.id, traceback.call)], NOW)
+        lease = Lease("test", NOW, NOW + MINUTE)
+        [kept] = await store.claim_these(lease, [traceback.id])
+        before, version, said = kept.traceback, kept.version, iter(answers)
+        event: Started | Answered = Started(NOW)
+        while True:
+            after, _ = advance(before, event)
+            received = None
+            if isinstance(event, Answered):
+                exact = encode_question(before.hops[-1].question)
+                received = encode_answer(event.answer, digest(exact))
+            assert not await store.save([Change(before, after, version, NOW, received, fence=kept.fence)])
+            before, version = after, version + 1
+            if after.open_question is None:
+                return
+            event = Answered(after.open_question.question_id, next(said), NOW)
+
+    asyncio.run(steps())
