@@ -1,10 +1,12 @@
 """A campaign of ten thousand calls over five providers, traced together, against the same calls traced one by one.
 
 What is timed is the real thing, from handing the calls in until the last one is closed: the coordinator's scheduler
-and its durable store (SQLite, and PostgreSQL with its default durability), five agent processes behind mutual TLS,
-each with an index of all the calls, everything on two processor cores. The peer is the same coordinator that is given
-the calls one at a time: by a command for each, as a person traces a call (a process that starts, opens its database,
-connects to every agent, traces, and ends), and, printed beside it, by a coordinator that goes on running.
+and its durable store (SQLite, and PostgreSQL with its default durability), five agent processes behind mutual TLS, each
+with an index of all the calls; every question is signed, under an order of its own that two persons signed, and every
+answer is signed and in the agent's audit log before it leaves; everything on two processor cores. The peer is the same
+coordinator that is given the calls one at a time, as unsigned trials: by a command for each, as a person traces a call
+(a process that starts, opens its database, connects to every agent, traces, and ends), and, printed beside it, by a
+coordinator that goes on running.
 """
 
 from __future__ import annotations
@@ -20,28 +22,39 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from rich.console import Console
 
 from benchmarks.line import Line, line
 from benchmarks.measure import Figure
 from benchmarks.peers import PostgreSql
 from coordinator.agents import GrpcAgents
+from coordinator.asking import SignedAgents
 from coordinator.chain import Call, Status, Traceback
 from coordinator.driver import Driver, Rested
 from coordinator.leases import Keeper, owner_name
 from coordinator.live import Silent
+from coordinator.orders import OrderSet, call_of, sign
 from coordinator.registry import RegistrySnapshot
 from coordinator.runtime import SystemClock, settle_memory
 from coordinator.scheduler import Everything, Scheduler
 from coordinator.store.engine import migrate, open_engine
+from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import SqlStore, opened
+from coordinator.transport import GrpcTransport
+from deploy.lab.people import APPROVER, SUBMITTER
+from protos.certificates import PinnedRoots
+from protos.codec import digest
 from protos.e164 import E164
+from protos.orders import Order, Purpose, encode_order
+from protos.signing import Domain, read_signer
 
 HOPS: Final = 5
 CALLS: Final = 10_000
@@ -130,17 +143,57 @@ def _database(server: PostgreSql, name: str) -> str:
 
 
 def _tracebacks(here: Line, calls: Sequence[tuple[E164, datetime]]) -> list[Traceback]:
+    """Without orders: for what is traced one by one, as a trial."""
     return [Traceback(uuid.uuid4(), Call(called, at, here.terminating)) for called, at in calls]
+
+
+def _ordered(here: Line, book: OrderBook) -> list[Traceback]:
+    """All calls, each under an order of its own; one person submitted them together, another one approved them."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    orders = [
+        Order(
+            order_id=uuid.uuid4(),
+            coordinator="lab",
+            purpose=Purpose.UNLAWFUL_ROBOCALLS,
+            legal_basis="47 U.S.C. 222(d)(2)",
+            campaign="benchmark",
+            evidence_sha256=os.urandom(32),
+            called=called,
+            at=at,
+            window=timedelta(seconds=60),
+            calling=None,
+            terminating=here.terminating,
+            hop_limit=10,
+            issued=now,
+            expires=now + timedelta(hours=72),
+            submitter=SUBMITTER,
+            certification="I certify that this call is suspected to be unlawful.",
+            salt=os.urandom(16),
+        )
+        for called, at in here.calls
+    ]
+    made = OrderSet.of(map(encode_order, orders))
+    for name, domain in ((SUBMITTER, Domain.ORDER), (APPROVER, Domain.APPROVAL)):
+        made = sign(made, domain, read_signer(here.people.home / "people" / f"{name}.key"))
+    book.add(made, now)
+    for signature, name in zip(made.signatures, (SUBMITTER, APPROVER), strict=True):
+        book.sign(made.id, signature, name, now)
+    return [
+        Traceback(uuid.uuid4(), call_of(order, digest(exact)))
+        for order, exact in zip(made.orders, made.exact, strict=True)
+    ]
 
 
 def _campaign(here: Line, url: str, cpu: list[tuple[float, float]]) -> float:
     """Tracebacks a second; appends the microseconds of processor time that a hop took here and at an agent."""
     engine = open_engine(url)
     migrate(engine)
+    book = OrderBook(engine)
+    tracebacks = _ordered(here, book)
     with opened(engine) as store:
         settle_memory()
         started, used, agents = perf_counter(), process_time(), here.cpu_s
-        asyncio.run(_together(here, store))
+        asyncio.run(_together(here, store, book, tracebacks))
         took = perf_counter() - started
         hops = CALLS * HOPS / 1e6
         cpu.append(((process_time() - used) / hops, (here.cpu_s - agents) / hops))
@@ -149,7 +202,7 @@ def _campaign(here: Line, url: str, cpu: list[tuple[float, float]]) -> float:
     return CALLS / took
 
 
-async def _together(here: Line, store: SqlStore) -> None:
+async def _together(here: Line, store: SqlStore, book: OrderBook, tracebacks: Sequence[Traceback]) -> None:
     clock, closed = SystemClock(), 0
 
     def rested(one: Rested) -> None:
@@ -158,8 +211,18 @@ async def _together(here: Line, store: SqlStore) -> None:
         if closed == CALLS:
             scheduler.stop()
 
-    store.submit(_tracebacks(here, here.calls), clock.now())
-    async with GrpcAgents(here.tls) as agents:
+    store.submit(tracebacks, clock.now())
+    certificate = x509.load_pem_x509_certificate(here.evidence.certificate.read_bytes())
+    async with GrpcTransport(here.tls) as transport:
+        agents = SignedAgents(
+            transport,
+            signer=read_signer(here.evidence.key),
+            certificate=certificate.public_bytes(Encoding.DER),
+            roots=PinnedRoots.from_pem(here.evidence.roots.read_bytes()),
+            orders=book,
+            certificates=book,
+            clock=clock.now,
+        )
         scheduler = Scheduler(
             driver=Driver(
                 store=store, registry=RegistrySnapshot(here.providers), agents=agents, clock=clock, watcher=Silent()

@@ -18,9 +18,10 @@ from typing import Final
 import tomlkit
 
 from agent.index.root_key import create_root_key_file
-from coordinator.lab_ca import Credentials, LabAuthority
+from coordinator.lab_ca import Credentials
 from coordinator.ports import Provider
 from deploy.lab.fleet import Fleet
+from deploy.lab.people import People
 from protos.e164 import E164, parse_e164
 from protos.identity import ProviderId, parse_provider_id
 from protos.tls import TlsFiles, read_tls_files
@@ -38,6 +39,8 @@ class Line:
     tls: TlsFiles
     calls: tuple[tuple[E164, datetime], ...]
     files: Credentials
+    evidence: Credentials
+    people: People
     fleet: Fleet
 
     @property
@@ -60,14 +63,16 @@ def line(work: Path, hops: int, records: int, *, start: datetime = START, apart:
     """Index `records` calls at each of `hops` providers in `work`, and start their agents."""
     path = tuple(parse_provider_id(f"hop{number:02d}") for number in range(1, hops + 1))
     calls = _write_records(work, path, records, start, apart)
-    authority = LabAuthority.create(work / "authority")
-    fleet = Fleet({name: _write_agent(work, authority, path, place) for place, name in enumerate(path)})
+    people = People.made(work / "coordinator", datetime.now(UTC))
+    authority = people.authority
+    fleet = Fleet({name: _write_agent(work, people, path, place) for place, name in enumerate(path)})
     fleet.index("--complete-until", datetime.now(UTC).isoformat())
     files = authority.issue_coordinator("lab", work / "coordinator")
+    evidence = authority.issue_coordinator_evidence("lab", work / "coordinator")
     tls = read_tls_files(files.certificate, files.key, files.roots, datetime.now(UTC))
     with fleet:
         providers = tuple(Provider(name, name, fleet.addresses[name]) for name in path)
-        yield Line(path, providers, tls, calls, files, fleet)
+        yield Line(path, providers, tls, calls, files, evidence, people, fleet)
 
 
 def _write_records(
@@ -89,10 +94,10 @@ def _write_records(
     return tuple((parse_e164(called), at) for called, at, _ in rows)
 
 
-def _write_agent(work: Path, authority: LabAuthority, path: tuple[ProviderId, ...], place: int) -> Path:
+def _write_agent(work: Path, people: People, path: tuple[ProviderId, ...], place: int) -> Path:
     provider = path[place]
     home = work / provider
-    issued = authority.issue_provider(provider, home)
+    issued = people.authority.issue_provider(provider, home)
     create_root_key_file(home / "root.key")
     upstream = f"provider:{path[place - 1]}" if place else "customer:7011"
     downstream = f"provider:{path[place + 1]}" if place + 1 < len(path) else "subscribers"
@@ -106,6 +111,7 @@ def _write_agent(work: Path, authority: LabAuthority, path: tuple[ProviderId, ..
             "coordinators": ["hopback://coordinator/lab"],
         },
         "trial": {"unsigned_lookups": True},
+        **people.tables(provider, home),
         "index": {"directory": "index", "root_key_file": "root.key"},
         "sources": [
             {
