@@ -167,7 +167,6 @@ def build(
                 "roots": "ca.crt",
                 "coordinators": ["hopback://coordinator/lab"],
             },
-            "trial": {"unsigned_lookups": True},
             "index": {"directory": "index", "root_key_file": str(key), "retention": "36500d"},
             "explain": {"keep": True, "directory": "decisions"},
         }
