@@ -23,8 +23,8 @@ from coordinator.driver import Limits
 from coordinator.identity_config import AuthorityTable, EnrolmentTable, ListenTable, Operators, RevocationTable
 from coordinator.intake import parse_duration
 from coordinator.leases import LENGTH
+from coordinator.patience import Patience
 from coordinator.scheduler import SchedulerTerms
-from coordinator.traceback import Patience
 from protos.hops import QUESTION_LIFE
 from protos.identity import ProviderId, parse_provider_id
 from protos.orders import MOST_HOPS, Persons

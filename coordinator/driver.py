@@ -25,7 +25,23 @@ from datetime import datetime, timedelta
 from coordinator.alarms import Alarms
 from coordinator.batching import Asked, Ending, Lanes, LaneTerms, Postponed
 from coordinator.chain import Traceback
+from coordinator.events import (
+    AgentUnreachable,
+    Answered,
+    Ask,
+    BadAnswer,
+    Command,
+    Declined,
+    Event,
+    NoAgent,
+    Reopened,
+    RetryDue,
+    Started,
+    TimedOut,
+    WaitUntil,
+)
 from coordinator.offsets import observation
+from coordinator.patience import Patience
 from coordinator.ports import (
     AgentClient,
     AttemptTimedOutError,
@@ -44,23 +60,7 @@ from coordinator.ports import (
 )
 from coordinator.priorities import Priority
 from coordinator.signed import encode_question
-from coordinator.traceback import (
-    AgentUnreachable,
-    Answered,
-    Ask,
-    BadAnswer,
-    Command,
-    Declined,
-    Event,
-    NoAgent,
-    Patience,
-    Reopened,
-    RetryDue,
-    Started,
-    TimedOut,
-    WaitUntil,
-    advance,
-)
+from coordinator.traceback import advance
 from protos.identity import ProviderId
 from protos.types import Answer, Outcome, Question
 

@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from coordinator.api.callers import ALLOWED, SERVICE, Caller, Role, caller_of
 from coordinator.chain import Phase, Traceback
 from coordinator.deadlines.standing import Standing
+from coordinator.events import Cancelled
 from coordinator.orders import call_of, start_problem
 from coordinator.ports import Change, Lease
 from coordinator.priorities import Priority
@@ -34,7 +35,7 @@ from coordinator.store.views import BadPageError, Views
 from coordinator.tasks.answers import AnswerError
 from coordinator.tasks.desk import LinkError, NoSuchTaskError, NotOpenError, TaskDesk
 from coordinator.tasks.task import State, Task
-from coordinator.traceback import Cancelled, advance
+from coordinator.traceback import advance
 from hopback.v1 import traceback_pb2 as pb
 from protos.codec import ContractError, check, parse, unix_ms
 from protos.identity import ProviderId

@@ -26,6 +26,8 @@ from typing import Protocol
 from sqlalchemy import Engine, and_, exists, not_, or_, select
 
 from coordinator.chain import Phase, Status, Traceback
+from coordinator.events import Event, GivenUp, LeftToPerson, PersonAnswered, Reopened
+from coordinator.patience import Patience
 from coordinator.ports import Change, Kept, Lease, Leases, Store
 from coordinator.signed import decode_answer, encode_question, keep_said, said_answer
 from coordinator.store.models import TracebackRow
@@ -33,7 +35,7 @@ from coordinator.store.task_models import tasks
 from coordinator.tasks.desk import COORDINATOR, TaskDesk
 from coordinator.tasks.ports import PersonsResult
 from coordinator.tasks.task import Asked, Kind, State
-from coordinator.traceback import Event, GivenUp, LeftToPerson, Patience, PersonAnswered, Reopened, advance
+from coordinator.traceback import advance
 from protos.codec import ContractError
 from protos.types import Outcome
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coordinator.agents import GrpcAgents
+from coordinator.events import Started
 from coordinator.lab_ca import LabAuthority
 from coordinator.ports import (
     AttemptTimedOutError,
@@ -22,7 +23,7 @@ from coordinator.ports import (
     Reply,
     UnreachableError,
 )
-from coordinator.traceback import Started, advance
+from coordinator.traceback import advance
 from hopback.v1 import lookup_pb2 as pb
 from protos.codec import digest, encode_answer, encode_question
 from protos.errors import Fault

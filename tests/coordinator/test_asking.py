@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from coordinator.asking import SignedAgents
 from coordinator.chain import Traceback
 from coordinator.envelope import Packed, encode
+from coordinator.events import Answered, Started
 from coordinator.ports import BadAnswerError, Provider, Reply
 from coordinator.signed import (
     SignedAnswer,
@@ -25,7 +26,7 @@ from coordinator.signed import (
     read_kept,
     signed_answer,
 )
-from coordinator.traceback import Answered, Started, advance
+from coordinator.traceback import advance
 from hopback.v1 import hop_pb2 as pb
 from protos import hops
 from protos.codec import ContractError, digest

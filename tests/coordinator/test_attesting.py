@@ -20,13 +20,14 @@ from coordinator.attesting import (
     to_file,
 )
 from coordinator.chain import Status
+from coordinator.events import PersonAnswered
 from coordinator.evidence.verify import Standing, Trust, _Check
 from coordinator.signed import AttestedAnswer, SignedAnswer
 from coordinator.store.evidence import collect
 from coordinator.tasks.desk import NotOpenError
 from coordinator.tasks.ports import PersonsResult
 from coordinator.tasks.task import State
-from coordinator.traceback import PersonAnswered, advance
+from coordinator.traceback import advance
 from hopback.v1 import hop_pb2 as pb
 from protos.orders import Granted, Persons
 from protos.signing import Domain, Signer

@@ -15,10 +15,11 @@ from coordinator.agents import GrpcAgents
 from coordinator.alarms import Alarms
 from coordinator.batching import Asked, Ending, Lanes, LaneTerms, Postponed
 from coordinator.breaker import BreakerTerms
+from coordinator.events import Started
 from coordinator.lab_ca import LabAuthority
 from coordinator.ports import AgentClient, BadAnswerError, DeclinedError, Provider, Reply, UnreachableError
 from coordinator.priorities import Priority
-from coordinator.traceback import Started, advance
+from coordinator.traceback import advance
 from protos.codec import decode_answer, digest, encode_answer, encode_question
 from protos.codec_batch import decode_answers, decode_questions
 from protos.types import Answer, Outcome, Question

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, insert, select, text
 
 from coordinator.chain import Phase, Status
+from coordinator.events import Cancelled
 from coordinator.explain import explain
 from coordinator.ports import Change
 from coordinator.pseudonyms import Pseudonyms
@@ -19,7 +20,7 @@ from coordinator.store.engine import open_engine
 from coordinator.store.sql_store import SqlStore
 from coordinator.store.task_models import task_attestations
 from coordinator.tasks.task import State
-from coordinator.traceback import Cancelled, advance
+from coordinator.traceback import advance
 from protos.types import Outcome
 from tests.coordinator.fakes import NamedProviders, ScriptedAgents
 from tests.coordinator.make import CALLED, ID, TOLL_FREE, provider, says, submitted, upstream

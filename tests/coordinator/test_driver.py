@@ -10,6 +10,7 @@ import pytest
 
 from coordinator.chain import Problem, Status, Traceback
 from coordinator.driver import Driver, Limits
+from coordinator.patience import Patience
 from coordinator.ports import (
     AttemptTimedOutError,
     BadAnswerError,
@@ -18,7 +19,6 @@ from coordinator.ports import (
     Provider,
     UnreachableError,
 )
-from coordinator.traceback import Patience
 from protos.codec import decode_answer, digest, encode_question
 from protos.types import Outcome, Question
 from tests.coordinator.fakes import JumpingClock, MemoryStore, NamedProviders, Notes, ScriptedAgents

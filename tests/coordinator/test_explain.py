@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from coordinator.chain import Hop, Problem, Status, Traceback
+from coordinator.events import Started
 from coordinator.explain import TITLES, explain
 from coordinator.present import hop_line, outcome_words, status_lines, traceback_json, whole
-from coordinator.traceback import Started, advance
+from coordinator.traceback import advance
 from protos.types import Answer, Handover, Outcome, RefusalReason
 from tests.coordinator.make import CALLED, NOW, TOLL_FREE, provider, says, submitted, upstream
 

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select, update
 
 from coordinator.chain import Traceback
+from coordinator.events import Answered, Started
 from coordinator.leases import Keeper, owner_name
 from coordinator.ports import Change, Kept, Lease
 from coordinator.priorities import BY_AGE_EVERY, Priority
 from coordinator.store.engine import open_engine
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.sql_store import SqlStore, opened
-from coordinator.traceback import Answered, Started, advance
+from coordinator.traceback import advance
 from protos.codec import digest, encode_answer, encode_question
 from protos.types import Outcome
 from tests.coordinator.fakes import JumpingClock

@@ -15,10 +15,11 @@ import pytest
 
 from coordinator.chain import Status, Traceback
 from coordinator.disputes import THE_ORDER, THE_REGISTRY, disputes
+from coordinator.events import Answered, Ask, NoAgent, Started
 from coordinator.explain import explain
 from coordinator.ports import Provider
 from coordinator.signed import encode_question
-from coordinator.traceback import Answered, Ask, NoAgent, Started, advance
+from coordinator.traceback import advance
 from protos.hops import Asked
 from protos.types import Answer, Handover, Outcome, RefusalReason
 from tests.coordinator.make import NOW, provider, says, upstream

@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from coordinator.chain import Traceback
+from coordinator.events import Answered, RetryDue, Started, TimedOut
 from coordinator.live import ChainLines, GrowingChain, Silent
-from coordinator.traceback import Answered, RetryDue, Started, TimedOut, advance
+from coordinator.traceback import advance
 from protos.types import Outcome
 from tests.coordinator.make import CALLED, NOW, says, submitted, upstream
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
 from coordinator.chain import Call, Traceback, moved_by
+from coordinator.events import Answered, Started
 from coordinator.offset_book import OffsetBook
 from coordinator.offsets import FARTHEST, FEWEST, LATEST, SMALLEST, SPREAD, Observation, observation, offset
 from coordinator.present import hop_line, traceback_json
 from coordinator.store.offset_models import clock_observations
-from coordinator.traceback import Answered, Started, advance
+from coordinator.traceback import advance
 from protos.types import Handover, Outcome, Question
 from tests.coordinator.make import CALLED, ID, NOW, T0, provider, says, submitted, upstream
 

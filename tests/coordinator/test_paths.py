@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.chain import Call, Phase, Status, Traceback, standing
-from coordinator.traceback import LOOP_TOLERANCE, Answered, Started, advance
+from coordinator.events import Answered, Started
+from coordinator.questions import LOOP_TOLERANCE
+from coordinator.traceback import advance
 from protos.e164 import E164, parse_e164
 from protos.types import Answer, Handover, Outcome, Question
 from tests.coordinator.make import CALLED, ID, NOW, T0, TOLL_FREE, provider, says, upstream

@@ -22,13 +22,13 @@ from coordinator.chain import Status, Traceback
 from coordinator.driver import Driver, Limits, Rested
 from coordinator.leases import Keeper
 from coordinator.live import Silent
+from coordinator.patience import Patience
 from coordinator.ports import AttemptTimedOutError, Change, Clock, Kept, Lease, Provider, Reply, UnreachableError
 from coordinator.priorities import Priority
 from coordinator.runtime import SystemClock
 from coordinator.scheduler import Chosen, Everything, Scheduler, SchedulerTerms
 from coordinator.store.engine import open_engine
 from coordinator.store.sql_store import SqlStore, opened
-from coordinator.traceback import Patience
 from protos.codec import digest, encode_answer
 from protos.e164 import parse_e164
 from protos.types import Outcome, Question

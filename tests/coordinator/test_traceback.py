@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from coordinator.chain import FINDINGS, Phase, Problem, Role, Status, Traceback, places, role, standing
 from coordinator.disputes import Settled, disputes, forks
-from coordinator.traceback import (
-    AFTER,
+from coordinator.events import (
     AgentUnreachable,
     Answered,
     Ask,
@@ -22,14 +21,14 @@ from coordinator.traceback import (
     Event,
     Finish,
     NoAgent,
-    Patience,
     Reopened,
     RetryDue,
     Started,
     TimedOut,
     WaitUntil,
-    advance,
 )
+from coordinator.patience import Patience
+from coordinator.traceback import AFTER, advance
 from protos.types import Answer, Handover, Outcome, Question, RefusalReason
 from tests.coordinator.make import (
     CALLED,

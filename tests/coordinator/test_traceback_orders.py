@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coordinator.chain import Status, Traceback
+from coordinator.events import Answered, Reopened, RetryDue, Started, TimedOut
+from coordinator.patience import Patience
 from coordinator.signed import SignedAnswer, encode_question, signed_answer
-from coordinator.traceback import Answered, Patience, Reopened, RetryDue, Started, TimedOut, advance
+from coordinator.traceback import advance
 from protos.codec import digest
 from protos.hops import QUESTION_LIFE, Finding, answer_parts
 from protos.orders import Order

@@ -1,0 +1,163 @@
+"""What a traceback's state machine hears of the world, and what it wants of it: events and commands. Pure values.
+
+Whatever happens reaches the machine as an event that carries its own time (aware UTC); whatever the machine wants done
+is a command. An event about a question that is not the open one changes nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from coordinator.chain import Status
+from protos.types import Answer, Question
+
+# What happened, and when.
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A driver took the traceback up, for the first time or after a restart."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer came to the question, checked to be one: right provider, right digest, every field in range.
+
+    `shift` is by how much the clock of the upstream that it names is known to be ahead of the answering provider's
+    (`coordinator.offsets`).
+    """
+
+    question_id: uuid.UUID
+    answer: Answer
+    at: datetime
+    shift: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUnreachable:
+    """The question could not be delivered, or the agent failed without an answer; trying again may help."""
+
+    question_id: uuid.UUID
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """No answer came within the time of one attempt."""
+
+    question_id: uuid.UUID
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BadAnswer:
+    """What came is no answer to this question: unreadable, out of range, of another provider or to another question."""
+
+    question_id: uuid.UUID
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The agent would not even take the question: it doesn't accept this coordinator."""
+
+    question_id: uuid.UUID
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoAgent:
+    """The registry names no agent for the provider, or doesn't know the provider at all."""
+
+    question_id: uuid.UUID
+    at: datetime
+    registered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDue:
+    """The time of the last WaitUntil has come."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """A person wants the last provider of a closed traceback asked again."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeftToPerson:
+    """The open question was put to a person at the provider, who should answer until `due`."""
+
+    question_id: uuid.UUID
+    at: datetime
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PersonAnswered:
+    """A person at the provider answered; what names an upstream under an order is attested (`AttestedAnswer`)."""
+
+    question_id: uuid.UUID
+    answer: Answer
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The person's time is up. An answer that comes later still counts."""
+
+    question_id: uuid.UUID
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody who may, wants no more asked; `reason` holds no number of a subscriber."""
+
+    at: datetime
+    reason: str = ""
+
+
+Event = (
+    Started | Answered | AgentUnreachable | TimedOut | BadAnswer | Declined | NoAgent | RetryDue | Reopened
+    | LeftToPerson | PersonAnswered | GivenUp | Cancelled
+)  # fmt: skip
+
+
+# What the machine wants done.
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Put this question to `question.target`; one of Answered ... NoAgent comes back."""
+
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil:
+    """Send RetryDue at this time."""
+
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Nothing more will be asked; tell whoever waits for the result."""
+
+    status: Status
+
+
+Command = Ask | WaitUntil | Finish

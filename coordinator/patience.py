@@ -1,0 +1,42 @@
+"""How often and how long a hop is worth asking. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from coordinator.chance import scatter
+from protos.hops import QUESTION_LIFE
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long a hop is worth asking.
+
+    Attributes:
+        attempts: how many attempts without an answer make a provider non-responsive.
+        backoff, backoff_cap: pause after the first failed attempt; it doubles from one to the next, up to the cap.
+        question_lifetime: after this the answer to a question is of no use, and the next attempt is a new question.
+        jitter: by which share of itself that pause may be longer, so that what failed together isn't retried together.
+        not_yet_pause, not_yet_cap: pause after NOT_YET_AVAILABLE when the provider names none, and the longest one.
+    """
+
+    attempts: int = 3
+    backoff: timedelta = timedelta(milliseconds=500)
+    backoff_cap: timedelta = timedelta(seconds=30)
+    jitter: float = 0.2
+    question_lifetime: timedelta = timedelta(minutes=2)
+    not_yet_pause: timedelta = timedelta(minutes=15)
+    not_yet_cap: timedelta = timedelta(hours=24)
+
+    def __post_init__(self) -> None:
+        if self.question_lifetime > QUESTION_LIFE:
+            raise ValueError(f"a question lives for {QUESTION_LIFE // timedelta(minutes=1)} minutes at most")
+
+    def pause_after(self, failures: int, seed: str = "") -> timedelta:
+        """How long to wait after that many failed attempts in a row; a little differs from `seed` to `seed`."""
+        doubled: int = 2 ** min(failures - 1, 30)
+        return min(self.backoff * doubled, self.backoff_cap) * (1 + self.jitter * scatter(f"{seed} {failures}"))
+
+
+DEFAULT_PATIENCE = Patience()
