@@ -54,6 +54,7 @@ REFUSED_BECAUSE: Final = {
     RefusalReason.REPLAY: "another question bore this id before",
     RefusalReason.BUDGET: "a budget in [limits] is used up",
     RefusalReason.DENIED: "the number is on the deny list",
+    RefusalReason.SISTERS: "a sister call that it names is none, or was not answered here",
 }
 """What each refusal means to the operator."""
 

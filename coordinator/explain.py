@@ -285,6 +285,10 @@ _REFUSALS: Mapping[RefusalReason, _Words] = {
         "Wait for a day, then {retry}; or ask {provider} to raise its limits.",
     ),
     RefusalReason.DENIED: ("has put this number or coordinator on its deny list", "Ask {provider} in person."),
+    RefusalReason.SISTERS: (
+        "does not take what this coordinator says of other calls for proof",
+        "Look at the chains of the sister calls; to ask about this call alone, {retry}.",
+    ),
     RefusalReason.DEADLINE_PASSED: ("got the question too late", "Compare both clocks with UTC, then {retry}."),
     RefusalReason.POLICY: ("refuses by its own rules", "Ask {provider} in person."),
 }

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
+from uuid import UUID
 
 from google.protobuf.message import Message
 
@@ -47,10 +48,15 @@ from protos.types import (
     Question,
     RecordCoverage,
     RefusalReason,
+    Sister,
 )
 
 LARGEST_QUESTION: Final = 1024
 MOST_QUESTIONS: Final = 10_000
+MOST_SISTERS: Final = 4
+"""Other calls that one question may name."""
+COMPARABLE: Final = 8
+"""Bytes at the beginning of call tags that must agree, or the tags say nothing of each other."""
 QUESTION_LIFE: Final = timedelta(minutes=10)
 _MS: Final = timedelta(milliseconds=1)
 _S: Final = timedelta(seconds=1)
@@ -60,13 +66,17 @@ _WIDEST_MS: Final = WINDOW_CAP // _MS
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """That `provider` says the call of an order came from `upstream`, and what to ask there; None where it doesn't."""
+    """That `provider` says the call of an order came from `upstream`, and what to ask there; None where it doesn't.
+
+    `call_tag` is 16 bytes by which answered calls are told apart, empty where there is none (`tell_apart`).
+    """
 
     order_sha256: bytes
     provider: ProviderId
     upstream: ProviderId | None
     called: E164 | None
     at: datetime | None
+    call_tag: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +168,10 @@ def encode_question(question: Question) -> bytes:
         issued_unix_ms=unix_ms(authority.issued),
         nonce=authority.nonce,
         position=authority.position,
+        sisters=[
+            lookup.Sister(naming_sha256=sister.naming_sha256, question_id=sister.question_id.bytes)
+            for sister in authority.sisters
+        ],
     ).SerializeToString(deterministic=True)
 
 
@@ -186,6 +200,7 @@ def decode_question(exact: bytes) -> Asked:
             position,
             shared_time(issued_ms),
             _sized(message.nonce, 16),
+            _sisters(message.sisters) if message.sisters else (),
         )
         question = Question(
             canonical_uuid(message.question_id),
@@ -206,8 +221,10 @@ def decode_question(exact: bytes) -> Asked:
 # Answers
 
 
-def answer_parts(answer: Answer, question: Question, question_sha256: bytes, finding: Finding, salts: bytes) -> Parts:
-    """The exact parts of `answer` to `question`; `salts` are 32 random bytes.
+def answer_parts(
+    answer: Answer, question: Question, question_sha256: bytes, finding: Finding, salts: bytes, call_tag: bytes = b""
+) -> Parts:
+    """The exact parts of `answer` to `question`; `salts` are 32 random bytes, `call_tag` goes with a name alone.
 
     The naming says called number and time to ask the upstream for as they are, not as changes to a question that the
     upstream never sees.
@@ -215,8 +232,9 @@ def answer_parts(answer: Answer, question: Question, question_sha256: bytes, fin
     if question.authority is None:
         raise ValueError("only a question under an order has a signed answer")
     order_sha256, provider, upstream = question.authority.order_sha256, answer.provider, answer.upstream
-    called, at_ms = "", 0
+    called, at_ms, tag = "", 0, b""
     if upstream is not None:
+        tag = call_tag
         called, at_ms = answer.ask_called or question.called, unix_ms(question.at + answer.time_correction)
     said = (
         provider,
@@ -228,7 +246,7 @@ def answer_parts(answer: Answer, question: Question, question_sha256: bytes, fin
     )
     answered_ms = unix_ms(finding.answered)
     return Parts(
-        naming_bytes(order_sha256, provider, upstream, called, at_ms, salts[:16]),
+        naming_bytes(order_sha256, provider, upstream, called, at_ms, salts[:16], tag),
         finding_bytes(question_sha256, said, finding.record_commitment, answered_ms, salts[16:32]),
     )
 
@@ -276,18 +294,29 @@ def decode_naming(exact: bytes) -> Naming:
         ContractError: MALFORMED or INVALID_FIELD.
     """
     message = parse(evidence.Naming(), exact)
-    upstream, called, at_ms = message.upstream, message.called_number, message.at_unix_ms
+    upstream, called, at_ms, tag = message.upstream, message.called_number, message.at_unix_ms, message.call_tag
     try:
         _sized(message.salt, 16)
         order_sha256, provider = _sized(message.order_sha256, 32), known_provider_id(message.provider)
         if upstream:
             at = from_unix_ms(_within(at_ms, 1, _LAST_MS))
-            return Naming(order_sha256, provider, known_provider_id(upstream), parse_e164(called), at)
-        if called or at_ms:
+            tag = _sized(tag, 16) if tag else b""
+            return Naming(order_sha256, provider, known_provider_id(upstream), parse_e164(called), at, tag)
+        if called or at_ms or tag:
             raise ValueError("a naming that names nobody asks for nothing")  # noqa: TRY301 (one place says it all)
         return Naming(order_sha256, provider, None, None, None)
     except ValueError as error:
         raise _broken(message, error, "naming") from None
+
+
+def tell_apart(one: bytes, other: bytes) -> bool | None:
+    """Whether two call tags of one provider mean two calls, both answered.
+
+    False where they may mean one and the same; None where they don't compare, so that nothing is known.
+    """
+    if len(one) != len(other) or not one or one[:COMPARABLE] != other[:COMPARABLE]:
+        return None
+    return one != other
 
 
 # Envelopes
@@ -335,14 +364,20 @@ def decode_requests(data: bytes) -> Requests:
     count = len(message.questions)
     if not 0 < count <= MOST_QUESTIONS or not message.HasField("seal") or len(message.certificates) > 1000:
         raise _broken(message, ValueError("out of bounds"), "questions")
-    if len(message.orders) > count or len(message.namings) > count or len(message.seals) > 4 * count:
+    if any(len(exact) > LARGEST_QUESTION for exact in message.questions):
+        raise ContractError(ErrorReason.INVALID_FIELD, "a question is too long", ("questions",))
+    asked = tuple(decode_question(exact) for exact in message.questions)
+    sisters = sum(len(one.authority.sisters) for one in asked) if len(message.namings) > count else 0
+    if (
+        len(message.orders) > count
+        or len(message.namings) > count + sisters
+        or len(message.seals) > 4 * count + sisters
+    ):
         raise ContractError(
             ErrorReason.INVALID_FIELD,
             "there are more orders, namings or seals than questions can need",
             ("orders", "namings", "seals"),
         )
-    if any(len(exact) > LARGEST_QUESTION for exact in message.questions):
-        raise ContractError(ErrorReason.INVALID_FIELD, "a question is too long", ("questions",))
     seals = [Seal.of_message(seal) for seal in message.seals]
     orders, namings = {}, {}
     for one in message.orders:
@@ -354,7 +389,7 @@ def decode_requests(data: bytes) -> Requests:
         hidden = _sized_field(entry.finding_sha256, 32, "finding_sha256")
         namings[digest(exact)] = Named(decode_naming(exact), exact, hidden, _read_proof(entry.proof, seals))
     return Requests(
-        asked=tuple(decode_question(exact) for exact in message.questions),
+        asked=asked,
         seal=Seal.of_message(message.seal),
         orders=orders,
         namings=namings,
@@ -401,6 +436,15 @@ def _read_proof(message: evidence.Proof, seals: Sequence[Seal]) -> Proof:
     if seal >= len(seals) or len(path) > 24:
         raise ContractError(ErrorReason.INVALID_FIELD, "a proof points at no seal, or is too long", ("proof",))
     return Proof(seals[seal], message.index, tuple(path))
+
+
+def _sisters(messages: Iterable[lookup.Sister]) -> tuple[Sister, ...]:
+    found = tuple(
+        Sister(_sized(message.naming_sha256, 32), UUID(bytes=_sized(message.question_id, 16))) for message in messages
+    )
+    if len(found) > MOST_SISTERS:
+        raise ValueError("a question names too many sisters")
+    return found
 
 
 def _correction(asked_next: datetime | None, asked: datetime) -> timedelta:

@@ -23,11 +23,13 @@ _PADDING_TAG: Final = b"\x7a"  # field 15, bytes
 _LONGEST_ONE: Final = 129  # tag, length in one byte, 127 bytes
 _DIGEST: Final = 32
 _SALT: Final = 16
+_TAG: Final = 16
 _DIGEST_FIRST: Final = b"\x0a\x20"  # field 1, bytes, 32 of them
 _CALLED_TAGS: Final = tuple(b"\x22" + bytes((size,)) for size in range(128))  # field 4, string
 _AT: Final = Struct("<cQ").pack  # a tag and fixed64
 _NAMING_AT: Final = b"\x29"  # field 5
 _NAMING_SALT: Final = b"\x32\x10"  # field 6, bytes, 16 of them
+_CALL_TAG: Final = b"\x3a\x10"  # field 7, bytes, 16 of them
 _COMMITMENT: Final = b"\x42\x20"  # field 8, bytes, 32 of them
 _ANSWERED: Final = b"\x49"  # field 9
 _FINDING_SALT: Final = b"\x52\x10"  # field 10, bytes, 16 of them
@@ -35,19 +37,25 @@ _TOO_LATE: Final = 2**64
 
 
 def naming_bytes(
-    order_sha256: bytes, provider: ProviderId, upstream: ProviderId | None, called: str, at_ms: int, salt: bytes
+    order_sha256: bytes,
+    provider: ProviderId,
+    upstream: ProviderId | None,
+    called: str,
+    at_ms: int,
+    salt: bytes,
+    call_tag: bytes = b"",
 ) -> bytes:
-    """The exact naming; `called` is empty and `at_ms` 0 where `upstream` is None.
+    """The exact naming; `called` and `call_tag` are empty and `at_ms` is 0 where `upstream` is None.
 
     Raises:
         ValueError: a value has no place in it, or all of them together have none.
     """
     plain = len(order_sha256) == _DIGEST and len(salt) == _SALT and len(called) < len(_CALLED_TAGS)
-    if plain and upstream is None and not called and not at_ms:
+    if plain and upstream is None and not called and not at_ms and not call_tag:
         return filled(_DIGEST_FIRST + order_sha256 + _between(provider, "") + _NAMING_SALT + salt)
-    if plain and upstream and called.isascii() and called and 0 < at_ms < _TOO_LATE:
+    if plain and upstream and called.isascii() and called and 0 < at_ms < _TOO_LATE and len(call_tag) in (0, _TAG):
         return filled(
-            b"%b%b%b%b%b%b%b%b"
+            b"%b%b%b%b%b%b%b%b%b"
             % (
                 _DIGEST_FIRST,
                 order_sha256,
@@ -57,6 +65,7 @@ def naming_bytes(
                 _AT(_NAMING_AT, at_ms),
                 _NAMING_SALT,
                 salt,
+                call_tag and _CALL_TAG + call_tag,
             )
         )
     return filled(
@@ -67,6 +76,7 @@ def naming_bytes(
             called_number=called,
             at_unix_ms=at_ms,
             salt=salt,
+            call_tag=call_tag,
         ).SerializeToString(deterministic=True)
     )
 

@@ -64,6 +64,7 @@ class RefusalReason(enum.Enum):
     REPLAY = 16
     BUDGET = 17
     DENIED = 18
+    SISTERS = 19
 
 
 class RecordCoverage(enum.Enum):
@@ -93,11 +94,19 @@ class ErrorReason(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Sister:
+    """Another call of the campaign: the digest of its naming, and the question with it that the target answered."""
+
+    naming_sha256: bytes
+    question_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class Authority:
     """By what right a question is asked: the order, and what proves that the target was named, by their digests.
 
     `naming_sha256` is None when the target is the terminating provider; `position` counts hops from 0 there; `issued`
-    is aware UTC; `nonce` is 16 bytes.
+    is aware UTC; `nonce` is 16 bytes; `sisters` are calls that are certainly not the one that is asked for.
     """
 
     order_sha256: bytes
@@ -105,6 +114,7 @@ class Authority:
     position: int
     issued: datetime
     nonce: bytes
+    sisters: tuple[Sister, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

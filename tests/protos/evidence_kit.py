@@ -87,7 +87,8 @@ ANSWER = Answer(
     handover=Handover.UNSPECIFIED,
 )
 FINDING = Finding(RecordCoverage.COMPLETE, bytes_of("commitment", 32), NOW + timedelta(milliseconds=7))
-PARTS = answer_parts(ANSWER, FIRST, digest(FIRST_EXACT), FINDING, bytes_of("salts", 32))
+CALL_TAG = bytes_of("call", 16)
+PARTS = answer_parts(ANSWER, FIRST, digest(FIRST_EXACT), FINDING, bytes_of("salts", 32), CALL_TAG)
 
 
 def named(parts: Parts = PARTS, signer: Signer = GINKGO_KEY) -> Named:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -12,16 +13,19 @@ from hypothesis import strategies as st
 
 from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1 import hop_pb2 as pb
+from hopback.v1 import lookup_pb2 as lookup
 from protos import hops
 from protos.codec import ContractError, digest
-from protos.hops import Asked, Parts, answer_parts, decode_parts
+from protos.e164 import parse_e164
+from protos.hops import LARGEST_QUESTION, Asked, Parts, answer_parts, decode_parts
 from protos.identity import ProviderId
 from protos.part_bytes import PART_SIZE
 from protos.signing import Domain, SealChecker
-from protos.types import Answer, ErrorReason, Handover, Outcome, RefusalReason
+from protos.types import Answer, ErrorReason, Handover, Outcome, RefusalReason, Sister
 from tests.protos.evidence_kit import (
     ANSWER,
     BIRCH,
+    CALL_TAG,
     FINDING,
     FIRST,
     FIRST_EXACT,
@@ -34,6 +38,7 @@ from tests.protos.evidence_kit import (
     SECOND,
     SECOND_EXACT,
     bytes_of,
+    named,
 )
 
 ASKED = hops.decode_question(FIRST_EXACT)
@@ -66,6 +71,31 @@ class TestAQuestion:
     def test_travels_as_exact_bytes(self) -> None:
         assert hops.decode_question(FIRST_EXACT).question == FIRST
         assert hops.decode_question(SECOND_EXACT).question == SECOND
+
+    def test_names_at_most_four_sisters_and_stays_small(self) -> None:
+        name = ProviderId("a" * 63)
+        sisters = tuple(
+            Sister(bytes_of(f"naming {n}", 32), UUID(bytes=bytes_of(f"question {n}", 16))) for n in range(5)
+        )
+        longest = replace(SECOND, target=name, named_by=name, called=parse_e164("+123456789012345"))
+        assert SECOND.authority is not None
+        for count in range(5):
+            question = replace(longest, authority=replace(SECOND.authority, sisters=sisters[:count]))
+            exact = hops.encode_question(question)
+            assert hops.decode_question(exact).question == question
+            assert len(exact) <= LARGEST_QUESTION
+        with pytest.raises(ContractError):
+            hops.decode_question(
+                hops.encode_question(replace(longest, authority=replace(SECOND.authority, sisters=sisters)))
+            )
+
+    @pytest.mark.parametrize("bent", [lookup.Sister(), lookup.Sister(naming_sha256=bytes(32), question_id=bytes(15))])
+    def test_with_a_sister_out_of_form_is_refused(self, bent: lookup.Sister) -> None:
+        message = lookup.Question.FromString(SECOND_EXACT)
+        message.sisters.append(bent)
+        with pytest.raises(ContractError) as refused:
+            hops.decode_question(message.SerializeToString())
+        assert refused.value.reason is ErrorReason.INVALID_FIELD
 
     def test_without_authority_is_refused(self) -> None:
         from protos.codec import encode_question
@@ -130,6 +160,24 @@ class TestAnAnswer:
         assert NAMED.naming.upstream == BIRCH
         assert NAMED.naming.called == ANSWER.ask_called
         assert NAMED.naming.at == FIRST.at + ANSWER.time_correction
+        assert NAMED.naming.call_tag == CALL_TAG
+
+    def test_that_names_nobody_has_no_call_tag(self) -> None:
+        parts = answer_parts(
+            Answer(GINKGO, Outcome.AMBIGUOUS), FIRST, digest(FIRST_EXACT), FINDING, bytes(32), CALL_TAG
+        )
+        assert hops.decode_naming(parts.naming).call_tag == b""
+        tagged = evidence.Naming.FromString(parts.naming)
+        tagged.call_tag = CALL_TAG
+        with pytest.raises(ContractError):
+            hops.decode_naming(tagged.SerializeToString())
+
+    @pytest.mark.parametrize("size", [1, 15, 17, 40])
+    def test_with_a_call_tag_of_another_size_is_refused(self, size: int) -> None:
+        naming = evidence.Naming.FromString(PARTS.naming)
+        naming.call_tag = bytes(size)
+        with pytest.raises(ContractError):
+            hops.decode_naming(naming.SerializeToString())
 
     @given(st.integers(0, PART_SIZE - 1), st.integers(1, 255), st.booleans())
     @settings(max_examples=200, deadline=None)
@@ -148,7 +196,30 @@ class TestAnAnswer:
                 decode_parts(replace(PARTS, **{name: getattr(PARTS, name)[:size].ljust(size, b"\0")}), ASKED, GINKGO)
 
 
+class TestCallTags:
+    def test_tell_two_calls_apart_only_where_they_compare(self) -> None:
+        assert hops.tell_apart(b"same key" + b"call one", b"same key" + b"call two") is True
+        assert hops.tell_apart(b"same key" + b"call one", b"same key" + b"call one") is False
+        assert hops.tell_apart(b"same key" + b"call one", b"other ke" + b"call two") is None
+
+    @pytest.mark.parametrize("other", [b"", b"same key", b"same key" + b"call one" + b"x"])
+    def test_of_another_size_compare_with_none(self, other: bytes) -> None:
+        assert hops.tell_apart(b"same key" + b"call one", other) is None
+        assert hops.tell_apart(other, other[:0]) is None
+
+
 class TestEnvelopes:
+    def test_carry_a_naming_more_for_each_sister_that_a_question_names(self) -> None:
+        assert SECOND.authority is not None
+        other = named(answer_parts(ANSWER, FIRST, digest(FIRST_EXACT), FINDING, bytes_of("sister", 32)))
+        sister = Sister(digest(other.exact), FIRST.question_id)
+        exact = hops.encode_question(replace(SECOND, authority=replace(SECOND.authority, sisters=(sister,))))
+        seal = ONLINE.seal(Domain.QUESTION, [exact])[0]
+        requests = hops.decode_requests(hops.encode_requests([exact], seal, [GRANTED], [NAMED, other], []))
+        assert set(requests.namings) == {digest(PARTS.naming), sister.naming_sha256}
+        with pytest.raises(ContractError):
+            hops.decode_requests(hops.encode_requests([SECOND_EXACT], seal, [GRANTED], [NAMED, other], []))
+
     def test_of_questions_carry_what_these_name_by_digest(self) -> None:
         requests = hops.decode_requests(REQUEST)
         assert [asked.exact for asked in requests.asked] == QUESTIONS

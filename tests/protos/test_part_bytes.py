@@ -17,20 +17,27 @@ NUMBERS = st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True)
 TIMES = st.integers(0, 2**64 - 1) | st.integers(1, 2**42)
 DIGESTS, SALTS = st.binary(min_size=32, max_size=32), st.binary(min_size=16, max_size=16)
 ODD = st.binary(max_size=40)
+TAGS = st.binary(max_size=20)
 
 same = settings(max_examples=100, deadline=None)
 
 
 class TestANaming:
     @same
-    @given(DIGESTS | ODD, PROVIDERS, PROVIDERS, NUMBERS | st.text(max_size=8), TIMES, SALTS | ODD)
+    @given(DIGESTS | ODD, PROVIDERS, PROVIDERS, NUMBERS | st.text(max_size=8), TIMES, SALTS | ODD, SALTS | TAGS)
     def test_that_names_somebody_is_what_protobuf_makes_of_it(
-        self, order: bytes, provider: str, upstream: str, called: str, at_ms: int, salt: bytes
+        self, order: bytes, provider: str, upstream: str, called: str, at_ms: int, salt: bytes, tag: bytes
     ) -> None:
         message = evidence.Naming(
-            order_sha256=order, provider=provider, upstream=upstream, called_number=called, at_unix_ms=at_ms, salt=salt
+            order_sha256=order,
+            provider=provider,
+            upstream=upstream,
+            called_number=called,
+            at_unix_ms=at_ms,
+            salt=salt,
+            call_tag=tag,
         )
-        made = naming_bytes(order, parse_provider_id(provider), parse_provider_id(upstream), called, at_ms, salt)
+        made = naming_bytes(order, parse_provider_id(provider), parse_provider_id(upstream), called, at_ms, salt, tag)
         assert made == filled(message.SerializeToString(deterministic=True))
         assert len(made) == PART_SIZE
 
