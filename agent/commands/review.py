@@ -61,7 +61,7 @@ def list_held(config: Path, everything: bool, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps([present.as_json(matter, decided, now) for matter, decided in matters], indent=2))
         else:
-            console().print(present.table(matters, now))
+            console().print(present.listing(matters, now))
 
 
 @review.command()

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from agent.explain import in_words
 from agent.review.held import Decided, Matter, State, answer_to_json
+from agent.tables import row, spaced
 
 SOON = timedelta(hours=4)
 
@@ -55,26 +56,32 @@ def as_json(matter: Matter, decided: Decided | None, now: datetime, *, whole: bo
     return told
 
 
-def table(matters: Sequence[tuple[Matter, Decided | None]], now: datetime) -> RenderableType:
-    """Held answers, one a line."""
+def listing(matters: Sequence[tuple[Matter, Decided | None]], now: datetime) -> RenderableType:
+    """Held answers, each as a heading with what is left of its clock, and what a person needs to decide about it."""
     if not matters:
         return Text("Nothing waits for a person.")
-    shown = Table(title="Held answers")
-    for heading in ("id", "clock", "campaign", "called", "call time (UTC)", "would say", "held because", "state"):
-        shown.add_column(heading)
-    for matter, decided in matters:
-        late = decided is None and matter.due - now < SOON
-        shown.add_row(
-            matter.short,
-            Text(left(matter, now) if decided is None else "", style="red" if late else ""),
-            Text(matter.campaign),
-            matter.called,
-            f"{matter.at:%Y-%m-%d %H:%M:%S}",
-            _short(matter),
-            matter.reason.value,
-            State.WAITING.value if decided is None else f"{decided.state.value} by {decided.operator}",
-        )
-    return shown
+    return Group(*spaced([Group(*_entry(matter, decided, now)) for matter, decided in matters]))
+
+
+def _entry(matter: Matter, decided: Decided | None, now: datetime) -> tuple[RenderableType, RenderableType]:
+    heading = Text(matter.short, style="bold")
+    if decided is None:
+        late = matter.due - now < SOON
+        clock = left(matter, now)
+        heading.append(f"  {clock}" if clock.startswith("over") else f"  {clock} left", style="red" if late else "dim")
+    else:
+        heading.append(f"  {decided.state.value} by {decided.operator}", style="dim")
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in (
+        ("  call", f"to {matter.called} at {matter.at:%Y-%m-%d %H:%M:%S} UTC"),
+        ("  campaign", matter.campaign),
+        ("  would say" if decided is None else "  found", in_words(matter.proposed)),
+        ("  held because", matter.reason.value),
+    ):
+        row(facts, name, value)
+    return heading, facts
 
 
 def explained(matter: Matter, decided: Decided | None, now: datetime) -> RenderableType:
@@ -98,8 +105,3 @@ def explained(matter: Matter, decided: Decided | None, now: datetime) -> Rendera
     for name, value in rows.items():
         facts.add_row(name, Text(value))
     return Group(facts, Text("\nWhat led to it:"), Text(json.dumps(matter.explanation, indent=2)))
-
-
-def _short(matter: Matter) -> str:
-    upstream = matter.proposed.upstream
-    return matter.proposed.outcome.name + (f" {upstream}" if upstream else "")
