@@ -218,7 +218,7 @@ class TestWhatAPersonDecides:
         (one,) = held.waiting()
         assert one["due"] == (NOW + timedelta(hours=24)).isoformat()
         shown = said(agent("review", "list", held.config))
-        assert "UPSTREAM alder" in shown
+        assert "(alder)" in shown
         assert CALLED in shown
 
     async def test_is_made_knowing_why_it_was_found(self, held: Office) -> None:
