@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from coordinator.asking import SignedAgents
-    from coordinator.checkpoints import Watch
     from coordinator.transport import Transport
+    from coordinator.watching import Watch
     from protos.certificates import Certified, PinnedRoots
     from protos.signing import Signer
     from protos.tls import TlsFiles
@@ -124,8 +124,8 @@ def watch_over(
     `quiet` is for commands, whose results go to standard output: warnings alone are told, on standard error.
     """
     from coordinator.audit_client import AgentAudits
-    from coordinator.checkpoints import Watch
     from coordinator.store.checkpoints import SqlCheckpoints, registered
+    from coordinator.watching import Watch
 
     return Watch(
         SqlCheckpoints(engine),

@@ -20,11 +20,9 @@ from agent.audit.service import SERVICE, AuditService
 from agent.audit.witness import Witness
 from coordinator.audit_client import AgentAudits
 from coordinator.checkpoints import (
-    MOST_WAITING,
     AlarmKind,
     BadCheckpointError,
     Seen,
-    Watch,
     WitnessTerms,
     contradiction,
     is_linked_by,
@@ -35,6 +33,7 @@ from coordinator.checkpoints import (
 from coordinator.ports import BadAnswerError, Provider, UnreachableError
 from coordinator.store.checkpoints import SqlCheckpoints
 from coordinator.store.engine import migrate, open_engine
+from coordinator.watching import MOST_WAITING, Watch
 from hopback.v1 import audit_pb2 as pb
 from hopback.v1 import evidence_pb2 as evidence
 from protos.codec import ContractError, unix_ms
