@@ -24,6 +24,7 @@ provider that may bring in calls from abroad can say so of one that its own cust
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -128,3 +129,15 @@ def disputes(traceback: Traceback) -> tuple[Dispute, ...]:
         what = f"the order certifies that {provider} delivered the call, whose complete records don't have it"
         return (Dispute(position, (THE_ORDER, provider), what),)
     return ()
+
+
+def hop_labels(traceback: Traceback) -> list[str]:
+    """What each hop is called: its place from 1, with a letter for the branch where the chain forks there."""
+    every = places(traceback.hops)
+    branched = {fork.place for fork in forks(traceback)} | {fork.place + 1 for fork in forks(traceback)}
+    seen: Counter[int] = Counter()
+    labels = []
+    for place in every:
+        labels.append(f"{place + 1}{chr(ord('a') + seen[place]) if place in branched else ''}")
+        seen[place] += 1
+    return labels

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from coordinator.asking import SignedAgents
+    from coordinator.evidence.notary import Notary
     from coordinator.transport import Transport
     from coordinator.watching import Watch
     from protos.certificates import Certified, PinnedRoots
@@ -197,6 +198,24 @@ def online_key(loaded: LoadedConfig, now: datetime) -> tuple[Signer, bytes, Pinn
     if problems:
         raise ConfigError(loaded.file, problems)
     return signer, certificate, roots
+
+
+def notary_of(loaded: LoadedConfig, engine: Engine, clock: Callable[[], datetime]) -> Notary:
+    """What makes bundles of this database, sealed with the online key; it asks no agent."""
+    from coordinator.evidence.notary import Notary
+    from coordinator.registry.book import RegistryBook
+
+    config = loaded.config
+    roots = (config.signing and config.signing.roots) or config.tls.roots
+    return Notary(
+        engine=engine,
+        name=config.coordinator.name,
+        persons=config.orders.persons,
+        signer=lambda: online_key(loaded, clock())[0],
+        roots=lambda: loaded.path(roots).read_bytes(),
+        provider=RegistryBook(engine).provider,
+        clock=clock,
+    )
 
 
 def _now() -> datetime:

@@ -218,12 +218,17 @@ def name_of(key_id: bytes, known: Mapping[str, PublicKey]) -> str | None:
 
 def state_of(orders: OrderSet, persons: Persons, seals: SealChecker, now: datetime) -> State:
     """Where the set stands; signatures that don't count are as if absent."""
-    if now >= orders.expires:
-        return State.EXPIRED
     granted = orders.granted()
+    return state_by(granted[0] if granted else None, orders.expires, persons, seals, now)
+
+
+def state_by(granted: Granted | None, expires: datetime, persons: Persons, seals: SealChecker, now: datetime) -> State:
+    """Where a set stands by any one of its orders, None where it was not submitted; what signs one signs all."""
+    if now >= expires:
+        return State.EXPIRED
     if granted is None:
         return State.DRAFT
-    problem = grant_problem(granted[0], persons, seals)
+    problem = grant_problem(granted, persons, seals)
     if problem is RefusalReason.ORDER_NOT_APPROVED:
         return State.SUBMITTED
     return State.DRAFT if problem is not None else State.APPROVED

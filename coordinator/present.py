@@ -18,8 +18,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from coordinator.chain import Hop, Phase, Problem, Status, Traceback, moved_by, places, role, standing
-from coordinator.disputes import disputes, forks
+from coordinator.chain import Hop, Phase, Problem, Status, Traceback, moved_by, role, standing
+from coordinator.disputes import disputes, forks, hop_labels
 from coordinator.explain import TITLES, explain, explain_forks
 from coordinator.ports import Provider
 from coordinator.signed import SignedAnswer
@@ -178,18 +178,6 @@ def outcome_words(hop: Hop) -> str:
     if answer.time_correction:
         notes.append(f"clock differs by {answer.time_correction // timedelta(seconds=1):+d} s")
     return "; ".join([words, *notes])
-
-
-def hop_labels(traceback: Traceback) -> list[str]:
-    """What each hop is called: its place from 1, with a letter for the branch where the chain forks there."""
-    every = places(traceback.hops)
-    branched = {fork.place for fork in forks(traceback)} | {fork.place + 1 for fork in forks(traceback)}
-    seen: Counter[int] = Counter()
-    labels = []
-    for place in every:
-        labels.append(f"{place + 1}{chr(ord('a') + seen[place]) if place in branched else ''}")
-        seen[place] += 1
-    return labels
 
 
 def hop_line(traceback: Traceback, position: int) -> str:

@@ -51,10 +51,12 @@ def participant_rows(found: Iterable[Participant], names: Names) -> list[Sequenc
 
 def scorecard_rows(cards: Iterable[Scorecard], names: Names) -> list[Sequence[object]]:
     """Scorecards as a table, the header first; durations in milliseconds and hours."""
+    every = list(cards)
+    figures = [name for name in FIGURES if not every or any(name in card.counts for card in every)]
     header = (
         "provider",
         "name",
-        *FIGURES,
+        *figures,
         "latency_p50_ms",
         "latency_p95_ms",
         "persons_p50_h",
@@ -67,14 +69,14 @@ def scorecard_rows(cards: Iterable[Scorecard], names: Names) -> list[Sequence[ob
             (
                 card.provider,
                 names.get(card.provider, ""),
-                *(figure.count for figure in card.figures),
+                *(card.counts.get(name) for name in figures),
                 milliseconds(card.latency.median),
                 milliseconds(card.latency.p95),
                 _hours(card.persons_latency.median),
                 "yes" if card.label.non_cooperative else "no",
                 card.label.reason,
             )
-            for card in cards
+            for card in every
         ),
     ]
 

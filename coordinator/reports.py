@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from coordinator.chain import Problem, Status
@@ -44,11 +44,12 @@ class Figure:
 
     name: str
     facts: tuple[str, ...]
+    told: int | None = None
 
     @property
     def count(self) -> int:
-        """How many."""
-        return len(self.facts)
+        """How many: what was told by whoever left the questions out."""
+        return len(self.facts) if self.told is None else self.told
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,11 @@ class Scorecard:
     persons_latency: Spread
     label: Label
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The figures as numbers, by name."""
+        return {figure.name: figure.count for figure in self.figures}
+
     def figure(self, name: str) -> Figure:
         """One figure by name."""
         return next(one for one in self.figures if one.name == name)
@@ -89,6 +95,9 @@ FIGURES = (
     *("persons_asked", "persons_answered", "persons_late", "persons_non_responsive", "persons_waiting"),
 )
 """Names of the figures: questions to agents, disputes, questions to persons."""
+
+DISPUTES = frozenset({"named_disputed", "denied"})
+"""Figures that rest on what somebody else said."""
 
 _BY_OUTCOME = {
     Outcome.NOT_FOUND: "not_found",
@@ -141,6 +150,18 @@ def scorecards(
         )
         for provider, tally in sorted(tallies.items())
     ]
+
+
+def own_scorecard(
+    provider: ProviderId, hops: Iterable[HopFact], persons: Iterable[PersonFact], now: datetime
+) -> Scorecard:
+    """The scorecard that a provider sees of itself: from its own hops alone, without what others said of it."""
+    alone = (Way(hop.question_id, Status.SUBMITTED, hop.asked, hop.asked, (hop,)) for hop in hops)
+    found = {card.provider: card for card in scorecards(alone, persons, now)}
+    card = found.get(provider) or Scorecard(
+        provider, tuple(Figure(name, ()) for name in FIGURES), spread(()), spread(()), label(provider, (), now)
+    )
+    return replace(card, figures=tuple(figure for figure in card.figures if figure.name not in DISPUTES))
 
 
 def _count_hop(tally: _Tally, hop: HopFact) -> None:

@@ -17,8 +17,7 @@ from typing import Any, Final
 import structlog
 from cryptography import x509
 
-from coordinator.api.callers import SERVICE as API_SERVICE
-from coordinator.api.mount import api_of
+from coordinator.api.mount import services_of
 from coordinator.authority.authority import Authority, NotGrantedError
 from coordinator.authority.issuing_key import AuthorityError, read_issuer
 from coordinator.authority.ledger import Ledger
@@ -32,7 +31,7 @@ from coordinator.online import agents_of
 from coordinator.relay import SERVICE as RELAY_SERVICE
 from coordinator.relay import Relay
 from coordinator.runtime import open_store, tls_files
-from coordinator.serve import Addresses, CoordinatorServer
+from coordinator.serve import Addresses, CoordinatorServer, Methods
 from coordinator.transport import GrpcTransport, Switchboard, Transport
 from protos.certificates import Certified, PinnedRoots
 from protos.enrolling import by_certificate, fetch_list
@@ -145,17 +144,18 @@ async def serve(loaded: LoadedConfig, started: Callable[[Addresses], None], stop
     async with AsyncExitStack() as stack:
         keeper = _identity(parts, dialed, stack)
         relay = Relay(parts.party.uri, dialed, parts.revoked)
-        services = {DIAL_OUT_SERVICE: dialed.handlers(), RELAY_SERVICE: relay.handlers()}
+        services: dict[str, Methods] = {DIAL_OUT_SERVICE: dialed.handlers(), RELAY_SERVICE: relay.handlers()}
         open_services = {}
         if parts.enrolment is not None:
             services[ENROLMENT_SERVICE] = parts.enrolment.methods()
             open_services[ENROLMENT_SERVICE] = parts.enrolment.open_methods()
-        services[API_SERVICE] = stack.enter_context(api_of(loaded)).methods()
-        server = CoordinatorServer(tls, listen.address, services, listen.enrolment_address, open_services)
         channels = await stack.enter_async_context(GrpcTransport(tls.current))
+        transport = Switchboard(channels, dialed)
+        services |= stack.enter_context(services_of(loaded, transport))
+        server = CoordinatorServer(tls, listen.address, services, listen.enrolment_address, open_services)
         tasks = [] if keeper is None else [_kept_running(keeper.run())]
         tls.on_change(lambda files: tasks.append(_kept_running(channels.renew(files))))
-        daemon = await _driving(stack, parts, Switchboard(channels, dialed))
+        daemon = await _driving(stack, parts, transport)
         if parts.obtain is not None:
             tasks.append(_kept_running(Renewal(parts.party, parts.obtain, now).run()))
         try:

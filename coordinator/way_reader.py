@@ -104,6 +104,6 @@ def _traceback(connection: Connection, traceback_id: uuid.UUID) -> Traceback | N
     row = connection.execute(select(_tracebacks).where(_tracebacks.c.id == traceback_id)).mappings().one()
     query = select(_hops).where(_hops.c.traceback_id == traceback_id).order_by(_hops.c.position, _hops.c.round)
     try:
-        return kept(row, connection.execute(query).mappings()).traceback  # type: ignore[arg-type]  # by column name
+        return kept(row, connection.execute(query).mappings()).traceback
     except ValueError:  # bytes that are not read any more must not keep a report from being made
         return None

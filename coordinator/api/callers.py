@@ -15,6 +15,9 @@ from typing import Final
 from protos.identity import InvalidIdentityError, parse_provider_id
 
 SERVICE: Final = "hopback.v1.TracebackService"
+REPORTS: Final = "hopback.v1.ReportService"
+REGISTRY: Final = "hopback.v1.RegistryService"
+ORDERS: Final = "hopback.v1.OrderService"
 
 
 class Role(enum.Enum):
@@ -35,8 +38,23 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     "Cancel": frozenset({Role.REQUESTER, Role.ANALYST}),
     "ListTasks": frozenset({Role.PROVIDER, Role.ANALYST, Role.AUDITOR}),
     "AnswerTask": frozenset({Role.PROVIDER, Role.ANALYST}),
+    "MatchTask": frozenset({Role.ANALYST}),
+    "ExportBundle": frozenset({Role.REQUESTER, Role.ANALYST, Role.AUDITOR}),
+    "Transparency": frozenset({Role.REQUESTER, Role.ANALYST, Role.AUDITOR}),
+    "Participants": frozenset({Role.ANALYST, Role.AUDITOR}),
+    "Scorecards": frozenset({Role.PROVIDER, Role.ANALYST, Role.AUDITOR}),
+    "ListProviders": frozenset({Role.REQUESTER, Role.ANALYST, Role.AUDITOR}),
+    "GetProvider": frozenset({Role.PROVIDER, Role.ANALYST, Role.AUDITOR}),
+    "SuggestProviders": frozenset({Role.REQUESTER, Role.ANALYST, Role.AUDITOR}),
+    "ListProposals": frozenset({Role.ANALYST, Role.AUDITOR}),
+    "ProposeChange": frozenset({Role.ANALYST}),
+    "DecideProposal": frozenset({Role.ANALYST}),
+    "DraftOrders": frozenset({Role.REQUESTER, Role.ANALYST}),
+    "ListOrderSets": frozenset({Role.REQUESTER, Role.APPROVER, Role.ANALYST, Role.AUDITOR}),
+    "GetOrderSet": frozenset({Role.REQUESTER, Role.APPROVER, Role.ANALYST, Role.AUDITOR}),
+    "SignOrderSet": frozenset({Role.REQUESTER, Role.APPROVER}),
 }
-"""Which roles may call which method of TracebackService; a method that is not here may be called by nobody."""
+"""Which roles may call which method, of all services together; a method that is not here may be called by nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,33 @@
-"""TracebackService put together from a configuration."""
+"""The coordinator's own services put together from a configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from coordinator.api.callers import Role
+from coordinator.api.callers import ORDERS, REGISTRY, REPORTS, SERVICE, Role
+from coordinator.api.orders import OrderApi
+from coordinator.api.registry import RegistryApi
+from coordinator.api.reports import ReportApi
+from coordinator.api.rpc import Door, Handlers
 from coordinator.api.service import House, TracebackApi
+from coordinator.audit_client import AgentAudits
+from coordinator.campaign_book import CampaignBook
 from coordinator.config import LoadedConfig
 from coordinator.leases import owner_name
+from coordinator.online import notary_of
 from coordinator.priorities import Priority, priority_of
 from coordinator.registry.book import RegistryBook
 from coordinator.runtime import open_store
 from coordinator.store.engine import engine_for
+from coordinator.store.order_views import OrderViews
 from coordinator.store.orders import OrderBook
+from coordinator.store.report_views import ReportViews
 from coordinator.store.views import Views
 from coordinator.tasks.desk import TaskDesk
+from coordinator.transport import Transport
 from protos.orders import Granted, Purpose
 
 
@@ -30,30 +41,49 @@ def _priority(granted: Granted) -> Priority:
 
 
 @contextmanager
-def api_of(loaded: LoadedConfig) -> Iterator[TracebackApi]:
-    """The service over this configuration's database.
+def services_of(loaded: LoadedConfig, transport: Transport) -> Iterator[dict[str, Handlers]]:
+    """The services over this configuration's database, by name; agents are asked for proofs over `transport`.
 
     Raises:
         ConfigError: there is no such database, or its tables are not this version's.
     """
     access = loaded.config.access
+    orders = loaded.config.orders
+    door = Door(
+        {
+            Role.REQUESTER: frozenset(orders.submitters),
+            Role.APPROVER: frozenset(orders.approvers),
+            Role.ANALYST: frozenset(access.analysts),
+            Role.AUDITOR: frozenset(access.auditors),
+        }
+    )
     with open_store(loaded) as store, engine_for(loaded.store_url) as engine:
-        book = RegistryBook(engine, loaded.config.deadlines)
+        registry, book = RegistryBook(engine, loaded.config.deadlines), OrderBook(engine)
         house = House(
             name=loaded.config.coordinator.name,
             store=store,
             views=Views(engine),
-            book=OrderBook(engine),
-            tasks=TaskDesk(engine, book, book, link_lifetime=loaded.config.tasks.link_lifetime),
-            persons=loaded.config.orders.persons,
-            listed={
-                Role.REQUESTER: frozenset(loaded.config.orders.submitters),
-                Role.APPROVER: frozenset(loaded.config.orders.approvers),
-                Role.ANALYST: frozenset(access.analysts),
-                Role.AUDITOR: frozenset(access.auditors),
-            },
+            book=book,
+            tasks=TaskDesk(engine, registry, registry, link_lifetime=loaded.config.tasks.link_lifetime),
+            registry=registry,
+            persons=orders.persons,
             clock=_now,
             priority_of=_priority,
             owner=owner_name(),
+            notary=replace(notary_of(loaded, engine, _now), audits=AgentAudits(transport)),
         )
-        yield TracebackApi(house)
+        order_api = OrderApi(
+            door,
+            loaded.config.coordinator.name,
+            book,
+            OrderViews(engine, orders.persons),
+            CampaignBook(engine),
+            orders.persons,
+            _now,
+        )
+        yield {
+            SERVICE: TracebackApi(house, door).methods(),
+            REPORTS: ReportApi(door, engine, ReportViews(engine), _now).methods(),
+            REGISTRY: RegistryApi(door, registry, _now).methods(),
+            ORDERS: order_api.methods(),
+        }

@@ -1,89 +1,75 @@
-"""TracebackService: what people and their programs want of a coordinator, over gRPC and mutual TLS.
-
-Every call goes the same way: who calls (the certificate), may that role call this method (`callers.ALLOWED`), are the
-message's rules kept, and then the store's own queries leave out what this caller may not see. What a caller may not see
-does not exist for it: the same NOT_FOUND, whether there is none or none for it.
-
-Errors are gRPC statuses: UNAUTHENTICATED (nobody that is known), PERMISSION_DENIED (not this method), INVALID_ARGUMENT,
-NOT_FOUND, FAILED_PRECONDITION (not in this state), ABORTED (somebody else was quicker: try again), UNAVAILABLE.
-"""
+"""TracebackService: tracebacks, tasks and evidence for people and their programs; `rpc` says how every call goes."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final
 
 import grpc
 import structlog
-from google.protobuf.message import Message
-from sqlalchemy.exc import SQLAlchemyError
 
-from coordinator.api.callers import ALLOWED, SERVICE, Caller, Role, caller_of
+from coordinator.api.callers import SERVICE, Caller, Role
+from coordinator.api.rpc import Door, Handlers, RefusedError, malformed, not_now, not_there, read_uuid
 from coordinator.chain import Phase, Traceback
+from coordinator.config import ConfigError
 from coordinator.deadlines.standing import Standing
 from coordinator.events import Cancelled
+from coordinator.evidence.notary import Notary
 from coordinator.orders import call_of, start_problem
 from coordinator.ports import Change, Lease
 from coordinator.priorities import Priority
+from coordinator.registry.book import RegistryBook
+from coordinator.store.evidence import NoEvidenceError
 from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import SqlStore
 from coordinator.store.views import BadPageError, Views
 from coordinator.tasks.answers import AnswerError
-from coordinator.tasks.desk import LinkError, NoSuchTaskError, NotOpenError, TaskDesk
+from coordinator.tasks.desk import LinkError, NoSuchTaskError, NotOpenError, TaskDesk, TaskError
 from coordinator.tasks.task import State, Task
 from coordinator.traceback import advance
 from hopback.v1 import traceback_pb2 as pb
-from protos.codec import ContractError, check, parse, unix_ms
+from protos.codec import digest, from_unix_ms, unix_ms
 from protos.identity import ProviderId
 from protos.orders import Granted, Persons
 from protos.signing import SealChecker
-from protos.tls import peer_uris
 
 WATCHED_EVERY_S: Final = 0.5
 _CANCEL_LEASE: Final = timedelta(seconds=15)
 
+_PART: Final = 256 * 1024
+"""Bytes of a bundle in one message."""
+
 log = structlog.get_logger()
-M = TypeVar("M", bound=Message)
-Context = Any
-
-
-class RefusedError(Exception):
-    """A call that is not served; `code` says why for machines, the text for people. No text holds a number."""
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What the service stands on.
-
-    `priority_of` ranks new tracebacks; `listed` are the names that count for each role.
-    """
+    """What the service stands on; `priority_of` ranks new tracebacks, without `notary` no bundles are made."""
 
     name: str
     store: SqlStore
     views: Views
     book: OrderBook
     tasks: TaskDesk
+    registry: RegistryBook
     persons: Persons
-    listed: Mapping[Role, Collection[str]]
     clock: Callable[[], datetime]
     owner: str
     priority_of: Callable[[Granted], Priority] = lambda granted: Priority.REST  # noqa: ARG005
     wake: Callable[[], None] = lambda: None
+    notary: Notary | None = None
 
 
 class TracebackApi:
     """Implements the service; each method takes a caller and a message, and gives a message or raises RefusedError."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, door: Door) -> None:
         self._house = house
+        self._door = door
         self._seals = SealChecker()
 
     # Tracebacks
@@ -115,9 +101,9 @@ class TracebackApi:
 
     async def get(self, caller: Caller, request: pb.GetRequest) -> pb.GetResponse:
         """One traceback as far as the caller may see it."""
-        seen = self._house.views.get(caller, _uuid(request.traceback_id))
+        seen = self._house.views.get(caller, read_uuid(request.traceback_id))
         if seen is None:
-            raise _not_there()
+            raise not_there("traceback")
         return pb.GetResponse(traceback=seen.view)
 
     async def list(self, caller: Caller, request: pb.ListRequest) -> pb.ListResponse:
@@ -129,18 +115,21 @@ class TracebackApi:
                 campaign=request.campaign,
                 size=request.page_size,
                 token=request.page_token,
+                since=from_unix_ms(request.since_unix_ms) if request.since_unix_ms else None,
+                until=from_unix_ms(request.until_unix_ms) if request.until_unix_ms else None,
+                with_hops=request.with_hops,
             )
         except BadPageError as error:
-            raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
+            raise malformed(error) from None
         return pb.ListResponse(tracebacks=views, next_page_token=token)
 
     async def watch(self, caller: Caller, request: pb.WatchRequest) -> AsyncIterator[pb.WatchResponse]:
         """The traceback now and whenever it changes for this caller, until nothing of it can."""
         last = b""
         while True:
-            seen = self._house.views.get(caller, _uuid(request.traceback_id))
+            seen = self._house.views.get(caller, read_uuid(request.traceback_id))
             if seen is None:
-                raise _not_there()
+                raise not_there("traceback")
             state = seen.view.SerializeToString(deterministic=True)
             if state != last:
                 yield pb.WatchResponse(traceback=seen.view)
@@ -151,9 +140,9 @@ class TracebackApi:
 
     async def cancel(self, caller: Caller, request: pb.CancelRequest) -> pb.CancelResponse:
         """Close a traceback for good."""
-        house, identity = self._house, _uuid(request.traceback_id)
+        house, identity = self._house, read_uuid(request.traceback_id)
         if house.views.get(caller, identity) is None:
-            raise _not_there()
+            raise not_there("traceback")
         now, kept = house.clock(), house.store.load(identity)
         with_person = kept is not None and kept.traceback.status.phase is Phase.PERSON
         lease = Lease(house.owner, now, now + _CANCEL_LEASE)
@@ -161,7 +150,7 @@ class TracebackApi:
         if not claimed:
             kept = house.store.load(identity)
             if kept is not None and kept.traceback.status.phase is Phase.CLOSED:
-                raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, "it is closed already")
+                raise not_now("it is closed already")
             raise RefusedError(grpc.StatusCode.ABORTED, "a provider is being asked just now: try again")
         kept = claimed[0]
         reason = f"cancelled by {caller.role.value} {caller.name}: {request.reason}"
@@ -171,7 +160,7 @@ class TracebackApi:
             raise RefusedError(grpc.StatusCode.ABORTED, "it has moved on meanwhile: try again")
         seen = house.views.get(caller, identity)
         if seen is None:
-            raise _not_there()
+            raise not_there("traceback")
         return pb.CancelResponse(traceback=seen.view)
 
     # Tasks
@@ -182,7 +171,7 @@ class TracebackApi:
         provider = ProviderId(caller.name) if caller.role is Role.PROVIDER else None
         size = request.page_size or 100
         if request.page_token and not request.page_token.isascii():
-            raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, "this page token is none that was given out")
+            raise malformed("this page token is none that was given out")
         skip = _skip(request.page_token)
         tasks = self._house.tasks.list(provider=provider, states=states, limit=skip + size + 1)
         page = tasks[skip : skip + size]
@@ -192,7 +181,7 @@ class TracebackApi:
 
     async def answer_task(self, caller: Caller, request: pb.AnswerTaskRequest) -> pb.AnswerTaskResponse:
         """Record a person's answer; a name that is no provider id waits for an operator to match it."""
-        house, identity, now = self._house, _uuid(request.task_id), self._house.clock()
+        house, identity, now = self._house, read_uuid(request.task_id), self._house.clock()
         fields = {"outcome": request.outcome.lower()}
         if request.upstream:
             fields["upstream" if _is_id(request.upstream) else "upstream_name"] = request.upstream
@@ -207,70 +196,82 @@ class TracebackApi:
                 house.tasks.answer_signed_in(provider, identity, fields, by, now)
             view = house.tasks.view(identity, ProviderId(caller.name) if caller.role is Role.PROVIDER else None)
         except NoSuchTaskError:
-            raise RefusedError(grpc.StatusCode.NOT_FOUND, "there is no such task") from None
+            raise not_there("task") from None
         except AnswerError as error:
-            raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, f"this is no answer: {error}") from None
+            raise malformed(f"this is no answer: {error}") from None
         except (LinkError, NotOpenError) as error:
-            raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, str(error)) from None
+            raise not_now(error) from None
         house.wake()
-        return pb.AnswerTaskResponse(task=_task(view.task, now))
+        response = pb.AnswerTaskResponse(task=_task(view.task, now))
+        typed = view.task.upstream_name
+        if view.task.state is State.MATCHING and typed and caller.role is Role.ANALYST:
+            found = await self._door.apart(lambda: house.registry.index().suggest(typed, now))
+            response.suggestions.extend(one.provider for one in found)
+        return response
+
+    async def match_task(self, caller: Caller, request: pb.MatchTaskRequest) -> pb.MatchTaskResponse:
+        """Say which provider a typed name means; what had been suggested is kept with it."""
+        house, identity, now = self._house, read_uuid(request.task_id), self._house.clock()
+        picked = ProviderId(request.provider)
+        try:
+            typed = house.tasks.view(identity).task.upstream_name or ""
+            shown = await self._door.apart(lambda: house.registry.index().suggest(typed, now))
+            house.tasks.match(identity, picked, caller.name, now)
+            house.registry.record_match(typed, picked, caller.name, now, shown, f"task {identity}")
+            view = house.tasks.view(identity)
+        except NoSuchTaskError:
+            raise not_there("task") from None
+        except TaskError as error:
+            raise not_now(error) from None
+        house.wake()
+        return pb.MatchTaskResponse(task=_task(view.task, now))
+
+    # Evidence
+
+    async def export_bundle(
+        self, caller: Caller, request: pb.ExportBundleRequest
+    ) -> AsyncIterator[pb.ExportBundleResponse]:
+        """The evidence of a closed traceback, as `hopback-coordinator bundle` writes it."""
+        house, identity = self._house, read_uuid(request.traceback_id)
+        seen = house.views.get(caller, identity)
+        if seen is None:
+            raise not_there("traceback")
+        if seen.open:
+            raise not_now("it is under way: its evidence is not complete before it is closed")
+        if house.notary is None:
+            raise not_now("this coordinator has no online key to seal a bundle with")
+        notary, missing = house.notary, list[str]()
+        try:
+            evidence = await self._door.apart(lambda: notary.collect(identity))
+            if not request.without_logs:
+                missing = await notary.add_log_proofs(evidence)
+            data = await self._door.apart(lambda: notary.sealed(evidence))
+        except NoEvidenceError as error:
+            raise not_now(f"no bundle of it: {error}") from None
+        except ConfigError as error:
+            log.warning("no_bundle", error=str(error))
+            raise not_now("this coordinator's online key can't be used now: tell its operator") from None
+        first = pb.ExportBundleResponse(data=data[:_PART], size=len(data), sha256=digest(data), without_proof=missing)
+        yield first
+        for start in range(_PART, len(data), _PART):
+            yield pb.ExportBundleResponse(data=data[start : start + _PART])
 
     # Mounting
 
-    def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+    def methods(self) -> Handlers:
         """Handlers by name of the method."""
-        unary: dict[str, tuple[type[Message], Callable[[Caller, Any], Awaitable[Message]]]] = {
-            "Submit": (pb.SubmitRequest, self.submit),
-            "Get": (pb.GetRequest, self.get),
-            "List": (pb.ListRequest, self.list),
-            "Cancel": (pb.CancelRequest, self.cancel),
-            "ListTasks": (pb.ListTasksRequest, self.list_tasks),
-            "AnswerTask": (pb.AnswerTaskRequest, self.answer_task),
+        door = self._door
+        return {
+            "Submit": door.unary("Submit", pb.SubmitRequest, self.submit),
+            "Get": door.unary("Get", pb.GetRequest, self.get),
+            "List": door.unary("List", pb.ListRequest, self.list),
+            "Watch": door.streaming("Watch", pb.WatchRequest, self.watch),
+            "Cancel": door.unary("Cancel", pb.CancelRequest, self.cancel),
+            "ListTasks": door.unary("ListTasks", pb.ListTasksRequest, self.list_tasks),
+            "AnswerTask": door.unary("AnswerTask", pb.AnswerTaskRequest, self.answer_task),
+            "MatchTask": door.unary("MatchTask", pb.MatchTaskRequest, self.match_task),
+            "ExportBundle": door.streaming("ExportBundle", pb.ExportBundleRequest, self.export_bundle),
         }
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(self._unary(name, kind, method))
-            for name, (kind, method) in unary.items()
-        }
-        handlers["Watch"] = grpc.unary_stream_rpc_method_handler(self._watching)
-        return handlers
-
-    def _unary(self, name: str, kind: type[Message], method: Callable[[Caller, Any], Awaitable[Message]]) -> Any:
-        async def handle(data: bytes, context: Context) -> bytes:
-            try:
-                caller = self.admitted(name, peer_uris(context.auth_context()))
-                return (await method(caller, _message(kind(), data))).SerializeToString()
-            except RefusedError as error:
-                await context.abort(error.code, str(error))
-            except SQLAlchemyError as error:
-                await _unavailable(error, context)
-            raise AssertionError("abort always raises")
-
-        return handle
-
-    async def _watching(self, data: bytes, context: Context) -> AsyncIterator[bytes]:
-        try:
-            caller = self.admitted("Watch", peer_uris(context.auth_context()))
-            async for state in self.watch(caller, _message(pb.WatchRequest(), data)):
-                yield state.SerializeToString()
-        except RefusedError as error:
-            await context.abort(error.code, str(error))
-        except SQLAlchemyError as error:
-            await _unavailable(error, context)
-
-    def admitted(self, method: str, uris: Collection[str]) -> Caller:
-        """Who calls, if that role may call this method.
-
-        Raises:
-            RefusedError: UNAUTHENTICATED or PERMISSION_DENIED.
-        """
-        caller = caller_of(uris, self._house.listed)
-        if caller is None:
-            raise RefusedError(
-                grpc.StatusCode.UNAUTHENTICATED, "the client's certificate names nobody that this coordinator knows"
-            )
-        if caller.role not in ALLOWED.get(method, frozenset()):
-            raise RefusedError(grpc.StatusCode.PERMISSION_DENIED, f"the role {caller.role.value} may not call {method}")
-        return caller
 
 
 def traceback_id_of(order_sha256: bytes) -> uuid.UUID:
@@ -293,6 +294,7 @@ def _task(task: Task, now: datetime) -> pb.TaskView:
         named_by=asked.named_by or "",
         state=state or _standing(task.standing(now)),
         due_unix_ms=unix_ms(task.plan.due),
+        upstream_name=(task.upstream_name or "") if task.state is State.MATCHING else "",
     )
 
 
@@ -303,26 +305,11 @@ def _standing(standing: Standing) -> str:
     return "delinquent" if standing.delinquent else "waiting"
 
 
-def _message(message: M, data: bytes) -> M:
-    try:
-        check(parse(message, data))
-    except ContractError as error:
-        raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
-    return message
-
-
-def _uuid(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, "this is no id") from None
-
-
 def _skip(token: str) -> int:
     if not token:
         return 0
     if not token.isdecimal() or len(token) > 9:
-        raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, "this page token is none that was given out")
+        raise malformed("this page token is none that was given out")
     return int(token)
 
 
@@ -334,13 +321,3 @@ def _is_id(text: str) -> bool:
     except InvalidIdentityError:
         return False
     return True
-
-
-def _not_there() -> RefusedError:
-    return RefusedError(grpc.StatusCode.NOT_FOUND, "there is no such traceback")
-
-
-async def _unavailable(error: SQLAlchemyError, context: Context) -> NoReturn:
-    log.error("store_failed", error=type(error).__name__)
-    await context.abort(grpc.StatusCode.UNAVAILABLE, "the coordinator's database can't be used now; try again")
-    raise AssertionError("abort always raises")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from coordinator.config import LoadedConfig
+    from coordinator.evidence.notary import Notary
     from coordinator.evidence.verify import Verdict
-    from coordinator.store.sql_store import SqlStore
     from hopback.v1 import bundle_pb2 as pb
     from protos.signing import PublicKey
 
@@ -156,40 +156,29 @@ def bundle(
     hopback-coordinator verify --roots consortium.pem --person ann=ed25519:K7x... 6d2b5e1e.zip
     """
     from coordinator.config import ConfigError
-    from coordinator.evidence.bundle import bundle as made_bundle
-    from coordinator.evidence.verify import Standing, Trust
+    from coordinator.evidence.verify import Standing
     from coordinator.evidence.verify import verify as verified
-    from coordinator.online import online_key
-    from coordinator.store.evidence import NoEvidenceError, collect
+    from coordinator.online import notary_of, online_key
+    from coordinator.store.evidence import NoEvidenceError
 
     with opened_store(config_path) as (loaded, store), opened_engine(config_path) as (_, engine):
         found = find_traceback(store, traceback_id).traceback
+        notary = notary_of(loaded, engine, now)
         try:
-            signer, _, _ = online_key(loaded, now())
-        except ConfigError as error:
-            raise misconfigured(error) from None
-        persons = loaded.config.orders.persons
-        try:
-            evidence = collect(
-                engine,
-                found.id,
-                coordinator=loaded.config.coordinator.name,
-                persons={**persons.submitters, **persons.approvers},
-                made=now(),
-            )
+            online_key(loaded, now())  # before any agent is asked
+            evidence = notary.collect(found.id)
+            if not without_logs:
+                for provider in _with_log_proofs(loaded, notary, evidence):
+                    click.echo(f"No proof from the log of {provider}: its agent can't be reached.", err=True)
+            data, trust = notary.sealed(evidence), notary.trust()
         except NoEvidenceError as error:
             raise click.UsageError(f"no bundle of {str(found.id)[:8]}: {error}") from None
-        if not without_logs:
-            for provider in _with_log_proofs(loaded, store, evidence):
-                click.echo(f"No proof from the log of {provider}: its agent can't be reached.", err=True)
-        signing = loaded.config.signing
-        roots = loaded.path((signing and signing.roots) or loaded.config.tls.roots).read_bytes()
-    trust = Trust({**persons.submitters, **persons.approvers}, roots, persons.approvals)
-    data = made_bundle(evidence, trust, signer)
+        except ConfigError as error:
+            raise misconfigured(error) from None
     if timestamp:
         data = _stamped(data, timestamp)
     file = out or Path(f"{str(found.id)[:8]}.zip")
-    _write_whole(file, data)
+    write_whole(file, data)
     verdict = verified(data, trust)
     counts = {standing.value: 0 for standing in Standing}
     for statement in verdict.statements:
@@ -205,40 +194,20 @@ def bundle(
         raise SystemExit(BROKEN)
 
 
-def _with_log_proofs(loaded: LoadedConfig, store: SqlStore, evidence: pb.TracebackEvidence) -> list[str]:
+def _with_log_proofs(loaded: LoadedConfig, notary: Notary, evidence: pb.TracebackEvidence) -> list[str]:
     """Put the agents' proofs into the evidence; gives the providers that gave none."""
     import asyncio
+    from dataclasses import replace
 
     from coordinator.audit_client import AgentAudits
-    from coordinator.ports import AgentError, UnreachableError
     from coordinator.runtime import tls_files
     from coordinator.transport import GrpcTransport
-    from protos.codec import digest
-    from protos.identity import ProviderId
 
-    entries = {provider.id: provider for provider in store.providers()}
-    missing: list[str] = []
-
-    async def ask(audits: AgentAudits, hop: pb.HopEvidence) -> None:
-        provider = entries.get(ProviderId(hop.provider))
-        try:
-            if provider is None:
-                raise UnreachableError("it is not in the registry any more")
-            hop.logged.CopyFrom(await audits.answer(provider, digest(hop.question)))
-            _, certificate = await audits.latest(provider)
-        except AgentError:
-            missing.append(hop.provider)
-            return
-        if certificate not in evidence.certificates:
-            evidence.certificates.append(certificate)  # of the key that is current now, not when it answered
-
-    async def ask_all() -> None:
+    async def ask() -> list[str]:
         async with GrpcTransport(tls_files(loaded, now())) as transport:
-            audits = AgentAudits(transport)
-            await asyncio.gather(*(ask(audits, hop) for hop in evidence.hops if hop.naming))
+            return await replace(notary, audits=AgentAudits(transport)).add_log_proofs(evidence)
 
-    asyncio.run(ask_all())
-    return sorted(set(missing))
+    return asyncio.run(ask())
 
 
 def _stamped(data: bytes, url: str) -> bytes:
@@ -263,7 +232,7 @@ def _stamped(data: bytes, url: str) -> bytes:
     return with_timestamp(data, token)
 
 
-def _write_whole(file: Path, data: bytes) -> None:
+def write_whole(file: Path, data: bytes) -> None:
     """Write the file whole or not at all, readable by its owner alone: telephone numbers are in it."""
     import os
     import tempfile

@@ -32,6 +32,7 @@ from coordinator.registry.changing import (
     first,
     make,
     provider_at,
+    provider_of,
     rows_of,
 )
 from coordinator.registry.names import fold
@@ -117,6 +118,12 @@ class RegistryBook:
         """The provider and its agent, None when it is not registered."""
         with self._engine.connect() as connection:
             return provider_at(connection, provider)
+
+    def providers(self, *, after: str = "", limit: int = 1000) -> list[Provider]:
+        """Who is who by id, from the first id behind `after`."""
+        query = select(_providers).where(_providers.c.id > after).order_by(_providers.c.id).limit(limit)
+        with self._engine.connect() as connection:
+            return [provider_of(row) for row in connection.execute(query).mappings()]
 
     def entry(self, provider: ProviderId) -> Entry | None:
         """Everything about `provider`, None when it is not registered."""

@@ -42,9 +42,11 @@ def first(connection: Connection, query: Select[Any]) -> RowMapping | None:
 
 def provider_at(connection: Connection, provider: ProviderId) -> Provider | None:
     row = first(connection, select(_providers).where(_providers.c.id == provider))
-    if row is None:
-        return None
-    return Provider(provider, row["name"], row["endpoint"], row["country"], row["role"])
+    return None if row is None else provider_of(row)
+
+
+def provider_of(row: RowMapping) -> Provider:
+    return Provider(parse_provider_id(row["id"]), row["name"], row["endpoint"], row["country"], row["role"])
 
 
 def alias_at(row: RowMapping) -> Alias:

@@ -172,7 +172,7 @@ class Packing:
         )
 
 
-def kept(row: Mapping[str, Any], hops: Iterable[Mapping[str, Any]]) -> Kept:
+def kept(row: Mapping[Any, Any], hops: Iterable[Mapping[Any, Any]]) -> Kept:
     """The traceback of a row and its hops' rows, which come by position and round; ids and times are what they are."""
     latest = {hop["position"]: hop for hop in hops}
     call = Call(
@@ -191,7 +191,7 @@ def kept(row: Mapping[str, Any], hops: Iterable[Mapping[str, Any]]) -> Kept:
     for position in sorted(latest):
         place = place_after(whole, places)
         del chain[place:]
-        hop = _hop(latest[position], chain[-1] if chain else None)
+        hop = hop_of(latest[position], chain[-1] if chain else None)
         whole.append(hop)
         chain.append(hop)
         places.append(place)
@@ -205,7 +205,8 @@ def kept(row: Mapping[str, Any], hops: Iterable[Mapping[str, Any]]) -> Kept:
     return Kept(traceback, row["version"], row["fence"], Priority(row["priority"]))
 
 
-def _hop(row: Mapping[str, Any], before: Hop | None) -> Hop:
+def hop_of(row: Mapping[Any, Any], before: Hop | None = None) -> Hop:
+    """The hop of a row; `before` is the one that named its provider, where that is known."""
     named = None if before is None or before.answer is None else (before.question, before.answer)
     question = decode_question(row["question"], named)
     answer = None

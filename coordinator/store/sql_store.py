@@ -257,4 +257,4 @@ def _load(connection: Connection, traceback_id: uuid.UUID) -> Kept | None:
     if row is None:
         return None
     query = select(HopRow).where(HopRow.traceback_id == traceback_id).order_by(HopRow.position, HopRow.round)
-    return kept(row, connection.execute(query).mappings())  # type: ignore[arg-type]  # mappings by column name
+    return kept(row, connection.execute(query).mappings())

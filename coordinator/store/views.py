@@ -9,29 +9,29 @@ change it.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import uuid
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, and_, exists, func, or_, select
+from sqlalchemy import Connection, Engine, RowMapping, Select, exists, func, select
 
 from coordinator.api.callers import Caller, Role
-from coordinator.chain import Phase, Status
-from coordinator.signed import decode_answer, decode_question
+from coordinator.chain import Hop, Phase, Status, Traceback, moved_by, role, standing
+from coordinator.disputes import hop_labels
+from coordinator.explain import explain, explain_forks
+from coordinator.signed import decode_question
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.order_models import OrderRow, OrderSealRow, OrderSetRow
+from coordinator.store.pages import DEFAULT_PAGE, BadPageError, Place, older, place_of, token_of
+from coordinator.store.rows import hop_of, kept
 from hopback.v1 import traceback_pb2 as pb
 from protos.codec import unix_ms
+from protos.types import Outcome
 
-DEFAULT_PAGE = 100
-
-
-class BadPageError(ValueError):
-    """A page token that nobody gave out."""
+_MS, _US = timedelta(milliseconds=1), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,16 @@ class Seen:
 
     view: pb.TracebackView
     open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """Which tracebacks of those that the caller may see; empty and None restrict nothing."""
+
+    status: str
+    campaign: str
+    since: datetime | None
+    until: datetime | None
 
 
 class Views:
@@ -53,42 +63,57 @@ class Views:
         with self._engine.connect() as connection:
             if caller.role is Role.PROVIDER:
                 return _own_hops(connection, caller.name, traceback_id)
-            query = _visible(caller).where(TracebackRow.id == traceback_id)
+            query = visible(caller).where(TracebackRow.id == traceback_id)
             row = connection.execute(query).mappings().first()
             if row is None:
                 return None
-            view = _view(row)
-            view.hops.extend(_hops(connection, traceback_id))
+            (view,) = _with_hops(connection, [row])
         return Seen(view, Status(row["status"]).phase is not Phase.CLOSED)
 
     def page(
-        self, caller: Caller, *, status: str = "", campaign: str = "", size: int = 0, token: str = ""
+        self,
+        caller: Caller,
+        *,
+        status: str = "",
+        campaign: str = "",
+        size: int = 0,
+        token: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        with_hops: bool = False,
     ) -> tuple[list[pb.TracebackView], str]:
-        """A page of tracebacks, newest first, without hops; and the token of the next page, empty on the last one.
+        """A page of tracebacks, newest first; and the token of the next page, empty on the last one.
 
         Raises:
             BadPageError: `token` is none.
         """
-        size = size or DEFAULT_PAGE
-        after = _read_token(token) if token else None
+        size, after = size or DEFAULT_PAGE, place_of(token)
+        wanted = _Filter(status, campaign, since, until)
         with self._engine.connect() as connection:
             if caller.role is Role.PROVIDER:
-                views, last = _own_page(connection, caller.name, status, campaign, size, after)
+                views, last = _own_page(connection, caller.name, wanted, size, after, with_hops=with_hops)
             else:
-                query = _visible(caller).order_by(TracebackRow.submitted_at.desc(), TracebackRow.id)
+                query = visible(caller).order_by(TracebackRow.submitted_at.desc(), TracebackRow.id)
                 if status:
                     query = query.where(TracebackRow.status == status)
                 if campaign:
                     query = query.where(OrderRow.campaign == campaign)
+                query = _between(query, TracebackRow.submitted_at, wanted)
                 if after is not None:
-                    query = query.where(_older(TracebackRow.submitted_at, TracebackRow.id, after))
+                    query = query.where(older(TracebackRow.submitted_at, TracebackRow.id, after))
                 rows = connection.execute(query.limit(size)).mappings().all()
-                views = [_view(row) for row in rows]
-                last = (rows[-1]["submitted_at"], rows[-1]["id"]) if len(rows) == size else None
-        return views, _token(*last) if last else ""
+                views = _with_hops(connection, rows) if with_hops else [_view(row) for row in rows]
+                last = Place(rows[-1]["submitted_at"], rows[-1]["id"]) if len(rows) == size else None
+        return views, token_of(last)
 
 
-def _visible(caller: Caller) -> Select[Any]:
+def _between(query: Select[Any], time: Any, wanted: _Filter) -> Select[Any]:
+    if wanted.since is not None:
+        query = query.where(time >= wanted.since)
+    return query if wanted.until is None else query.where(time < wanted.until)
+
+
+def visible(caller: Caller) -> Select[Any]:
     """The tracebacks that somebody who is no provider may see."""
     query = select(TracebackRow.__table__, OrderRow.campaign).outerjoin(
         OrderRow, OrderRow.sha256 == TracebackRow.order_sha256
@@ -126,33 +151,59 @@ def _view(row: RowMapping) -> pb.TracebackView:
 _LATEST = (HopRow.position, HopRow.round)
 
 
-def _hops(connection: Connection, traceback_id: uuid.UUID) -> list[pb.HopView]:
-    query = select(HopRow.__table__).where(HopRow.traceback_id == traceback_id).order_by(*_LATEST)
-    latest = {row["position"]: row for row in connection.execute(query).mappings()}
-    return [_hop(row, position=position) for position, row in sorted(latest.items())]
+def _with_hops(connection: Connection, rows: Sequence[RowMapping]) -> list[pb.TracebackView]:
+    """These tracebacks with all their hops, and what they mean."""
+    query = select(HopRow.__table__).where(HopRow.traceback_id.in_([row["id"] for row in rows])).order_by(*_LATEST)
+    hops: dict[uuid.UUID, list[RowMapping]] = defaultdict(list)
+    for hop in connection.execute(query).mappings():
+        hops[hop["traceback_id"]].append(hop)
+    views = []
+    for row in rows:
+        traceback = kept(row, hops[row["id"]]).traceback
+        view = _view(row)
+        view.hops.extend(_chain(traceback))
+        words = explain(traceback)
+        view.means, view.next = words.means, words.next
+        view.forks.extend(explain_forks(traceback))
+        views.append(view)
+    return views
 
 
-def _hop(row: RowMapping, *, position: int) -> pb.HopView:
-    question = decode_question(row["question"])
-    answer = None
-    if row["outcome"] is not None:
-        answer = decode_answer(row["answer"], row["question"], question)
-    return pb.HopView(
-        position=position,
-        provider=row["provider"],
-        outcome=row["outcome"] or "",
-        upstream=(answer.upstream or "") if answer is not None else "",
+def _chain(traceback: Traceback) -> Iterable[pb.HopView]:
+    labels, stands = hop_labels(traceback), standing(traceback.hops)
+    for position, hop in enumerate(traceback.hops):
+        view = _hop(hop)
+        view.position, view.label = position, labels[position]
+        view.role = role(traceback, position).value
+        view.superseded = position not in stands
+        view.moved_ms = moved_by(traceback.hops, position) // _MS
+        yield view
+
+
+def _hop(hop: Hop) -> pb.HopView:
+    """What was asked of one provider and what it said: nothing that follows from what another one said."""
+    question, answer = hop.question, hop.answer
+    view = pb.HopView(
+        provider=hop.provider,
         named_by=question.named_by or "",
-        problem=row["problem"] or "",
-        asked_unix_ms=unix_ms(row["asked_at"]),
-        ended_unix_ms=unix_ms(row["ended_at"]) if row["ended_at"] else 0,
+        problem=hop.problem.value if hop.problem else "",
+        asked_unix_ms=unix_ms(hop.asked),
+        ended_unix_ms=unix_ms(hop.ended) if hop.ended else 0,
+        took_us=hop.took // _US if hop.took is not None else 0,
     )
+    if answer is not None:
+        view.outcome, view.upstream = answer.outcome.name, answer.upstream or ""
+        view.handover = answer.handover.name if question.named_by else ""
+        view.refusal = answer.refusal.name if answer.outcome is Outcome.REFUSED else ""
+        view.called_changed = answer.ask_called is not None
+        view.time_correction_ms = answer.time_correction // _MS
+    return view
 
 
 # A provider's view: from its own hops alone
 
 
-def _own_rows(provider: str) -> Select[Any]:
+def own_rows(provider: str) -> Select[Any]:
     return (
         select(HopRow.__table__, OrderRow.campaign)
         .join(TracebackRow, TracebackRow.id == HopRow.traceback_id)
@@ -163,15 +214,15 @@ def _own_rows(provider: str) -> Select[Any]:
 
 
 def _own_hops(connection: Connection, provider: str, traceback_id: uuid.UUID) -> Seen | None:
-    rows = connection.execute(_own_rows(provider).where(HopRow.traceback_id == traceback_id)).mappings().all()
+    rows = connection.execute(own_rows(provider).where(HopRow.traceback_id == traceback_id)).mappings().all()
     if not rows:
         return None
     view, is_open = _own_view(rows)
-    view.hops.extend(_hop(row, position=0) for row in _first_looks(rows))
+    view.hops.extend(_hop(hop_of(row)) for row in first_looks(rows))
     return Seen(view, is_open)
 
 
-def _first_looks(rows: Sequence[RowMapping]) -> list[RowMapping]:
+def first_looks(rows: Sequence[RowMapping]) -> list[RowMapping]:
     """The latest round of each hop, without those that asked the same once more.
 
     That a provider was asked once more follows from what another one said, which must not reach it.
@@ -190,7 +241,7 @@ def _first_looks(rows: Sequence[RowMapping]) -> list[RowMapping]:
 def _own_view(rows: Sequence[RowMapping]) -> tuple[pb.TracebackView, bool]:
     """A traceback as a provider sees it: the first thing that it was asked, and whether it still owes an answer."""
     first = decode_question(rows[0]["question"])
-    is_open = any(row["outcome"] is None for row in _first_looks(rows))
+    is_open = any(row["outcome"] is None for row in first_looks(rows))
     view = pb.TracebackView(
         traceback_id=str(rows[0]["traceback_id"]),
         status="open" if is_open else "answered",
@@ -203,49 +254,43 @@ def _own_view(rows: Sequence[RowMapping]) -> tuple[pb.TracebackView, bool]:
 
 
 def _own_page(
-    connection: Connection,
-    provider: str,
-    status: str,
-    campaign: str,
-    size: int,
-    after: tuple[datetime, uuid.UUID] | None,
-) -> tuple[list[pb.TracebackView], tuple[datetime, uuid.UUID] | None]:
+    connection: Connection, provider: str, wanted: _Filter, size: int, after: Place | None, *, with_hops: bool
+) -> tuple[list[pb.TracebackView], Place | None]:
     first = func.min(HopRow.asked_at).label("first_asked")
     query = select(HopRow.traceback_id, first).where(HopRow.provider == provider).group_by(HopRow.traceback_id)
+    if wanted.campaign:
+        query = (
+            query.join(TracebackRow, TracebackRow.id == HopRow.traceback_id)
+            .join(OrderRow, OrderRow.sha256 == TracebackRow.order_sha256)
+            .where(OrderRow.campaign == wanted.campaign)
+        )
     ids = query.subquery()
     pages = select(ids.c.traceback_id, ids.c.first_asked).order_by(ids.c.first_asked.desc(), ids.c.traceback_id)
-    if after is not None:
-        pages = pages.where(_older(ids.c.first_asked, ids.c.traceback_id, after))
+    pages = _between(pages, ids.c.first_asked, wanted)
     views: list[pb.TracebackView] = []
-    for traceback_id, asked in connection.execute(pages).all():
-        rows = connection.execute(_own_rows(provider).where(HopRow.traceback_id == traceback_id)).mappings().all()
-        view, _ = _own_view(rows)
-        if (status and view.status != status) or (campaign and view.campaign != campaign):
-            continue
-        views.append(view)
-        if len(views) == size:
-            return views, (asked, traceback_id)
-    return views, None
+    while True:  # a block may hold too few of the status that is wanted, which stands in no column
+        here = pages if after is None else pages.where(older(ids.c.first_asked, ids.c.traceback_id, after))
+        block = connection.execute(here.limit(size)).all()
+        own = _own_blocks(connection, provider, [row.traceback_id for row in block])
+        for row in block:
+            after, mine = Place(row.first_asked, row.traceback_id), own[row.traceback_id]
+            view, _ = _own_view(mine)
+            if wanted.status and view.status != wanted.status:
+                continue
+            if with_hops:
+                view.hops.extend(_hop(hop_of(one)) for one in first_looks(mine))
+            views.append(view)
+            if len(views) == size:
+                return views, after
+        if len(block) < size:
+            return views, None
 
 
-# Pages
+def _own_blocks(connection: Connection, provider: str, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[RowMapping]]:
+    rows: dict[uuid.UUID, list[RowMapping]] = defaultdict(list)
+    for row in connection.execute(own_rows(provider).where(HopRow.traceback_id.in_(ids))).mappings():
+        rows[row["traceback_id"]].append(row)
+    return rows
 
 
-def _older(time: Any, identity: Any, after: tuple[datetime, uuid.UUID]) -> Any:
-    return or_(time < after[0], and_(time == after[0], identity > after[1]))
-
-
-def _token(time: datetime, identity: uuid.UUID) -> str:
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return base64.urlsafe_b64encode(f"{aware.isoformat()} {identity}".encode()).decode()
-
-
-def _read_token(token: str) -> tuple[datetime, uuid.UUID]:
-    try:
-        time, identity = base64.urlsafe_b64decode(token.encode()).decode().split(" ")
-        aware = datetime.fromisoformat(time)
-        if aware.utcoffset() is None:
-            raise BadPageError("this page token is none that was given out")
-        return aware, uuid.UUID(identity)
-    except (ValueError, binascii.Error):
-        raise BadPageError("this page token is none that was given out") from None
+__all__ = ["BadPageError", "Seen", "Views", "first_looks", "own_rows", "visible"]

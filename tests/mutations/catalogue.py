@@ -375,7 +375,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a role may call every method",
-        "coordinator/api/service.py",
+        "coordinator/api/rpc.py",
         "        if caller.role not in ALLOWED.get(method, frozenset()):\n",
         "        if False:\n",
         "tests/coordinator/api/test_matrix.py",

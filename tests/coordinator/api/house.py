@@ -10,13 +10,22 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
-from coordinator.api.callers import Role
+from coordinator.api.callers import ORDERS, REGISTRY, REPORTS, SERVICE, Role
+from coordinator.api.orders import OrderApi
+from coordinator.api.registry import RegistryApi
+from coordinator.api.reports import ReportApi
+from coordinator.api.rpc import Door, Handlers
 from coordinator.api.service import House, TracebackApi
+from coordinator.campaign_book import CampaignBook
 from coordinator.driver import Driver
+from coordinator.evidence.notary import Notary
 from coordinator.leases import LENGTH
 from coordinator.orders import OrderSet, sign
-from coordinator.ports import Lease
-from coordinator.store.orders import OrderBook
+from coordinator.ports import Lease, Provider
+from coordinator.registry.book import RegistryBook
+from coordinator.store.order_views import OrderViews
+from coordinator.store.orders import OrderBook, known_set
+from coordinator.store.report_views import ReportViews
 from coordinator.store.sql_store import SqlStore
 from coordinator.store.views import Views
 from coordinator.tasks.desk import TaskDesk
@@ -39,11 +48,19 @@ LISTED = {
 }
 
 
+NAMES = ("alder", "birch", "cedar", "elm", "fir", "ginkgo")
+ENDPOINTS = {name: f"192.0.2.{place}:7443" for place, name in enumerate(("alder", "birch", "ginkgo"), start=1)}
+
+
 @dataclass
 class Made:
     """The house, and what is in it."""
 
+    door: Door
     api: TracebackApi
+    reports: ReportApi
+    registry: RegistryApi
+    order_desk: OrderApi
     house: House
     store: SqlStore
     clock: JumpingClock
@@ -54,6 +71,24 @@ class Made:
     unapproved: bytes
     tracebacks: dict[str, uuid.UUID]
     task: uuid.UUID
+    typed: uuid.UUID
+    """A task whose answer names somebody by a name that is to be matched."""
+    sets: dict[str, uuid.UUID]
+    """Sets of orders by campaign."""
+    submitted: OrderSet
+    """A set of ann's that waits for approval."""
+    people: dict[str, Signer]
+    birch: str = "birch"
+    """A provider in the registry."""
+
+    def services(self) -> dict[str, Handlers]:
+        """What a server mounts."""
+        return {
+            SERVICE: self.api.methods(),
+            REPORTS: self.reports.methods(),
+            REGISTRY: self.registry.methods(),
+            ORDERS: self.order_desk.methods(),
+        }
 
 
 async def make(
@@ -74,6 +109,7 @@ async def make(
     }
     fresh = keep.order(order(submitter="ann", campaign="later", at=T0 + timedelta(hours=2)))
     unapproved = keep.order(order(submitter="ann", campaign="never", at=T0 + timedelta(hours=3)), approver=None)
+    (waiting,) = book.sets_of(unapproved)
     registry = NamedProviders("ginkgo", "birch", "alder", without_agent=("elm",))
     desk = TaskDesk(engine, OneOffice(), registry)
     house = House(
@@ -83,12 +119,33 @@ async def make(
         book=book,
         tasks=desk,
         persons=persons,
-        listed=LISTED,
+        registry=RegistryBook(engine),
         clock=clock.now,
         owner="api",
+        notary=notary(engine, parties, persons, clock),
     )
-    api = TracebackApi(house)
-    made = Made(api, house, store, clock, orders, fresh, unapproved, {}, uuid.UUID(int=0))
+    store.put_providers([Provider(provider(name), name.title(), ENDPOINTS.get(name)) for name in NAMES], NOW)
+    door = Door(LISTED)
+    api = TracebackApi(house, door)
+    made = Made(
+        door=door,
+        api=api,
+        reports=ReportApi(door, engine, ReportViews(engine), clock.now),
+        registry=RegistryApi(door, house.registry, clock.now),
+        order_desk=OrderApi(door, "lab", book, OrderViews(engine, persons), CampaignBook(engine), persons, clock.now),
+        house=house,
+        store=store,
+        clock=clock,
+        orders=orders,
+        fresh=fresh,
+        unapproved=unapproved,
+        tracebacks={},
+        task=uuid.UUID(int=0),
+        typed=uuid.UUID(int=0),
+        sets=keep.sets,
+        submitted=known_set(book, waiting),
+        people=people,
+    )
     drawer = Drawer(*book.granted(orders.values()).values())
     agents = signed_agents(parties, InProcess(parties, behaviours or honest(), checks=False), drawer)
     from coordinator.api.callers import Caller
@@ -104,7 +161,25 @@ async def make(
     assert kept_hop is not None
     question = replace(kept_hop.traceback.hops[-1].question, target=provider("elm"), question_id=uuid.UUID(int=9))
     made.task = desk.ask(Asked.from_question(made.tracebacks["ann"], 3, question, Kind.NO_AGENT), clock.now())
+    other = replace(question, question_id=uuid.UUID(int=10))
+    made.typed = desk.ask(Asked.from_question(made.tracebacks["abe"], 3, other, Kind.NO_AGENT), clock.now())
+    said = {"outcome": "upstream", "upstream_name": "Cedar Networks"}
+    desk.answer_signed_in(provider("elm"), made.typed, said, "Kim", clock.now())
     return made
+
+
+def notary(engine: Engine, parties: Parties, persons: Persons, clock: JumpingClock) -> Notary:
+    """What makes bundles in this house; no agent can be asked."""
+    roots = (parties.authority.directory / "ca.crt").read_bytes()
+    return Notary(
+        engine=engine,
+        name="lab",
+        persons=persons,
+        signer=lambda: parties.coordinator.signer,
+        roots=lambda: roots,
+        provider=RegistryBook(engine).provider,
+        clock=clock.now,
+    )
 
 
 def always(answer: Answer) -> Behaviour:
@@ -129,6 +204,7 @@ def honest() -> dict[str, Behaviour]:
 class _Keeper:
     def __init__(self, book: OrderBook, people: dict[str, Signer]) -> None:
         self._book, self._people = book, people
+        self.sets: dict[str, uuid.UUID] = {}
 
     def order(self, one: Order, approver: str | None = "bob") -> bytes:
         """Keep an order with its signatures; returns its digest."""
@@ -140,6 +216,7 @@ class _Keeper:
         if approver is not None:
             orders = sign(orders, Domain.APPROVAL, self._people[approver])
         self._book.add(orders, NOW)
+        self.sets[one.campaign] = orders.id
         for signature, person in zip(orders.signatures, (one.submitter, approver), strict=False):
             self._book.sign(orders.id, signature, person or "", NOW)
         return digest(exact)

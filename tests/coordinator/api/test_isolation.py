@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from coordinator.api.callers import Caller, Role
+from coordinator.api.callers import ALLOWED, Caller, Role
+from coordinator.api.rpc import RefusedError
 from hopback.v1 import traceback_pb2 as pb
 from protos.types import Answer, Handover, Outcome, RefusalReason
 from tests.coordinator.api.house import Made, always, honest, make
+from tests.coordinator.api.test_matrix import CALLS
 from tests.coordinator.databases import in_sqlite
 from tests.coordinator.make import provider, says, upstream
 from tests.coordinator.parties import Parties
@@ -27,13 +29,25 @@ OTHER_WORDS = {
 }
 
 
+SEEN = sorted(method for method, roles in ALLOWED.items() if Role.PROVIDER in roles)
+"""Whatever a provider may call."""
+
+
 async def views_of(made: Made, name: str) -> list[bytes]:
-    """Everything that a provider can see, as bytes."""
-    caller = Caller(Role.PROVIDER, name)
-    seen = [(await made.api.list(caller, pb.ListRequest())).SerializeToString(deterministic=True)]
+    """Everything that a provider can see, as bytes: what each method says to it, also where that is a refusal."""
+    caller, seen, anns = Caller(Role.PROVIDER, name), [], made.tracebacks["ann"]
+    made.birch = name
     for identity in made.tracebacks.values():
-        response = await made.api.get(caller, pb.GetRequest(traceback_id=str(identity)))
-        seen.append(response.SerializeToString(deterministic=True))
+        made.tracebacks["ann"] = identity
+        for method in SEEN:
+            try:
+                answers = await CALLS[method](made, caller)
+            except RefusedError as error:
+                seen.append(f"{method}: {error.code} {error}".encode())
+                continue
+            said = answers if isinstance(answers, list) else [answers]
+            seen += [method.encode() + one.SerializeToString(deterministic=True) for one in said]
+    made.tracebacks["ann"] = anns
     return seen
 
 
@@ -81,7 +95,13 @@ async def test_a_change_of_anothers_rows_changes_nothing(
                 text("UPDATE hops SET detail = 'x', failures = 7, ended_at = NULL WHERE provider != 'ginkgo'")
             )
             connection.execute(text("UPDATE tracebacks SET status = 'disputed', found = 'elm', hop_count = 9"))
+            connection.execute(text("UPDATE tasks SET state = 'open', outcome = NULL, gives_up = received"))
+            connection.execute(text("UPDATE providers SET name = 'x', endpoint = NULL WHERE id != 'ginkgo'"))
+            connection.execute(text("DELETE FROM order_seals"))
         assert await views_of(made, "ginkgo") == before
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE hops SET ended_at = NULL WHERE provider = 'ginkgo'"))
+        assert await views_of(made, "ginkgo") != before, "its own row is looked at"
         made.store.close()
 
 

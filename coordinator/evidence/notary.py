@@ -1,0 +1,91 @@
+"""Making bundles of what the database holds: for the command at the coordinator, and for callers from elsewhere alike.
+
+Same bytes either way: what goes in are the rows, the agents' proofs, the coordinator's online key and one time.
+Everything but asking the agents is work of a second or so, for a thread of its own where others wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine
+
+from coordinator.audit_client import AgentAudits
+from coordinator.ports import AgentError, Provider, UnreachableError
+from coordinator.store.evidence import collect
+from protos.codec import digest
+from protos.identity import ProviderId
+from protos.orders import Persons
+from protos.signing import Signer
+
+if TYPE_CHECKING:
+    from coordinator.evidence.verify import Trust
+    from hopback.v1 import bundle_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class Notary:
+    """Makes bundles for the coordinator `name`.
+
+    `signer` reads the online key and may raise `ConfigError`; `roots` reads the providers' roots (PEM); without
+    `audits` no agent is asked.
+    """
+
+    engine: Engine
+    name: str
+    persons: Persons
+    signer: Callable[[], Signer]
+    roots: Callable[[], bytes]
+    provider: Callable[[ProviderId], Provider | None]
+    clock: Callable[[], datetime]
+    audits: AgentAudits | None = None
+
+    def trust(self) -> Trust:
+        """What the coordinator itself trusts."""
+        from coordinator.evidence.verify import Trust
+
+        return Trust({**self.persons.submitters, **self.persons.approvers}, self.roots(), self.persons.approvals)
+
+    def collect(self, traceback_id: uuid.UUID) -> pb.TracebackEvidence:
+        """What was signed of one traceback.
+
+        Raises:
+            coordinator.store.evidence.NoEvidenceError: there is no such traceback, or nothing of it is signed.
+        """
+        persons = {**self.persons.submitters, **self.persons.approvers}
+        return collect(self.engine, traceback_id, coordinator=self.name, persons=persons, made=self.clock())
+
+    async def add_log_proofs(self, evidence: pb.TracebackEvidence) -> list[str]:
+        """Put the agents' proofs that their logs hold the answers into it; gives the providers that gave none."""
+        missing: set[str] = set()
+
+        async def ask(hop: pb.HopEvidence) -> None:
+            try:
+                entry = self.provider(ProviderId(hop.provider))
+                if entry is None or self.audits is None:
+                    raise UnreachableError("nobody to ask")
+                hop.logged.CopyFrom(await self.audits.answer(entry, digest(hop.question)))
+                _, certificate = await self.audits.latest(entry)
+            except AgentError:
+                missing.add(hop.provider)
+                return
+            if certificate not in evidence.certificates:
+                evidence.certificates.append(certificate)  # of the key that is current now, not when it answered
+
+        await asyncio.gather(*(ask(hop) for hop in evidence.hops if hop.naming))
+        return sorted(missing)
+
+    def sealed(self, evidence: pb.TracebackEvidence) -> bytes:
+        """The file.
+
+        Raises:
+            coordinator.config.ConfigError: the online key can't be used.
+        """
+        from coordinator.evidence.bundle import bundle
+
+        return bundle(evidence, self.trust(), self.signer())
