@@ -18,6 +18,7 @@ import structlog
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from agent.answered import answered_before
 from agent.ask import ASK, AskHandler, Evidence
 from agent.audit.book import AuditBook
 from agent.audit.errors import AuditError
@@ -27,6 +28,7 @@ from agent.audit.sealing import AuditKey
 from agent.audit.service import SERVICE as AUDIT_SERVICE
 from agent.audit.service import AuditService
 from agent.audit.witness import Witness
+from agent.call_tags import CallTags
 from agent.config import AgentConfig
 from agent.gate.checks import Rules
 from agent.gate.envelope import IsRevoked
@@ -129,12 +131,14 @@ def open_answering(
         limits,
         is_revoked,
         config.orders.attested_namings,
+        answered_before(memory, log, sealing, config.me),
     )
     gate = Gate(rules, roots, memory, desk.terms.retention)
     evidence = Evidence(live, book, sealing)
     store = ReviewStore(directory / REVIEW_FILE, AuditKey(review_secret(secret)))
     disclosing = Disclosing(config.disclosure.mode, desk.terms.matching, store, book)
-    ask = AskHandler(desk, gate, evidence, disclosing, notes)
+    tags = CallTags(_derived(secret, b"hopback call tags"))
+    ask = AskHandler(desk, gate, evidence, disclosing, tags, notes)
     handlers[ASK] = reading_records(ask.ask, on_broken)
     handlers.update(audit_handlers(AuditService(book, Witness(book, roots, now, is_revoked=is_revoked))))
     return Answering(handlers, evidence, log, ask, disclosing)

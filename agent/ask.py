@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -23,12 +23,14 @@ import structlog
 from agent.audit.book import AuditBook, Case, Opening, Reply, read_entry
 from agent.audit.errors import AuditError
 from agent.audit.sealing import AuditKey
+from agent.call_tags import CallTags
 from agent.committing import GroupCommit
+from agent.gate.envelope import Envelope
 from agent.gate.gate import Gate, Passage, Session, Verdict
 from agent.index.coverage import CoverageState
 from agent.quiet import Quiet
 from agent.review.disclosing import Disclosing, Leaving
-from agent.service import Consultation, Desk
+from agent.service import Consultation, Desk, SisterAnswers
 from protos.codec import digest
 from protos.errors import Fault, FaultError
 from protos.evidence_key import EvidenceKey
@@ -78,7 +80,13 @@ class AskHandler:
     """Answers signed questions for one provider, on one event loop."""
 
     def __init__(
-        self, desk: Desk, gate: Gate, evidence: Evidence, disclosing: Disclosing, noted: Noted | None = None
+        self,
+        desk: Desk,
+        gate: Gate,
+        evidence: Evidence,
+        disclosing: Disclosing,
+        tags: CallTags,
+        noted: Noted | None = None,
     ) -> None:
         self._desk = desk
         self._disclosing = disclosing
@@ -86,6 +94,7 @@ class AskHandler:
         self._memory = gate.memory
         self._evidence = evidence
         self._book = evidence.book
+        self._tags = tags
         self._noted = noted
         self._me: ProviderId = desk.terms.me
         self._disk = GroupCommit(evidence.book.sync)
@@ -187,8 +196,8 @@ class AskHandler:
         try:
             self._book.intent(cases, asker)
             attested = {case.sha256 for case in cases if session.is_to_be_reviewed(case.asked)}
-            leaving = await self._leaving(cases, ids, asker, now, attested)
-            replies = self._replies(cases, leaving, now)
+            leaving, tags = await self._leaving(cases, ids, session.envelope, now, attested)
+            replies = self._replies(cases, leaving, tags, now)
             first = self._book.answers(replies, asker)
         except BaseException:
             for one in ids:
@@ -201,33 +210,65 @@ class AskHandler:
         return [reply.parts for reply in replies]
 
     async def _leaving(
-        self, cases: Sequence[Case], ids: Sequence[bytes], asker: str, now: datetime, attested: Collection[bytes]
-    ) -> list[Leaving]:
-        """What leaves of each answer: of a search, unless a person decided about the matter before."""
+        self,
+        cases: Sequence[Case],
+        ids: Sequence[bytes],
+        envelope: Envelope,
+        now: datetime,
+        attested: Collection[bytes],
+    ) -> tuple[list[Leaving], dict[bytes, bytes]]:
+        """What leaves of each answer: of a search, unless a person decided about the matter before.
+
+        And the tags of calls that can be told from others, by the digests of their questions.
+        """
         self._disclosing.take_decisions()
         standing = [self._disclosing.standing(case) for case in cases]
         open_cases = [case for case, known in zip(cases, standing, strict=True) if known is None]
         if not open_cases:
-            return [known for known in standing if known is not None]
+            return [known for known in standing if known is not None], {}
         consultations = await self._consult([case.asked for case in open_cases], ids, now)
         salts = os.urandom(_SALT * len(consultations))
         found = [
             (consultation, _opening(consultation, salts[_SALT * number : _SALT * (number + 1)]))
             for number, consultation in enumerate(consultations)
         ]
-        disclosed = iter(self._disclosing.disclose(open_cases, found, asker, now, attested))
+        leaving = self._disclosing.disclose(open_cases, found, envelope.asker, now, attested)
         if self._noted is not None:
             self._noted(consultations)
-        return [next(disclosed) if known is None else known for known in standing]
+        tags = self._tags_of(open_cases, consultations, leaving, envelope.coordinator)
+        disclosed = iter(leaving)
+        return [next(disclosed) if known is None else known for known in standing], tags
+
+    def _tags_of(
+        self, cases: Sequence[Case], found: Sequence[Consultation], leaving: Sequence[Leaving], coordinator: str
+    ) -> dict[bytes, bytes]:
+        tags = {}
+        for case, consultation, one in zip(cases, found, leaving, strict=True):
+            if consultation.decision is None or one.answer.upstream is None:
+                continue
+            tag = self._tags.of(coordinator, consultation.question.called, consultation.decision)
+            if tag is not None:
+                tags[case.sha256] = tag
+        return tags
 
     async def _consult(self, asked: Sequence[Asked], ids: Sequence[bytes], now: datetime) -> list[Consultation]:
         questions = [one.question for one in asked]
+        sisters = self._sisters(asked)
         threads = self._desk.threads
         if threads is None:
-            return self._desk.search(questions, now)
+            return self._desk.search(questions, now, sisters)
         loop = asyncio.get_running_loop()
         self._found.update((one, loop.create_future()) for one in ids)
-        return await threads.run(lambda: self._desk.search(questions, now))
+        return await threads.run(lambda: self._desk.search(questions, now, sisters))
+
+    def _sisters(self, asked: Sequence[Asked]) -> SisterAnswers:
+        """What this provider has answered about the sister calls that these questions name; the gate saw it, too."""
+        found = {}
+        for one in asked:
+            if one.authority.sisters:
+                answers = (self._gate.rules.answered(sister.question_id) for sister in one.authority.sisters)
+                found[one.question.question_id] = [answered for answered in answers if answered is not None]
+        return found
 
     def _end_wait(self, question_id: bytes, parts: Parts | None) -> None:
         waiting = self._found.pop(question_id, None)
@@ -238,14 +279,18 @@ class AskHandler:
         else:
             waiting.set_result(parts)
 
-    def _replies(self, cases: Sequence[Case], leaving: Sequence[Leaving], now: datetime) -> list[Reply]:
-        salts = os.urandom(64 * len(cases))
+    def _replies(
+        self, cases: Sequence[Case], leaving: Sequence[Leaving], tags: Mapping[bytes, bytes], now: datetime
+    ) -> list[Reply]:
+        """A call that can't be told from others has a tag, too: a random one, which compares with none."""
+        salts = os.urandom(80 * len(cases))
         replies = []
         for number, (case, (answer, opening, coverage)) in enumerate(zip(cases, leaving, strict=True)):
-            salt = salts[64 * number : 64 * number + 64]
+            salt = salts[80 * number : 80 * number + 80]
             commitment = salt[:32] if opening is None else sha256(opening.salt + opening.record).digest()
             finding = Finding(_COVERAGE[coverage], commitment, now)
-            parts = answer_parts(answer, case.asked.question, case.sha256, finding, salt[32:])
+            tag = tags.get(case.sha256) or salt[64:]
+            parts = answer_parts(answer, case.asked.question, case.sha256, finding, salt[32:64], tag)
             replies.append(Reply(case, answer, parts, opening))
         return replies
 

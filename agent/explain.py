@@ -104,6 +104,8 @@ def explanation(consultation: Consultation, answered_at: datetime) -> dict[str, 
         told["verdict"] = decision.verdict.value
         told["came_from"] = str(decision.upstream) if decision.upstream is not None else None
         told["calls"] = [_considered(item) for item in decision.considered]
+        if consultation.eliminated:
+            told["left_out"] = "the calls of sister questions, which are certainly not this one"
         told["followed_inside"] = [_rows(instance.rows) for instance in decision.via_internal]
     return told
 

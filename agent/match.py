@@ -170,7 +170,7 @@ def match(
     if not legs:
         return _NONE_FOUND
     named_by = question.named_by
-    wanted = _ends_here if named_by is None else _leads_to(named_by)
+    wanted = _ends_here if named_by is None else leads_to(named_by)
     if len(legs) == 1:
         (leg,) = legs
         if named_by is not None and not leg.sent_as_asked:
@@ -195,7 +195,8 @@ def _ends_here(party: Party) -> bool:
 
 
 @lru_cache(4096)
-def _leads_to(provider: ProviderId) -> Callable[[Party], bool]:
+def leads_to(provider: ProviderId) -> Callable[[Party], bool]:
+    """Whether a party is this provider, domestic or foreign."""
     return lambda party: party.kind in (PartyKind.PROVIDER, PartyKind.FOREIGN) and party.name == provider
 
 

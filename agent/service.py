@@ -11,16 +11,19 @@ as a `Consultation`, for the operator alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
+from agent import elimination
 from agent.answer import answer, interval_to_cover
+from agent.answered import Answered
 from agent.index.coverage import Coverage, CoverageState, SourceCoverage
 from agent.index.reader import Query
 from agent.legs import Leg, TooMany
-from agent.match import Decision, MatchSettings, Verdict, match
+from agent.match import Decision, FindLegs, MatchSettings, Verdict, match
 from agent.trunks import TrunkMap
 from protos.e164 import E164
 from protos.identity import ProviderId
@@ -33,6 +36,11 @@ CLOCKS_DIFFER = timedelta(seconds=5)
 """How far the asking side's clock may be ahead of ours before its present is our future."""
 
 Clock = Callable[[], datetime]
+
+SisterAnswers = Mapping[UUID, Sequence[Answered]]
+"""By the id of a question, what was answered about other calls that it certainly does not mean."""
+
+_NO_SISTERS: SisterAnswers = {}
 
 
 class Records(Protocol):
@@ -81,7 +89,7 @@ class Consultation:
     """An answer and all that led to it, for the operator's eyes only.
 
     `decision`, `covered` (the interval that the records had to cover) and `coverage` are None when the question was
-    refused before any record was read.
+    refused before any record was read. `eliminated` says that sister calls were left out of what was found.
     """
 
     question: Question
@@ -89,6 +97,7 @@ class Consultation:
     decision: Decision | None = None
     covered: tuple[datetime, datetime] | None = None
     coverage: CoverageState | None = None
+    eliminated: bool = False
 
 
 def refusal(question: Question, terms: Terms, neighbours: frozenset[ProviderId], now: datetime) -> RefusalReason | None:
@@ -153,14 +162,23 @@ class Desk:
             for question, reason in zip(questions, reasons, strict=True)
         ]
 
-    def search(self, questions: Sequence[Question], now: datetime) -> list[Consultation]:
+    def search(
+        self, questions: Sequence[Question], now: datetime, sisters: SisterAnswers = _NO_SISTERS
+    ) -> list[Consultation]:
         """Answer questions that `agent.gate` let pass at `now`, in order; nothing is refused here any more."""
         coverage = self._coverage()
         if len(questions) == 1:
             (question,) = questions
-            return [self._decide(question, self._find(question, question.called), coverage, now)]
-        found = self._search(questions)
-        return [self._decide(question, legs, coverage, now) for question, legs in zip(questions, found, strict=True)]
+            found: Sequence[Sequence[Leg]] = [self._find(question, question.called)]
+        else:
+            found = self._search(questions)
+        decided = [self._decide(question, legs, coverage, now) for question, legs in zip(questions, found, strict=True)]
+        if sisters:
+            for number, (question, legs) in enumerate(zip(questions, found, strict=True)):
+                told = sisters.get(question.question_id)
+                if told and decided[number].answer.outcome is Outcome.AMBIGUOUS:
+                    decided[number] = self._eliminate(decided[number], legs, told, coverage, now)
+        return decided
 
     def _refused(self, question: Question, reason: RefusalReason) -> Consultation:
         return Consultation(question, Answer(self.terms.me, Outcome.REFUSED, refusal=reason))
@@ -195,6 +213,34 @@ class Desk:
         covered = interval_to_cover(question, decision, terms.matching)
         state = coverage.state(*covered, now, terms.retention)
         return Consultation(question, answer(question, decision, state, terms.me), decision, covered, state)
+
+    def _eliminate(
+        self, ambiguous: Consultation, legs: Sequence[Leg], told: Sequence[Answered], coverage: Coverage, now: datetime
+    ) -> Consultation:
+        """The answer once sister calls are left out, where that is certain; else the one that there was."""
+        question, terms = ambiguous.question, self.terms
+
+        def find(asked: Question) -> FindLegs:
+            return lambda called: _few(self._find(asked, called))
+
+        try:
+            sisters = [
+                elimination.Sister(one.asked.question, one.answer, find(asked)(asked.called), find(asked))
+                for one in told
+                for asked in (one.asked.question,)
+            ]
+            by = elimination.Terms(terms.me, terms.trunks, terms.matching)
+            decision = elimination.eliminate(question, _few(legs), find(question), sisters, by)
+        except _TooManyError:
+            return ambiguous
+        if decision is None:
+            return ambiguous
+        covered = interval_to_cover(question, decision, terms.matching)
+        state = coverage.state(*covered, now, terms.retention)
+        if state is not CoverageState.COVERED:
+            return ambiguous
+        said = answer(question, decision, state, terms.me)
+        return Consultation(question, said, decision, covered, state, eliminated=True)
 
 
 class _TooManyError(Exception):

@@ -13,16 +13,18 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import combinations
 from typing import Final, NamedTuple
 
+from agent.answered import AnsweredBefore
 from agent.gate.envelope import Envelope, IsRevoked
 from agent.gate.limits import Limits
 from protos.certificates import Certified
-from protos.hops import QUESTION_LIFE, Asked, Named
+from protos.hops import QUESTION_LIFE, Asked, Named, tell_apart
 from protos.identity import ProviderId, provider_uri
 from protos.orders import Granted, Persons, grant_problem
 from protos.signing import Domain
-from protos.types import RefusalReason
+from protos.types import Handover, Outcome, RecordCoverage, RefusalReason, Sister
 
 CLOCKS_DIFFER: Final = timedelta(seconds=5)
 """How far the asking side's clock may be ahead of ours."""
@@ -47,6 +49,7 @@ class Rules:
         limits: what this provider allows at most.
         is_revoked: whether a certificate counts no longer.
         attested: what becomes of namings that were attested; what is to be reviewed passes the gate, and is held.
+        answered: what this provider has answered before, by its audit log.
     """
 
     me: ProviderId
@@ -55,6 +58,7 @@ class Rules:
     limits: Limits
     is_revoked: IsRevoked = lambda certified: False  # noqa: ARG005 (nothing is, where no list says so)
     attested: AttestedNamings = AttestedNamings.REVIEW
+    answered: AnsweredBefore = lambda question_id: None  # noqa: ARG005 (nothing was, where no log is kept)
 
 
 class Case(NamedTuple):
@@ -132,13 +136,18 @@ def _naming_signed(case: Case) -> RefusalReason | None:
     proof = named.proof
     if proof.seal.algorithm == Domain.ATTESTATION.algorithm:
         return _attested(case, named)
+    return None if _signed(named, case) else RefusalReason.NAMING_SIGNATURE
+
+
+def _signed(named: Named, case: Case) -> bool:
+    """Whether the provider that a naming says has signed it."""
+    proof = named.proof
     signer = _certified_as(named.naming.provider, proof.seal.key_id, case)
-    good = (
+    return (
         signer is not None
         and case.envelope.covers(proof, named.leaf)
         and case.envelope.is_good(proof.seal, Domain.ANSWER, signer.key)
     )
-    return None if good else RefusalReason.NAMING_SIGNATURE
 
 
 def _attested(case: Case, named: Named) -> RefusalReason | None:
@@ -203,6 +212,41 @@ def _not_denied(case: Case) -> RefusalReason | None:
     return RefusalReason.DENIED if mentioned else None
 
 
+_ONE_CALL: Final = frozenset({Outcome.UPSTREAM, Outcome.FOREIGN_UPSTREAM, Outcome.ORIGINATED_HERE})
+"""Outcomes that say of one call where it came from."""
+
+
+def _sisters(case: Case) -> RefusalReason | None:
+    """docs/adr/0012-elimination.md says why each of these is needed."""
+    sisters, own = case.asked.authority.sisters, case.named
+    if not sisters:
+        return None
+    if own is None or not _signed(own, case):  # what a person said tells no calls apart
+        return RefusalReason.SISTERS
+    tags = [own.naming.call_tag]
+    for sister in sisters:
+        named = case.envelope.requests.namings.get(sister.naming_sha256)
+        if named is None or not _is_sister(sister, named, own, case):
+            return RefusalReason.SISTERS
+        tags.append(named.naming.call_tag)
+    return None if all(tell_apart(one, other) for one, other in combinations(tags, 2)) else RefusalReason.SISTERS
+
+
+def _is_sister(sister: Sister, named: Named, own: Named, case: Case) -> bool:
+    """Whether the same neighbour named this provider for it, and this provider said here without doubt whose it was."""
+    naming, asker = named.naming, case.envelope.asker
+    same = (naming.provider, naming.upstream, naming.called) == (own.naming.provider, case.rules.me, own.naming.called)
+    answered = case.rules.answered(sister.question_id) if same and _signed(named, case) else None
+    return (
+        answered is not None
+        and answered.asker == asker
+        and answered.asked.authority.naming_sha256 == sister.naming_sha256
+        and answered.answer.outcome in _ONE_CALL
+        and answered.answer.handover is Handover.CONFIRMED
+        and answered.finding.coverage is RecordCoverage.COMPLETE
+    )
+
+
 _NOT_NAMED: Final = RefusalReason.NOT_NAMED
 
 ORDER_CHECKS: Final = (
@@ -248,6 +292,13 @@ QUESTION_CHECKS: Final = (
     ),
     Check("the time is past", (RefusalReason.TIME_IN_FUTURE,), _past),
     Check("neither its number nor the order's is on the deny list", (RefusalReason.DENIED,), _not_denied),
+    Check(
+        "sister calls, where it names any: that provider signed their namings, too, for this provider and number, and "
+        "its tags tell all these calls apart; and this provider has answered each of them to the coordinator that "
+        "asks, under that naming, from complete records, with its handover confirmed",
+        (RefusalReason.SISTERS,),
+        _sisters,
+    ),
 )
 """What is asked of a question under an order that holds."""
 

@@ -133,17 +133,22 @@ class Kit:
         called: E164 | None = None,
         correction: timedelta = timedelta(0),
         signer: Signer | None = None,
+        tags: Sequence[bytes] = (),
     ) -> list[Named]:
-        """What `by` answered to the question of each order: `upstream` handed the call over. One signature for all."""
+        """What `by` answered to the question of each order: `upstream` handed the call over. One signature for all.
+
+        `tags` tell these calls apart; without them nothing does.
+        """
         parts = []
-        for granted in orders:
+        for number, granted in enumerate(orders):
             authority = Authority(granted.sha256, None, 0, self.clock(), os.urandom(16))
             question = _question(granted, by, None, self.clock(), authority)
             outcome = Outcome.UPSTREAM if upstream is not None else Outcome.ORIGINATED_HERE
             answer = Answer(by, outcome, upstream, ask_called=called, time_correction=correction)
             finding = Finding(RecordCoverage.COMPLETE, os.urandom(32), self.clock())
             exact = encode_question(question)
-            parts.append(answer_parts(answer, question, digest(exact), finding, os.urandom(32)))
+            tag = tags[number] if tags else os.urandom(16)
+            parts.append(answer_parts(answer, question, digest(exact), finding, os.urandom(32), tag))
         proofs = (signer or self.provider(by).signer).prove(Domain.ANSWER, [one.leaf for one in parts])
         return [
             Named(decode_naming(one.naming), one.naming, digest(one.finding), proof)
@@ -186,7 +191,7 @@ def asked(question: Question) -> Asked:
     return decode_question(encode_question(question))
 
 
-_AUTHORITY = ("order_sha256", "naming_sha256", "position", "issued", "nonce")
+_AUTHORITY = ("order_sha256", "naming_sha256", "position", "issued", "nonce", "sisters")
 
 
 def _question(

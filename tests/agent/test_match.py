@@ -20,7 +20,7 @@ from agent.match import (
     _decide_among,
     _ends_here,
     _grouped,
-    _leads_to,
+    leads_to,
     match,
 )
 from agent.trunks import TrunkMap, Unknown, parse_party
@@ -492,7 +492,7 @@ class TestOneCallAlone:
             calling=calling,
             sent_as_asked=sent,
         )
-        wanted = _ends_here if asked.named_by is None else _leads_to(asked.named_by)
+        wanted = _ends_here if asked.named_by is None else leads_to(asked.named_by)
         found = [i for i in _grouped([row], TRUNKS, wanted, settings) if named_by is None or sent]
         long = _decide_among(asked.at, asked.window, found, settings, asked.named_by)
         assert decide(asked, row, settings=settings) == long

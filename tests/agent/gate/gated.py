@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from agent.answered import answered_before
 from agent.ask import AskHandler, Evidence
 from agent.audit.book import AuditBook
 from agent.audit.log import AuditLog
 from agent.audit.sealing import AuditKey
+from agent.call_tags import CallTags
 from agent.evidence_config import Mode
 from agent.gate.checks import AttestedNamings, Rules
 from agent.gate.gate import Gate
@@ -81,6 +83,9 @@ class Gated:
         self.revoked: set[int] = set()
         base = desk(self.records, timedelta(seconds=300))
         self.desk = Desk(replace(base.terms, retention=retention), self.records, self.clock)
+        self.memory = Memory.open(directory / "gate.sqlite", SECRET, limits)
+        self.log = AuditLog.open(directory / "log", files or QuietFiles())
+        sealing = AuditKey(SECRET)
         rules = Rules(
             me=BIRCH,
             persons=persons,
@@ -88,10 +93,8 @@ class Gated:
             limits=limits,
             is_revoked=lambda certified: certified.serial in self.revoked,
             attested=attested,
+            answered=answered_before(self.memory, self.log, sealing, BIRCH),
         )
-        self.memory = Memory.open(directory / "gate.sqlite", SECRET, limits)
-        self.log = AuditLog.open(directory / "log", files or QuietFiles())
-        sealing = AuditKey(SECRET)
         self.key = evidence_key(kit)
         self.book = AuditBook(
             self.log,
@@ -105,7 +108,8 @@ class Gated:
         self.gate = Gate(rules, kit.roots, self.memory, retention)
         self.reviews = ReviewStore(directory / "review.sqlite", AuditKey(review_key))
         self.disclosing = Disclosing(mode, base.terms.matching, self.reviews, self.book)
-        self.handler = AskHandler(self.desk, self.gate, Evidence(Live(self.key), self.book, sealing), self.disclosing)
+        evidence = Evidence(Live(self.key), self.book, sealing)
+        self.handler = AskHandler(self.desk, self.gate, evidence, self.disclosing, CallTags(SECRET))
         self._seals = SealChecker()
 
     async def close(self) -> None:

@@ -240,6 +240,7 @@ NAMING: dict[str, Reason] = {
     "called_number": R.NOT_NAMED,
     "at_unix_ms": R.NAMING_SIGNATURE,
     "salt": R.NAMING_SIGNATURE,
+    "call_tag": R.NAMING_SIGNATURE,
     "padding": R.NAMING_SIGNATURE,
 }
 FOLLOWED = {"provider": "named_by", "called_number": "called_number", "at_unix_ms": "at_unix_ms"}
@@ -287,7 +288,10 @@ def _alter_naming(field: Any, valid: Valid, *, follow: bool) -> None:
 
 def _set(name: str, value: Any, valid: Valid) -> None:
     question = valid.question
-    setattr(question, name, value(getattr(question, name)) if callable(value) else value)
+    if isinstance(value, list):
+        getattr(question, name).extend(value)
+    else:
+        setattr(question, name, value(getattr(question, name)) if callable(value) else value)
     valid.put(question)
 
 
@@ -305,6 +309,7 @@ QUESTION: dict[str, tuple[Any, Reason | None]] = {
     "issued_unix_ms": (lambda issued: issued + 10_000, R.LIFETIME),
     "nonce": (bytes(16), None),
     "position": (0, R.NOT_NAMED),
+    "sisters": ([lookup.Sister(naming_sha256=bytes(32), question_id=bytes(16))], R.SISTERS),
 }
 """Each field, another value, and why the question falls; None: it is another question under the same order."""
 
