@@ -79,7 +79,7 @@ def trunk_map(file: Path) -> TrunkMap:
     """
     from pydantic import ValidationError
 
-    from agent.config import TrunkTable
+    from agent.config_tables import TrunkTable
     from agent.trunks import InvalidTrunkError, TrunkMap
     from cdr_adapters.kit.toml_lines import read_toml
     from cdr_adapters.mapping import MappingError, describe

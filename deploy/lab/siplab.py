@@ -19,7 +19,7 @@ from typing import Any
 import tomlkit
 from pydantic import ValidationError
 
-from agent.config import TrunkTable
+from agent.config_tables import TrunkTable
 from agent.trunks import Direction, TrunkMap
 from cdr_adapters.mapping import SourceMapping, TrunkFormats, describe
 from cdr_adapters.raw import AdapterError
