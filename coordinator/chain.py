@@ -39,11 +39,14 @@ class Phase(enum.Enum):
     @property
     def rests(self) -> bool:
         """Whether nothing is to be done until somebody says something new."""
-        return self in (Phase.PERSON, Phase.CLOSED)
+        return self is Phase.CLOSED or self is Phase.PERSON
 
 
 class Status(enum.Enum):
     """Where a traceback stands. Values are stable: they are stored, and shown in JSON."""
+
+    phase: Phase
+    """The phase that this status belongs to."""
 
     SUBMITTED = "submitted"
     ASKING = "asking"
@@ -69,11 +72,6 @@ class Status(enum.Enum):
     CANCELLED = "cancelled"
 
     @property
-    def phase(self) -> Phase:
-        """The phase that this status belongs to."""
-        return _PHASES.get(self, Phase.CLOSED)
-
-    @property
     def reopenable(self) -> bool:
         """Whether asking the last provider again can change the result."""
         return self in _REOPENABLE
@@ -86,6 +84,9 @@ _PHASES = {
     Status.NOT_YET_AVAILABLE: Phase.WAITING,
     Status.AWAITING_PERSON: Phase.PERSON,
 }
+for _status in Status:
+    _status.phase = _PHASES.get(_status, Phase.CLOSED)  # asked for several times a step: kept, not looked up
+
 _REOPENABLE = frozenset(
     {
         Status.AWAITING_PERSON,

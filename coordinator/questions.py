@@ -15,12 +15,14 @@ at the latest.
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from coordinator.chain import Call, Traceback, place_after
 from coordinator.signed import SignedAnswer, SignedQuestion
 from protos.codec import digest, unix_ms
+from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.types import Answer, Authority, Question
 
@@ -32,43 +34,46 @@ _FIXED: Final = 0xF << 76 | 0x3 << 62
 _VERSION_8: Final = 0x8 << 76 | 0x2 << 62
 
 
-def first_draft(traceback: Traceback, at: datetime) -> Question:
-    """What the terminating provider is asked; id and life are still to be given by `question_of`."""
-    call = traceback.call
-    return Question(
-        question_id=traceback.id,
-        target=call.terminating,
-        called=call.called,
-        at=call.at,
-        window=call.window,
-        named_by=None,
-        calling=call.calling,
-        deadline=at,
-    )
+@dataclass(slots=True)
+class Draft:
+    """What a question is about, before it has an id and a life; `named` is the signed answer that leads to it."""
+
+    target: ProviderId
+    called: E164
+    at: datetime
+    window: timedelta
+    named_by: ProviderId | None
+    calling: E164 | None
+    named: SignedAnswer | None = None
+
+
+def first_draft(call: Call) -> Draft:
+    """What the terminating provider is asked."""
+    return Draft(call.terminating, call.called, call.at, call.window, None, call.calling)
+
+
+def same_draft(asked: Question) -> Draft:
+    """What was asked, to be asked once more under another id."""
+    named = asked.named if isinstance(asked, SignedQuestion) else None
+    return Draft(asked.target, asked.called, asked.at, asked.window, asked.named_by, asked.calling, named)
 
 
 def upstream_draft(
     call: Call, question: Question, answer: Answer, upstream: ProviderId, shift: timedelta
-) -> Question | None:
+) -> Draft | None:
     """What `upstream`, which `answer` names, is asked; None where nothing is left of the order's window."""
     at = _moved(call, question.at + answer.time_correction, shift)
-    said: dict[str, Any] = {
-        "question_id": question.question_id,
-        "target": upstream,
-        "called": answer.ask_called or question.called,
-        "at": at,
-        "named_by": answer.provider,
-        "calling": question.calling,
-        "deadline": question.deadline,
-    }
-    if not isinstance(answer, SignedAnswer):
-        return Question(**said, window=question.window)
-    window = call.window - abs(at - call.at)
-    return SignedQuestion(**said, window=window, named=answer) if window >= _LEAST else None
+    window, named = question.window, None
+    if isinstance(answer, SignedAnswer):
+        window, named = call.window - abs(at - call.at), answer
+        if window < _LEAST:
+            return None
+    called = answer.ask_called or question.called
+    return Draft(upstream, called, at, window, answer.provider, question.calling, named)
 
 
 def question_of(
-    traceback: Traceback, position: int, round_: int, draft: Question, issued: datetime, deadline: datetime
+    traceback: Traceback, position: int, round_: int, draft: Draft, issued: datetime, deadline: datetime
 ) -> Question:
     """`draft` with its life and authority, and an id that follows from whatever makes its bytes.
 
@@ -97,8 +102,7 @@ def question_of(
             deadline=deadline,
         )
     issued, deadline = _whole_ms(issued), _whole_ms(min(deadline, call.expires))
-    named = draft.named if isinstance(draft, SignedQuestion) else None
-    naming = None if named is None else digest(named.parts.naming)
+    naming = None if draft.named is None else digest(draft.named.parts.naming)
     own = traceback.id.bytes
     made = b"%b hop %d round %d from %d until %d by " % (own, position, round_, unix_ms(issued), unix_ms(deadline))
     if shifted:
@@ -116,7 +120,7 @@ def question_of(
         calling=draft.calling,
         deadline=deadline,
         authority=Authority(call.order_sha256, naming, place_after(traceback.hops[:position]), issued, nonce),
-        named=named,
+        named=draft.named,
     )
 
 
@@ -144,7 +148,7 @@ def _moved(call: Call, at: datetime, shift: timedelta) -> datetime:
     return at + shift if left >= (call.window - abs(at - call.at)) / 2 and left > timedelta(0) else at
 
 
-def same_instance(one: Question, other: Question) -> bool:
+def same_instance(one: Draft, other: Question) -> bool:
     """Whether both ask one provider for the same call instance.
 
     A call may cross a provider twice: then another neighbour names it, or the called number or the time differs.

@@ -72,7 +72,7 @@ from coordinator.events import (
     WaitUntil,
 )
 from coordinator.patience import DEFAULT_PATIENCE, Patience
-from coordinator.questions import expired, first_draft, question_of, same_instance, upstream_draft
+from coordinator.questions import Draft, expired, first_draft, question_of, same_draft, same_instance, upstream_draft
 from coordinator.signed import SignedAnswer
 from protos.types import Answer, Outcome, Question
 
@@ -136,7 +136,7 @@ def _ask(traceback: Traceback, hop: Hop, *, position: int) -> Step:
     return Traceback(traceback.id, traceback.call, hops, Status.ASKING), (Ask(hop.question),)
 
 
-def _ask_new(traceback: Traceback, draft: Question, at: datetime, patience: Patience) -> Step:
+def _ask_new(traceback: Traceback, draft: Draft, at: datetime, patience: Patience) -> Step:
     """Append a hop that was not asked before.
 
     It inherits the life of the hop before it while that leaves time enough. A step that is taken again after a crash, a
@@ -161,7 +161,8 @@ def _ask_anew(traceback: Traceback, at: datetime, patience: Patience, *, failure
         return _close(traceback, Status.ORDER_EXPIRED)
     position = len(traceback.hops) - 1
     last = traceback.hops[position]
-    question = question_of(traceback, position, last.round + 1, last.question, at, at + patience.question_lifetime)
+    draft, deadline = same_draft(last.question), at + patience.question_lifetime
+    question = question_of(traceback, position, last.round + 1, draft, at, deadline)
     return _ask(
         traceback,
         Hop(question=question, asked=at, round=last.round + 1, failures=failures),
@@ -194,7 +195,7 @@ def _wait(traceback: Traceback, status: Status, until: datetime) -> Step:
 
 
 def _on_first_start(traceback: Traceback, event: Started, patience: Patience) -> Step:
-    return _ask_new(traceback, first_draft(traceback, event.at), event.at, patience)
+    return _ask_new(traceback, first_draft(traceback.call), event.at, patience)
 
 
 def _on_restart_asking(traceback: Traceback, event: Started, patience: Patience) -> Step:
@@ -256,7 +257,7 @@ def _dispute(traceback: Traceback, at: datetime, patience: Patience) -> Step:
     if any(every[position] == place and is_second_look(every, position) for position in range(last)):
         return _close(traceback, Status.DISPUTED)
     before = hops[standing(hops)[place]]
-    return _ask_new(traceback, before.question, at, patience)
+    return _ask_new(traceback, same_draft(before.question), at, patience)
 
 
 def _ask_upstream(
@@ -268,7 +269,8 @@ def _ask_upstream(
     draft = upstream_draft(traceback.call, question, answer, answer.upstream, event.shift)
     if draft is None:
         return _close(traceback, Status.WINDOW_SPENT)
-    if any(same_instance(draft, traceback.hops[position].question) for position in standing(traceback.hops)):
+    asked_before = {position for position, hop in enumerate(traceback.hops) if same_instance(draft, hop.question)}
+    if asked_before and not asked_before.isdisjoint(standing(traceback.hops)):
         return _close(traceback, Status.LOOP)
     if place_after(traceback.hops) >= traceback.call.hop_limit:
         return _close(traceback, Status.HOP_LIMIT)
