@@ -113,6 +113,7 @@ class _Active:
     fence: int
     priority: Priority
     rested: Callable[[Rested], None]
+    driven: bool = True
     napping: bool = False
     asked: int = 0
 
@@ -197,6 +198,8 @@ class Driver:
 
     def close(self) -> None:
         """Drive nothing any more. What was not written is as if it had not happened."""
+        for active in self._active.values():
+            active.driven = False
         self._active.clear()
         self._steps.clear()
         self._alarms.close()
@@ -219,6 +222,7 @@ class Driver:
         if self.failure is not None:
             raise self.failure
         active = _Active(kept.traceback, kept.version, kept.fence, kept.priority, rested)
+        self._forget(kept.traceback.id)  # one of an earlier claim
         self._active[kept.traceback.id] = active
         now = self._clock.now()
         self._happens(active, Reopened(now) if reopen else Started(now))
@@ -321,7 +325,7 @@ class Driver:
                 stale = await self._store.save([step.change for step in steps])
                 self._second = int(self._clock.now().timestamp())
                 for index, step in enumerate(steps):
-                    if self._active.get(step.change.after.id) is not step.active:
+                    if not step.active.driven:
                         continue  # given up meanwhile
                     if index in stale:
                         self.lose(step.change.after.id)
@@ -373,7 +377,7 @@ class Driver:
     def _hears(self, active: _Active, question: Question, exact: bytes, ending: Ending, at: datetime) -> None:
         """Every way in which an attempt can end is an event, but for one: it was not made."""
         self._answered(active)
-        if self._active.get(active.traceback.id) is not active:
+        if not active.driven:
             return
         identity = question.question_id
         match ending:
@@ -439,7 +443,7 @@ class Driver:
         self._napping += 1
 
         def wake() -> None:
-            if self._active.get(active.traceback.id) is active:
+            if active.driven:
                 active.napping = False
                 self._napping -= 1
                 then()
@@ -454,8 +458,9 @@ class Driver:
 
     def _forget(self, traceback_id: uuid.UUID) -> None:
         active = self._active.pop(traceback_id, None)
-        if active is not None and active.napping:
-            self._napping -= 1
+        if active is not None:
+            active.driven = False
+            self._napping -= active.napping
 
     def _fail(self, error: Exception) -> None:
         if self.failure is None:
