@@ -122,10 +122,10 @@ class Parties:
             for question in questions
         ]
         exact = [encode_order(order) for order in orders]
-        submissions, approvals = self.ann.prove(Domain.ORDER, exact), self.bob.prove(Domain.APPROVAL, exact)
+        submissions, (approval, _) = self.ann.prove(Domain.ORDER, exact), self.bob.seal(Domain.APPROVAL, exact)
         return [
             Granted(order, one, submission, (approval,))
-            for order, one, submission, approval in zip(orders, exact, submissions, approvals, strict=True)
+            for order, one, submission in zip(orders, exact, submissions, strict=True)
         ]
 
     def _namings(

@@ -232,13 +232,16 @@ def _replies(
     """
     originates = provider.role not in ORIGINATES_NONE
     replies = []
-    for index, (parts, (question, exact)) in enumerate(zip(responses.parts, asked, strict=True)):
+    paths = zip(answers.paths(), questions.paths(), strict=True)
+    for index, (parts, (question, exact), (path, question_path)) in enumerate(
+        zip(responses.parts, asked, paths, strict=True)
+    ):
         if question.authority is None:
             raise ValueError("no such question is in an envelope")
         answer, _ = hops.decode_parts(parts, Asked(exact, question, question.authority), provider.id)
-        proof = Proof(responses.seal, index, tuple(answers.path(index)))
+        proof = Proof(responses.seal, index, path)
         signed = signed_answer(answer, parts, proof, originates=originates)
-        replies.append(Reply(signed, keep(parts, proof, questions.path(index)), exchange))
+        replies.append(Reply(signed, keep(parts, proof, question_path), exchange))
     return replies
 
 

@@ -75,7 +75,7 @@ def draft(result: PersonsResult, question: Question, random: Callable[[int], byt
 def attest(one: Draft, signer: Signer) -> Draft:
     """The draft, sealed."""
     (proof,) = signer.prove(Domain.ATTESTATION, [one.parts.leaf])
-    return replace(one, kept=keep(one.parts, proof, ()))
+    return replace(one, kept=keep(one.parts, proof, b""))
 
 
 def attester(one: Draft, result: PersonsResult, question: Question, order: Order, persons: Persons) -> str:

@@ -6,7 +6,6 @@ proves. Whatever can't be parsed is a `BadAnswerError`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -40,13 +39,13 @@ class AgentAudits:
         )
         return found.checkpoint, found.certificate
 
-    async def consistency(self, provider: Provider, first: int, second: int) -> Sequence[bytes]:
+    async def consistency(self, provider: Provider, first: int, second: int) -> bytes:
         """See `AuditClient.consistency`."""
         request = pb.ProveConsistencyRequest(first=first, second=second)
         found = await self._call(provider, "ProveConsistency", request, pb.ProveConsistencyResponse())
-        return tuple(found.path)
+        return found.path
 
-    async def witness(self, witness: Provider, shown: Seen, first: int, path: Sequence[bytes]) -> WitnessReply:
+    async def witness(self, witness: Provider, shown: Seen, first: int, path: bytes) -> WitnessReply:
         """See `AuditClient.witness`."""
         request = pb.WitnessRequest(
             checkpoint=evidence.SignedCheckpoint.FromString(shown.exact),

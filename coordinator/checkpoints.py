@@ -32,7 +32,7 @@ from hopback.v1 import evidence_pb2 as evidence
 from protos.certificates import CertificateError, Certified, PinnedRoots
 from protos.codec import ContractError, check, digest, from_unix_ms
 from protos.identity import ProviderId, provider_uri
-from protos.merkle import EMPTY_ROOT, HASH_SIZE, is_consistent
+from protos.merkle import EMPTY_ROOT, is_consistent
 from protos.printable import printable
 from protos.signing import Domain, Proof, Seal, SealChecker
 
@@ -121,11 +121,11 @@ class AuditClient(Protocol):
         """The present checkpoint, and the certificate (DER) of the key that signed; nothing of it is checked."""
         ...
 
-    async def consistency(self, provider: Provider, first: int, second: int) -> Sequence[bytes]:
+    async def consistency(self, provider: Provider, first: int, second: int) -> bytes:
         """The path from the log at one size to that at another; nothing of it is checked."""
         ...
 
-    async def witness(self, witness: Provider, shown: Seen, first: int, path: Sequence[bytes]) -> WitnessReply:
+    async def witness(self, witness: Provider, shown: Seen, first: int, path: bytes) -> WitnessReply:
         """What `witness` says to another's checkpoint."""
         ...
 
@@ -230,7 +230,7 @@ def is_signed(
 ) -> bool:
     """Whether `seal` is `provider`'s over exactly these bytes."""
     by_it = certified.uri == provider_uri(provider)
-    return by_it and Proof(seal, 0, ()).covers(exact) and seals.is_good(seal, domain, certified.key)
+    return by_it and Proof(seal, 0, b"").covers(exact) and seals.is_good(seal, domain, certified.key)
 
 
 def contradiction(new: Seen, others: Iterable[Seen], now: datetime) -> Alarm | None:
@@ -246,10 +246,9 @@ def contradiction(new: Seen, others: Iterable[Seen], now: datetime) -> Alarm | N
     return None
 
 
-def is_linked_by(path: Sequence[bytes], smaller: Seen, larger: Seen) -> bool:
+def is_linked_by(path: bytes, smaller: Seen, larger: Seen) -> bool:
     """Whether `path` proves that the log of `smaller` is the beginning of that of `larger`."""
-    right = all(len(node) == HASH_SIZE for node in path)
-    return right and is_consistent(smaller.size, smaller.root, larger.size, larger.root, path)
+    return is_consistent(smaller.size, smaller.root, larger.size, larger.root, path)
 
 
 def witnesses_for(provider: ProviderId, others: Iterable[Provider], count: int) -> list[Provider]:

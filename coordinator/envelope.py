@@ -18,7 +18,6 @@ from protos.signing import Proof, Seal
 
 _ORDERS: Final = b"\x1a"
 _NAMINGS: Final = b"\x22"
-_NODE: Final = b"\x1a\x20"  # a path's next node, 32 bytes
 _NAMING: Final = b"\x0a\x80\x02"  # a naming, 256 bytes
 _FINDING_SHA256: Final = b"\x12\x20"
 
@@ -30,20 +29,18 @@ class Packed:
 
     def __init__(self, granted: Granted) -> None:
         self.granted = granted
-        self.seals = (granted.submission.seal, *(proof.seal for proof in granted.approvals))
+        self.seals = (granted.submission.seal, *granted.approvals)
         self._places: tuple[int, ...] | None = None
         self._bytes = b""
 
     def at(self, places: tuple[int, ...]) -> bytes:
         """The field with the order in it, its seals being at these places of the envelope."""
         if places != self._places:
-            granted = self.granted
-            parts = [b"\x0a", _varint(len(granted.exact)), granted.exact]
-            tags = (b"\x12", *(b"\x1a" for _ in granted.approvals))
-            proofs = (granted.submission, *granted.approvals)
-            for tag, proof, place in zip(tags, proofs, places, strict=True):
-                packed = _proof(proof, place)
-                parts += (tag, _varint(len(packed)), packed)
+            exact, proof = self.granted.exact, _proof(self.granted.submission, places[0])
+            parts = [b"\x0a", _varint(len(exact)), exact, b"\x12", _varint(len(proof)), proof]
+            if len(places) > 1:
+                approvals = b"".join(map(_varint, places[1:]))
+                parts += (b"\x1a", _varint(len(approvals)), approvals)
             body = b"".join(parts)
             self._bytes, self._places = b"".join((_ORDERS, _varint(len(body)), body)), places
         return self._bytes
@@ -86,7 +83,7 @@ def _proof(proof: Proof, place: int) -> bytes:
     if proof.index:
         parts += (b"\x10", _varint(proof.index))
     if proof.path:
-        parts += (_NODE, _NODE.join(proof.path))
+        parts += (b"\x1a", _varint(len(proof.path)), proof.path)
     return b"".join(parts)
 
 

@@ -163,19 +163,15 @@ class OrderSet:
         """When the first of its orders ends."""
         return min(order.expires for order in self.orders)
 
-    def proof(self, index: int, signature: Signature) -> Proof:
-        """That order `index` is covered by this signature."""
-        return Proof(signature.seal, index, tuple(self.tree.path(index)))
-
     def granted(self) -> list[Granted] | None:
         """Its orders with the signatures that are there; None without a submission."""
         submission = next((one for one in self.signatures if one.domain is Domain.ORDER), None)
-        approvals = [one for one in self.signatures if one.domain is Domain.APPROVAL]
+        approvals = tuple(one.seal for one in self.signatures if one.domain is Domain.APPROVAL)
         if submission is None:
             return None
         return [
-            Granted(order, exact, self.proof(index, submission), tuple(self.proof(index, one) for one in approvals))
-            for index, (order, exact) in enumerate(zip(self.orders, self.exact, strict=True))
+            Granted(order, exact, Proof(submission.seal, index, path), approvals)
+            for index, (order, exact, path) in enumerate(zip(self.orders, self.exact, self.tree.paths(), strict=True))
         ]
 
 

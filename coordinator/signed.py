@@ -14,7 +14,6 @@ trial exchanged unsigned is kept as `protos.codec` has it; a question says by it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Final
 
@@ -111,10 +110,10 @@ class Kept:
 
     parts: Parts
     proof: Proof
-    question_path: tuple[bytes, ...]
+    question_path: bytes
 
 
-def keep(parts: Parts, proof: Proof, question_path: Iterable[bytes]) -> bytes:
+def keep(parts: Parts, proof: Proof, question_path: bytes) -> bytes:
     """The bytes in which a signed answer is kept; both paths are of the same length."""
     seal = proof.seal
     return b"".join(
@@ -127,8 +126,8 @@ def keep(parts: Parts, proof: Proof, question_path: Iterable[bytes]) -> bytes:
             seal.root,
             seal.signature,
             proof.index.to_bytes(4, "big"),
-            *proof.path,
-            *question_path,
+            proof.path,
+            question_path,
         )
     )
 
@@ -162,13 +161,9 @@ def read_kept(kept: bytes) -> Kept:
     middle = _HEAD + (len(kept) - _HEAD) // 2
     return Kept(
         Parts(kept[1 : 1 + PART_SIZE], kept[1 + PART_SIZE : at]),
-        Proof(seal, int.from_bytes(kept[at + 132 : _HEAD], "big"), _nodes(kept[_HEAD:middle])),
-        _nodes(kept[middle:]),
+        Proof(seal, int.from_bytes(kept[at + 132 : _HEAD], "big"), kept[_HEAD:middle]),
+        kept[middle:],
     )
-
-
-def _nodes(path: bytes) -> tuple[bytes, ...]:
-    return tuple(path[start : start + 32] for start in range(0, len(path), 32))
 
 
 def decode_answer(kept: bytes, exact: bytes, question: Question) -> Answer:

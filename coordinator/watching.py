@@ -213,7 +213,7 @@ class Watch:
     async def _ask_witness(self, provider: Provider, witness: Provider, newest: Seen, first: int) -> bool:
         """Whether the witness signed."""
         for _ in range(2):  # the witness may have signed more than this coordinator knows of
-            path = await self._client.consistency(provider, first, newest.size) if 0 < first < newest.size else ()
+            path = await self._client.consistency(provider, first, newest.size) if 0 < first < newest.size else b""
             try:
                 reply = await self._client.witness(witness, newest, first, path)
             except BadAnswerError as error:

@@ -35,6 +35,7 @@ from protos.codec import (
 )
 from protos.e164 import E164, parse_e164
 from protos.identity import ProviderId
+from protos.merkle import HASH_SIZE
 from protos.orders import Granted, decode_order
 from protos.part_bytes import PART_SIZE, finding_bytes, naming_bytes
 from protos.signing import Proof, Seal
@@ -62,6 +63,7 @@ _MS: Final = timedelta(milliseconds=1)
 _S: Final = timedelta(seconds=1)
 _LAST_MS: Final = 253402300799999
 _WIDEST_MS: Final = WINDOW_CAP // _MS
+_LONGEST_PATH: Final = 24 * HASH_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +340,7 @@ def encode_requests(
             evidence.GrantedOrder(
                 order=granted.exact,
                 submission=_proof(granted.submission, seals),
-                approvals=[_proof(proof, seals) for proof in granted.approvals],
+                approvals=[seals.setdefault(seal, len(seals)) for seal in granted.approvals],
             )
             for granted in orders
         ],
@@ -382,7 +384,7 @@ def decode_requests(data: bytes) -> Requests:
     orders, namings = {}, {}
     for one in message.orders:
         order = decode_order(one.order)
-        approvals = tuple(_read_proof(proof, seals) for proof in one.approvals[:8])
+        approvals = tuple(_at(place, seals) for place in one.approvals[:8])
         orders[digest(one.order)] = Granted(order, one.order, _read_proof(one.submission, seals), approvals)
     for entry in message.namings:
         exact = _sized_field(entry.naming, PART_SIZE, "naming")
@@ -432,10 +434,16 @@ def _proof(proof: Proof, seals: dict[Seal, int]) -> evidence.Proof:
 
 
 def _read_proof(message: evidence.Proof, seals: Sequence[Seal]) -> Proof:
-    seal, path = message.seal, message.path[:]
-    if seal >= len(seals) or len(path) > 24:
-        raise ContractError(ErrorReason.INVALID_FIELD, "a proof points at no seal, or is too long", ("proof",))
-    return Proof(seals[seal], message.index, tuple(path))
+    path = message.path
+    if len(path) > _LONGEST_PATH:
+        raise ContractError(ErrorReason.INVALID_FIELD, "a proof is too long", ("proof",))
+    return Proof(_at(message.seal, seals), message.index, path)
+
+
+def _at(place: int, seals: Sequence[Seal]) -> Seal:
+    if place >= len(seals):
+        raise ContractError(ErrorReason.INVALID_FIELD, "a signature points at no seal", ("seal",))
+    return seals[place]
 
 
 def _sisters(messages: Iterable[lookup.Sister]) -> tuple[Sister, ...]:

@@ -1,8 +1,9 @@
 """Merkle trees as in RFC 6962, section 2.1: roots, inclusion paths and consistency proofs, and their verification.
 
-Pure: hashes in, hashes out. A tree is either small and whole in memory (`Tree`) or stands behind a function that gives
-the hash of any complete subtree (`Node`), as a log on disk does. Verification follows RFC 9162, sections 2.1.3.2 and
-2.1.4.2, and answers for any input: a path of the wrong length or with nodes of the wrong size proves nothing.
+Pure: hashes in, hashes out. A path or proof is its nodes one behind the other, in memory as on the wire. A tree is
+either small and whole in memory (`Tree`) or stands behind a function that gives the hash of any complete subtree
+(`Node`), as a log on disk does. Verification follows RFC 9162, sections 2.1.3.2 and 2.1.4.2, and answers for any input:
+a path of the wrong length, or that ends within a node, proves nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Tree:
         """How many leaves."""
         return len(self._levels[0])
 
-    def path(self, index: int) -> list[bytes]:
+    def path(self, index: int) -> bytes:
         """The inclusion path of the leaf at `index`, from its sibling upwards."""
         path = []
         for level in self._levels[:-1]:
@@ -70,7 +71,18 @@ class Tree:
             if sibling < len(level):
                 path.append(level[sibling])
             index >>= 1
-        return path
+        return b"".join(path)
+
+    def paths(self) -> list[bytes]:
+        """The inclusion paths of all leaves, in their order."""
+        paths = [b""]
+        for level in self._levels[-2::-1]:
+            last = len(level) - 1
+            odd = None if last & 1 else paths[last >> 1]  # the last of an odd number has no sibling on this level
+            paths = [level[index ^ 1] + paths[index >> 1] for index in range(last if odd is not None else last + 1)]
+            if odd is not None:
+                paths.append(odd)
+        return paths
 
 
 def tree_of(leaves: Iterable[bytes]) -> Tree:
@@ -79,13 +91,13 @@ def tree_of(leaves: Iterable[bytes]) -> Tree:
     return Tree([hash_(b"\x00" + leaf).digest() for leaf in leaves])
 
 
-def root_by_path(hashed: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
+def root_by_path(hashed: bytes, index: int, size: int, path: bytes) -> bytes | None:
     """The root that this inclusion path leads to, None when it is no path in a tree of `size` leaves."""
-    if not 0 <= index < size:
+    if not 0 <= index < size or len(path) % HASH_SIZE:
         return None
     last = size - 1
-    for sibling in path:
-        if last == 0 or len(sibling) != HASH_SIZE:
+    for sibling in nodes(path):
+        if last == 0:
             return None
         if index & 1 or index == last:
             hashed = node_hash(sibling, hashed)
@@ -109,30 +121,31 @@ class Inclusions:
 
     def __init__(self, size: int, root: bytes) -> None:
         self._size, self._root = size, root
-        self._proven: dict[int, tuple[bytes, tuple[bytes, ...], int]] = {}
-        """Of a node that is under the root: its hash, and a path that leads on from there after so many steps.
+        self._proven: dict[int, tuple[bytes, bytes, int]] = {}
+        """Of a node that is under the root: its hash, and a path that leads on from there after so many bytes.
 
         A node is known by its index and, in the lowest six bits, its level.
         """
 
-    def proves(self, leaf: bytes, index: int, path: tuple[bytes, ...]) -> bool:
+    def proves(self, leaf: bytes, index: int, path: bytes) -> bool:
         """Whether `path` leads from these exact bytes at `index` to the root."""
-        if not 0 <= index < self._size:
+        length = len(path)
+        if not 0 <= index < self._size or length % HASH_SIZE:
             return False
-        passed: list[tuple[int, tuple[bytes, tuple[bytes, ...], int]]] = []
+        passed: list[tuple[int, tuple[bytes, bytes, int]]] = []
         # hashes are spelt out here: this runs for every leaf of a batch, and a call costs as much as a hash
-        hash_, proven, length = sha256, self._proven, len(path)
-        hashed, steps, last, level = hash_(b"\x00" + leaf).digest(), 0, self._size - 1, 0
+        hash_, proven = sha256, self._proven
+        hashed, at, last, level = hash_(b"\x00" + leaf).digest(), 0, self._size - 1, 0
         while (known := proven.get(here := index << 6 | level)) is None:
-            passed.append((here, (hashed, path, steps)))
-            if steps == length:
+            passed.append((here, (hashed, path, at)))
+            if at == length:
                 if last or hashed != self._root:
                     return False
                 break
-            sibling = path[steps]
-            if last == 0 or len(sibling) != HASH_SIZE:
+            if last == 0:
                 return False
-            steps += 1
+            sibling = path[at : at + HASH_SIZE]
+            at += HASH_SIZE
             if index & 1 or index == last:
                 hashed = hash_(b"\x01" + sibling + hashed).digest()
                 while not index & 1 and index:
@@ -143,8 +156,8 @@ class Inclusions:
             last >>= 1
             level += 1
         else:
-            proven_hash, proven_path, proven_steps = known
-            if proven_hash != hashed or proven_path[proven_steps:] != path[steps:]:
+            proven_hash, proven_path, proven_at = known
+            if proven_hash != hashed or proven_path[proven_at:] != path[at:]:
                 return False
         proven.update(passed)
         return True
@@ -159,17 +172,9 @@ class Whole:
     __slots__ = ("_leaves", "_paths")
 
     def __init__(self, leaves: Sequence[bytes], tree: Tree) -> None:
-        self._leaves = leaves
-        paths: list[tuple[bytes, ...]] = [()]
-        for level in tree.levels[-2::-1]:
-            last = len(level) - 1
-            paths = [
-                paths[index >> 1] if index == last and not index & 1 else (level[index ^ 1], *paths[index >> 1])
-                for index in range(last + 1)
-            ]
-        self._paths = paths
+        self._leaves, self._paths = leaves, tree.paths()
 
-    def proves(self, leaf: bytes, index: int, path: tuple[bytes, ...]) -> bool:
+    def proves(self, leaf: bytes, index: int, path: bytes) -> bool:
         """Whether `path` leads from these exact bytes at `index` to the root."""
         return 0 <= index < len(self._leaves) and leaf == self._leaves[index] and path == self._paths[index]
 
@@ -195,7 +200,7 @@ def range_hash(first: int, end: int, node: Node) -> bytes:
     return node_hash(range_hash(first, first + split, node), range_hash(first + split, end, node))
 
 
-def inclusion_path(index: int, size: int, node: Node) -> list[bytes]:
+def inclusion_path(index: int, size: int, node: Node) -> bytes:
     """The inclusion path of the leaf at `index` in the tree of the first `size` leaves."""
     if not 0 <= index < size:
         raise ValueError(f"no leaf {index} among {size}")
@@ -208,15 +213,15 @@ def inclusion_path(index: int, size: int, node: Node) -> list[bytes]:
         else:
             path.append(range_hash(first, middle, node))
             first = middle
-    return path[::-1]
+    return b"".join(reversed(path))
 
 
-def consistency_path(old: int, new: int, node: Node) -> list[bytes]:
+def consistency_path(old: int, new: int, node: Node) -> bytes:
     """The proof that the tree of `new` leaves begins with that of `old`; empty where there is nothing to prove."""
     if not 0 <= old <= new:
         raise ValueError(f"a log of {new} entries holds no {old}")
     if old in (0, new):
-        return []
+        return b""
     first, end, path, whole = 0, new, [], True
     while old != end:
         middle = first + _split(end - first)
@@ -228,28 +233,28 @@ def consistency_path(old: int, new: int, node: Node) -> list[bytes]:
             first, whole = middle, False
     if not whole:
         path.append(range_hash(first, end, node))
-    return path[::-1]
+    return b"".join(reversed(path))
 
 
-def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, path: Sequence[bytes]) -> bool:
+def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, path: bytes) -> bool:
     """Whether `path` proves that the first `old` leaves under `new_root` are those under `old_root`."""
     if old == 0:
         return not path and old_root == EMPTY_ROOT
     if old == new:
         return not path and old_root == new_root
-    if not 0 < old < new or any(len(hashed) != HASH_SIZE for hashed in path):
+    if not 0 < old < new or len(path) % HASH_SIZE:
         return False
-    nodes = list(path)
+    steps = nodes(path)
     if old & (old - 1) == 0:
-        nodes.insert(0, old_root)
-    if not nodes:
+        steps.insert(0, old_root)
+    if not steps:
         return False
     index, last = old - 1, new - 1
     while index & 1:
         index >>= 1
         last >>= 1
-    was = now = nodes[0]
-    for hashed in nodes[1:]:
+    was = now = steps[0]
+    for hashed in steps[1:]:
         if last == 0:
             return False
         if index & 1 or index == last:
@@ -262,6 +267,11 @@ def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, path: Se
         index >>= 1
         last >>= 1
     return last == 0 and was == old_root and now == new_root
+
+
+def nodes(path: bytes) -> list[bytes]:
+    """The nodes of a path, which holds whole ones."""
+    return [path[at : at + HASH_SIZE] for at in range(0, len(path), HASH_SIZE)]
 
 
 def _split(count: int) -> int:

@@ -8,7 +8,7 @@ protocol's: 300 s of window, 72 hours of life, 32 hops; a provider may demand le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -84,12 +84,15 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """An order with the signatures that came with it; `exact` is what they cover."""
+    """An order with the signatures that came with it; `exact` is what they cover.
+
+    `approvals` are over the tree of `submission`, whose index and path prove them, too.
+    """
 
     order: Order
     exact: bytes = field(repr=False)
     submission: Proof
-    approvals: tuple[Proof, ...]
+    approvals: tuple[Seal, ...]
 
     @property
     def sha256(self) -> bytes:
@@ -181,37 +184,35 @@ def grant_problem(
 
     `covers` says whether a proof's path leads from an order to the seal's root; many orders of one tree share steps.
     """
-    order, exact = granted.order, granted.exact
-    key = persons.submitters.get(order.submitter)
-    if key is None or not _signed(granted.submission, exact, Domain.ORDER, key, seals, covers):
+    submission = granted.submission
+    if not covers(submission, granted.exact):
+        return RefusalReason.ORDER_SIGNATURE
+    return signatures_problem(granted.order.submitter, submission.seal, granted.approvals, persons, seals)
+
+
+def signatures_problem(
+    submitter: str, submission: Seal, approvals: Sequence[Seal], persons: Persons, seals: Seals
+) -> RefusalReason | None:
+    """Why these signatures grant nothing that is in their tree and that `submitter` submits, None when they do."""
+    key = persons.submitters.get(submitter)
+    if key is None or not seals.is_good(submission, Domain.ORDER, key):
         return RefusalReason.ORDER_SIGNATURE
     approved = set()
-    for proof in granted.approvals:
-        name = _name_of(proof, persons.approvers)
+    for seal in approvals:
+        name = _name_of(seal, persons.approvers)
         if name is None:
             continue  # an approver whom this party doesn't know counts for nothing
-        if not _signed(proof, exact, Domain.APPROVAL, persons.approvers[name], seals, covers):
+        same_tree = (seal.size, seal.root) == (submission.size, submission.root)
+        if not same_tree or not seals.is_good(seal, Domain.APPROVAL, persons.approvers[name]):
             return RefusalReason.ORDER_SIGNATURE
-        if name != order.submitter and persons.approvers[name] != key:
+        if name != submitter and persons.approvers[name] != key:
             approved.add(persons.approvers[name].raw)
     return None if len(approved) >= persons.approvals else RefusalReason.ORDER_NOT_APPROVED
 
 
-def _signed(
-    proof: Proof,
-    exact: bytes,
-    domain: Domain,
-    key: PublicKey,
-    seals: Seals,
-    covers: Callable[[Proof, bytes], bool],
-) -> bool:
-    return covers(proof, exact) and seals.is_good(proof.seal, domain, key)
-
-
-def _name_of(proof: Proof, approvers: Mapping[str, PublicKey]) -> str | None:
-    key_id = proof.seal.key_id
+def _name_of(seal: Seal, approvers: Mapping[str, PublicKey]) -> str | None:
     for name, key in approvers.items():
-        if key.key_id == key_id:
+        if key.key_id == seal.key_id:
             return name
     return None
 

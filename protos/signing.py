@@ -88,7 +88,7 @@ class Proof:
 
     seal: Seal
     index: int
-    path: tuple[bytes, ...]
+    path: bytes = field(repr=False)
 
     def covers(self, leaf: bytes) -> bool:
         """Whether the path leads from these exact bytes to the sealed root; the signature is another question."""
@@ -153,7 +153,7 @@ class Signer:
     def prove(self, domain: Domain, leaves: Sequence[bytes]) -> list[Proof]:
         """One signature for all leaves, each with the proof that lets it stand alone."""
         seal, tree = self.seal(domain, leaves)
-        return [Proof(seal, index, tuple(tree.path(index))) for index in range(len(leaves))]
+        return [Proof(seal, index, path) for index, path in enumerate(tree.paths())]
 
 
 class SealChecker:

@@ -194,7 +194,7 @@ class AuditReader:
             raise IndexError(f"a log of {self.size} entries has no {size}")
         return range_hash(0, size, self.node)
 
-    def inclusion(self, index: int, size: int) -> list[bytes]:
+    def inclusion(self, index: int, size: int) -> bytes:
         """The path from an entry to the root of the first `size` entries.
 
         Raises:
@@ -205,7 +205,7 @@ class AuditReader:
             raise AuditBrokenError(self.directory / TREE, "its nodes contradict each other", index)
         return path
 
-    def consistency(self, old: int, new: int) -> list[bytes]:
+    def consistency(self, old: int, new: int) -> bytes:
         """The proof that the first `new` entries begin with the first `old`.
 
         Raises:

@@ -313,7 +313,7 @@ def _check_signature(
     certified = keys.get(seal.key_id)
     if certified is None:
         raise signed.broken("the checkpoint was signed by a key of which no certificate is kept")
-    good = Proof(seal, 0, ()).covers(message.checkpoint) and seals.is_good(seal, Domain.CHECKPOINT, certified.key)
+    good = Proof(seal, 0, b"").covers(message.checkpoint) and seals.is_good(seal, Domain.CHECKPOINT, certified.key)
     if not good:
         raise signed.broken("the checkpoint's signature is not good")
     if not certified.valid_at(from_unix_ms(min(signed.said.at_unix_ms, 253402300799999))):

@@ -78,7 +78,7 @@ class Witness:
             size, root = self._last.get(shown.provider, _NOTHING)
             if message.first != size:
                 return pb.WitnessResponse(certificate=self._book.certificate, last_size=size).SerializeToString()
-            self._require_growth(shown, size, root, list(message.path), asker)
+            self._require_growth(shown, size, root, message.path, asker)
             note = f"{shown.provider}: {shown.size} entries, root {shown.root.hex()}"
             self._book.witnessed(asker, shown.exact, note)
             self._book.sync()
@@ -110,7 +110,7 @@ class Witness:
             or not certified.valid_at(self._clock())
             or self._is_revoked(certified)
             or not certified.valid_at(from_unix_ms(min(said.at_unix_ms, 253402300799999)))
-            or not Proof(seal, 0, ()).covers(signed.checkpoint)
+            or not Proof(seal, 0, b"").covers(signed.checkpoint)
             or not self._seals.is_good(seal, Domain.CHECKPOINT, certified.key)
         ):
             raise ContractError(
@@ -118,7 +118,7 @@ class Witness:
             )
         return Shown(provider, said.size, said.root, signed.checkpoint)
 
-    def _require_growth(self, shown: Shown, size: int, root: bytes, path: list[bytes], asker: str) -> None:
+    def _require_growth(self, shown: Shown, size: int, root: bytes, path: bytes, asker: str) -> None:
         if shown.size < size:
             problem = f"the log shrank: {size} entries were signed before"
         elif shown.size == size and shown.root != root:

@@ -157,6 +157,7 @@ def prove(config: Path, which: str, out: Path | None, as_json: bool) -> None:
     with _opened(config) as log:
         from agent.audit.proving import proof_of
         from agent.tables import new_table, row
+        from protos.merkle import nodes
 
         proof = proof_of(log.reader, _about(log.reader, which))
         if not proof.entries:
@@ -166,7 +167,7 @@ def prove(config: Path, which: str, out: Path | None, as_json: bool) -> None:
         size, root = log.signed_state(proof.checkpoint.SerializeToString())
         if as_json:
             found = [
-                {"entry": one.index, "bytes": one.entry.hex(), "path": [node.hex() for node in one.path]}
+                {"entry": one.index, "bytes": one.entry.hex(), "path": [node.hex() for node in nodes(one.path)]}
                 for one in proof.entries
             ]
             exact = proof.checkpoint.SerializeToString().hex()
@@ -174,7 +175,7 @@ def prove(config: Path, which: str, out: Path | None, as_json: bool) -> None:
             return
         table = new_table(f"Proof in the log of {size} entries, root {root.hex()}", "entry", "bytes", "path")
         for one in proof.entries:
-            row(table, one.index, len(one.entry), "\n".join(node.hex() for node in one.path))
+            row(table, one.index, len(one.entry), "\n".join(node.hex() for node in nodes(one.path)))
         console().print(table)
         if out is not None:
             click.echo(f"Written to {out}.")

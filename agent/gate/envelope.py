@@ -60,10 +60,7 @@ class Envelope:
         return self.asker.removeprefix(_COORDINATOR)
 
     def covers(self, proof: Proof, leaf: bytes) -> bool:
-        """As `Proof.covers`; many proofs in one tree share their steps.
-
-        Several seals may be over one tree: what a submitter signed, those who approve sign, too.
-        """
+        """As `Proof.covers`; many proofs in one tree share their steps."""
         seal = proof.seal
         if not self._trees:
             self._trees.update(whole_trees(self.requests))
@@ -86,10 +83,9 @@ def whole_trees(requests: Requests) -> dict[tuple[int, bytes], Whole]:
     orders, namings = requests.orders, requests.namings
     claimed: dict[tuple[int, bytes], dict[int, bytes]] = defaultdict(dict)
     for granted in orders.values():
-        for proof in (granted.submission, *granted.approvals):
-            seal = proof.seal
-            if 1 < seal.size <= len(orders):
-                claimed[seal.size, seal.root][proof.index] = granted.exact
+        seal = granted.submission.seal
+        if 1 < seal.size <= len(orders):
+            claimed[seal.size, seal.root][granted.submission.index] = granted.exact
     for sha256, named in namings.items():
         seal = named.proof.seal
         if 1 < seal.size <= len(namings):

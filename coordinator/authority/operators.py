@@ -81,7 +81,7 @@ def problem(signed: Signed, operators: Mapping[str, PublicKey], now: datetime, c
 
 
 def _signed(exact: bytes, seal: Seal, key: PublicKey, checker: SealChecker) -> bool:
-    return Proof(seal, 0, ()).covers(exact) and seal.size == 1 and checker.is_good(seal, Domain.REGISTRY, key)
+    return Proof(seal, 0, b"").covers(exact) and seal.size == 1 and checker.is_good(seal, Domain.REGISTRY, key)
 
 
 def to_json(signed: Signed) -> str:

@@ -184,7 +184,7 @@ class _Check:
             return [*made, *self._problems, _broken("the manifest is sealed", f"{SEAL} is no seal")]
         uri = self._coordinator
         what = "the bundle is what the coordinator made"
-        good = self._signed(Proof(seal, 0, ()), said, Domain.BUNDLE, uri, _time(self._message.made_unix_ms))
+        good = self._signed(Proof(seal, 0, b""), said, Domain.BUNDLE, uri, _time(self._message.made_unix_ms))
         made.append(_proven(what, uri + self._whose_roots) if good is None else _broken(what, good))
         return [*made, *self._problems]
 
@@ -194,7 +194,7 @@ class _Check:
         try:
             order = decode_order(message.order)
             granted = Granted(
-                order, message.order, self._proof(message.submission), tuple(map(self._proof, message.approvals))
+                order, message.order, self._proof(message.submission), tuple(map(self._seal, message.approvals))
             )
             in_bundle = {person.name: PublicKey.parse(person.key) for person in self._message.persons}
         except (ContractError, KeyFormatError, _NoSealError) as error:
@@ -210,7 +210,7 @@ class _Check:
             statements.append(_broken(what, f"{problem.name}{whose}"))
         else:
             approvers = {
-                name for name, key in persons.items() for p in granted.approvals if p.seal.key_id == key.key_id
+                name for name, key in persons.items() for seal in granted.approvals if seal.key_id == key.key_id
             }
             statements.append(
                 _proven(what, ", ".join([order.submitter, *sorted(approvers - {order.submitter})]) + whose)
@@ -338,13 +338,13 @@ class _Check:
             return _broken(what, "the checkpoint is another provider's, or not sealed")
         own = Seal.of_message(checkpoint.seals[0])
         problem = self._signed(
-            Proof(own, 0, ()), checkpoint.checkpoint, Domain.CHECKPOINT, uri, _time(state.at_unix_ms)
+            Proof(own, 0, b""), checkpoint.checkpoint, Domain.CHECKPOINT, uri, _time(state.at_unix_ms)
         )
         if problem is not None:
             return _broken(what, f"its checkpoint: {problem}")
         holds_it = False
         for entry, proven in zip(entries, message.logged.entries, strict=True):
-            root = merkle.root_by_path(merkle.leaf_hash(proven.entry), proven.index, state.size, list(proven.path))
+            root = merkle.root_by_path(merkle.leaf_hash(proven.entry), proven.index, state.size, proven.path)
             if root != state.root:
                 return _broken(what, f"entry {proven.index} is not in the log that it signed")
             holds_it |= entry.answer_leaf == parts.leaf and entry.question_sha256 == digest(asked.exact)
@@ -361,7 +361,7 @@ class _Check:
             known = self._certified.get(seal.key_id)
             if (
                 known is not None
-                and self._signed(Proof(seal, 0, ()), checkpoint.checkpoint, Domain.WITNESS, known.uri) is None
+                and self._signed(Proof(seal, 0, b""), checkpoint.checkpoint, Domain.WITNESS, known.uri) is None
             ):
                 names.append(known.uri)
         return names
@@ -405,9 +405,12 @@ class _Check:
         return _proven(what, provider_uri(before.answer.provider))
 
     def _proof(self, message: evidence.Proof) -> Proof:
-        if message.seal >= len(self._seals):
-            raise _NoSealError("a proof points at no seal")
-        return Proof(self._seals[message.seal], message.index, tuple(message.path))
+        return Proof(self._seal(message.seal), message.index, message.path)
+
+    def _seal(self, place: int) -> Seal:
+        if place >= len(self._seals):
+            raise _NoSealError("a signature points at no seal")
+        return self._seals[place]
 
     def _signed(self, proof: Proof, exact: bytes, domain: Domain, uri: str, at: datetime | None = None) -> str | None:
         """Why these bytes are not signed by the party of `uri` at `at`, None when they are."""

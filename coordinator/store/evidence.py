@@ -67,7 +67,7 @@ def collect(
     seals = _Seals(message)
     message.order.order = granted.exact
     message.order.submission.CopyFrom(seals.proof(granted.submission))
-    message.order.approvals.extend(seals.proof(proof) for proof in granted.approvals)
+    message.order.approvals.extend(map(seals.place, granted.approvals))
     certificates: dict[bytes, None] = {}
     for row in rows:
         _add_hop(message, row, seals, certificates, logged)
@@ -82,12 +82,15 @@ class _Seals:
         self._message = message
         self._places: dict[Seal, int] = {}
 
-    def proof(self, proof: Proof) -> evidence.Proof:
-        place = self._places.get(proof.seal)
+    def place(self, seal: Seal) -> int:
+        place = self._places.get(seal)
         if place is None:
-            place = self._places[proof.seal] = len(self._places)
-            self._message.seals.append(proof.seal.to_message())
-        return evidence.Proof(seal=place, index=proof.index, path=proof.path)
+            place = self._places[seal] = len(self._places)
+            self._message.seals.append(seal.to_message())
+        return place
+
+    def proof(self, proof: Proof) -> evidence.Proof:
+        return evidence.Proof(seal=self.place(proof.seal), index=proof.index, path=proof.path)
 
 
 def _add_hop(

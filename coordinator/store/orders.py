@@ -24,7 +24,6 @@ from protos.codec import digest, parse
 from protos.orders import Granted, decode_order
 from protos.signing import Domain, Proof, Seal
 
-_NODE: Final = 32
 _MOST_AT_ONCE: Final = 500
 """Values in one IN (...): SQLite takes no more than 32,766 parameters, and few are as quick."""
 
@@ -70,11 +69,13 @@ class OrderBook:
                         "position": index,
                         "order_id": order.order_id,
                         "exact": exact,
-                        "path": b"".join(orders.tree.path(index)),
+                        "path": path,
                         "campaign": order.campaign,
                         "expires": order.expires,
                     }
-                    for index, (order, exact) in enumerate(zip(orders.orders, orders.exact, strict=True))
+                    for index, (order, exact, path) in enumerate(
+                        zip(orders.orders, orders.exact, orders.tree.paths(), strict=True)
+                    )
                 ],
             )
         return True
@@ -188,14 +189,13 @@ def _granted(connection: Connection, sha256s: Collection[bytes]) -> dict[bytes, 
     signatures = _signatures(connection, {row.set_id for row in rows})
     found = {}
     for sha256, set_id, position, exact, path in rows:
-        nodes = tuple(path[start : start + _NODE] for start in range(0, len(path), _NODE))
         submission = [one for one in signatures[set_id] if one.domain is Domain.ORDER]
         if submission:
             found[sha256] = Granted(
                 decode_order(exact),
                 exact,
-                Proof(submission[0].seal, position, nodes),
-                tuple(Proof(one.seal, position, nodes) for one in signatures[set_id] if one.domain is Domain.APPROVAL),
+                Proof(submission[0].seal, position, path),
+                tuple(one.seal for one in signatures[set_id] if one.domain is Domain.APPROVAL),
             )
     return found
 

@@ -115,10 +115,10 @@ class Kit:
         """The orders, each person's signature over all of them together."""
         exact = [encode_order(order) for order in orders]
         submissions = submitter.prove(Domain.ORDER, exact)
-        approvals = [approver.prove(Domain.APPROVAL, exact) for approver in approvers]
+        approvals = tuple(approver.seal(Domain.APPROVAL, exact)[0] for approver in approvers)
         return [
-            Granted(order, one, submission, tuple(proofs[i] for proofs in approvals))
-            for i, (order, one, submission) in enumerate(zip(orders, exact, submissions, strict=True))
+            Granted(order, one, submission, approvals)
+            for order, one, submission in zip(orders, exact, submissions, strict=True)
         ]
 
     def granted(self, **change: object) -> Granted:

@@ -76,10 +76,10 @@ class Parties:
         """These orders, submitted together by ann and approved together by others."""
         exact = [encode_order(order) for order in orders]
         submissions = self.people["ann"].prove(Domain.ORDER, exact)
-        approvals = [self.people[name].prove(Domain.APPROVAL, exact) for name in approvers]
+        approvals = tuple(self.people[name].seal(Domain.APPROVAL, exact)[0] for name in approvers)
         return [
-            Granted(order, one, submission, tuple(proofs[index] for proofs in approvals))
-            for index, (order, one, submission) in enumerate(zip(orders, exact, submissions, strict=True))
+            Granted(order, one, submission, approvals)
+            for order, one, submission in zip(orders, exact, submissions, strict=True)
         ]
 
 

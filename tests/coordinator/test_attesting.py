@@ -187,7 +187,7 @@ def kept_order(engine: Engine, granted: Granted) -> None:
     made = OrderSet.of([granted.exact])
     book.add(made, NOW)
     book.sign(made.id, Signature(Domain.ORDER, granted.submission.seal), "ann", NOW)
-    book.sign(made.id, Signature(Domain.APPROVAL, granted.approvals[0].seal), "bob", NOW)
+    book.sign(made.id, Signature(Domain.APPROVAL, granted.approvals[0]), "bob", NOW)
 
 
 class TestEvidence:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -380,9 +380,9 @@ class TestContradictions:
         assert contradiction(at(5, 0), [at(6, 0)], NOW) is None
 
     def test_a_path_of_odd_nodes_links_nothing(self) -> None:
-        assert not is_linked_by([b"short"], at(1, 0), at(2, 1))
-        assert is_linked_by([], at(2, 0), at(2, 1))
-        assert is_linked_by([], at(0, 0, EMPTY_ROOT), at(2, 1))
+        assert not is_linked_by(b"short", at(1, 0), at(2, 1))
+        assert is_linked_by(b"", at(2, 0), at(2, 1))
+        assert is_linked_by(b"", at(0, 0, EMPTY_ROOT), at(2, 1))
 
 
 class TestWitnesses:
@@ -414,7 +414,7 @@ class TestWitnesses:
         for one, message in zip(found, bundle.seals[1:], strict=True):
             seal = Seal.of_message(message)
             assert SealChecker().is_good(seal, Domain.WITNESS, roots().certified(one.certificate).key)
-            assert root_by_path(leaf_hash(bundle.checkpoint), 0, 1, ()) == seal.root
+            assert root_by_path(leaf_hash(bundle.checkpoint), 0, 1, b"") == seal.root
 
     async def test_log_what_they_sign_before_they_sign(self, agents: Agents, watch: Watch) -> None:
         await self.watched(agents, watch, 0)
@@ -525,7 +525,7 @@ class TestTheAgentsService:
         said = evidence.Checkpoint.FromString(found.checkpoint.checkpoint)
         assert [one.index for one in found.entries] == [1, 3]
         for one in found.entries:
-            assert root_by_path(leaf_hash(one.entry), one.index, said.size, list(one.path)) == said.root
+            assert root_by_path(leaf_hash(one.entry), one.index, said.size, one.path) == said.root
             assert b"+12025550143" not in one.entry
         other = pb.ProveAnswerResponse.FromString(service.prove_answer(request, "hopback://coordinator/other"))
         assert list(other.entries) == []
@@ -555,7 +555,7 @@ def _shared_service() -> AuditService:
 
 
 def ask_witness(
-    agents: Agents, checkpoint: evidence.SignedCheckpoint, first: int, path: Sequence[bytes], of: str = "birch"
+    agents: Agents, checkpoint: evidence.SignedCheckpoint, first: int, path: bytes, of: str = "birch"
 ) -> pb.WitnessResponse:
     request = pb.WitnessRequest(checkpoint=checkpoint, certificate=party(of).certificate, first=first, path=path)
     agents.book("cedar")
@@ -565,15 +565,15 @@ def ask_witness(
 class TestAWitness:
     def test_signs_the_first_that_it_sees_and_then_what_grew_from_it(self, agents: Agents) -> None:
         one = next_checkpoint(agents, "birch", 0)
-        assert ask_witness(agents, one, 0, []).HasField("seal")
+        assert ask_witness(agents, one, 0, b"").HasField("seal")
         two = next_checkpoint(agents, "birch", 1)
         assert ask_witness(agents, two, 2, agents.book("birch").log.consistency(2, 4)).HasField("seal")
-        assert ask_witness(agents, two, 4, []).HasField("seal")
+        assert ask_witness(agents, two, 4, b"").HasField("seal")
 
     def test_tells_what_it_signed_last_instead(self, agents: Agents) -> None:
         one, two = next_checkpoint(agents, "birch", 0), next_checkpoint(agents, "birch", 1)
-        ask_witness(agents, one, 0, [])
-        told = ask_witness(agents, two, 0, [])
+        ask_witness(agents, one, 0, b"")
+        told = ask_witness(agents, two, 0, b"")
         assert not told.HasField("seal")
         assert told.last_size == 2
 
@@ -583,7 +583,7 @@ class TestAWitness:
     ) -> None:
         small = next_checkpoint(agents, "birch", 0)
         large = next_checkpoint(agents, "birch", 1)
-        ask_witness(agents, large, 0, [])
+        ask_witness(agents, large, 0, b"")
         if restarted:
             agents.books.pop("cedar").log.close()
         agents.clock.now += SECOND
@@ -591,9 +591,9 @@ class TestAWitness:
         with pytest.raises(ContractError, match="no proof that it grew"):
             ask_witness(agents, fork.checkpoint(), 4, fork.log.consistency(4, 6))
         with pytest.raises(ContractError, match="forked"):
-            ask_witness(agents, same.checkpoint(), 4, [])
+            ask_witness(agents, same.checkpoint(), 4, b"")
         with pytest.raises(ContractError, match="shrank"):
-            ask_witness(agents, small, 4, [])
+            ask_witness(agents, small, 4, b"")
         kinds = [pb.AuditEntry.FromString(exact).kind for _, exact in agents.book("cedar").log.entries()]
         assert kinds == [pb.AUDIT_KIND_WITNESSED] * 3, "a signature and two contradictions"
         fork.log.close()
@@ -602,16 +602,16 @@ class TestAWitness:
     def test_refuses_its_own_log_other_keys_and_forged_ones(self, agents: Agents) -> None:
         one = next_checkpoint(agents, "birch", 0)
         with pytest.raises(ContractError, match="own log"):
-            ask_witness(agents, next_checkpoint(agents, "cedar", 0), 0, [], of="cedar")
+            ask_witness(agents, next_checkpoint(agents, "cedar", 0), 0, b"", of="cedar")
         with pytest.raises(ContractError, match="not signed by a valid key"):
-            ask_witness(agents, one, 0, [], of="elm")
+            ask_witness(agents, one, 0, b"", of="elm")
         bent = evidence.SignedCheckpoint.FromString(one.SerializeToString())
         bent.seals[0].signature = bytes(64)
         with pytest.raises(ContractError, match="not signed by a valid key"):
-            ask_witness(agents, bent, 0, [])
+            ask_witness(agents, bent, 0, b"")
         agents.clock.now += timedelta(days=400)
         with pytest.raises(ContractError, match="not signed by a valid key"):
-            ask_witness(agents, one, 0, [])
+            ask_witness(agents, one, 0, b"")
 
     def test_refuses_providers_that_it_does_not_know(self, agents: Agents) -> None:
         one, book = next_checkpoint(agents, "birch", 0), agents.book("cedar")

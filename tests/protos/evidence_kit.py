@@ -60,7 +60,7 @@ def grant(order: Order = ORDER, submitter: Signer = ANN, approvers: tuple[Signer
     """The order, signed."""
     exact = encode_order(order)
     (submission,) = submitter.prove(Domain.ORDER, [exact])
-    approvals = tuple(approver.prove(Domain.APPROVAL, [exact])[0] for approver in approvers)
+    approvals = tuple(approver.seal(Domain.APPROVAL, [exact])[0] for approver in approvers)
     return Granted(order, exact, submission, approvals)
 
 

@@ -63,14 +63,18 @@ class TestInclusion:
         assert merkle.inclusion_path(index, size, node_of([merkle.leaf_hash(leaf) for leaf in leaves])) == path
         assert merkle.root_by_path(hashed, index, size, path) == tree.root
         assert merkle.root_by_path(merkle.leaf_hash(b"another"), index, size, path) != tree.root
-        assert merkle.root_by_path(hashed, index, size, [*path, bytes(32)]) != tree.root
+        assert merkle.root_by_path(hashed, index, size, path + bytes(32)) != tree.root
         if path:
-            place = data.draw(st.integers(0, len(path) - 1))
-            bent = [bytes(32) if at == place else step for at, step in enumerate(path)]
+            place = 32 * data.draw(st.integers(0, len(path) // 32 - 1))
+            bent = path[:place] + bytes(32) + path[place + 32 :]
             assert merkle.root_by_path(hashed, index, size, bent) != tree.root
-            assert merkle.root_by_path(hashed, index, size, path[:-1]) != tree.root
-            short = [step[:31] if at == place else step for at, step in enumerate(path)]
-            assert merkle.root_by_path(hashed, index, size, short) is None
+            assert merkle.root_by_path(hashed, index, size, path[:-32]) != tree.root
+            assert merkle.root_by_path(hashed, index, size, path[:place] + path[place + 1 :]) is None
+
+    @pytest.mark.parametrize("size", range(1, 40))
+    def test_of_all_leaves_at_once_is_that_of_each(self, size: int) -> None:
+        tree = merkle.tree_of(leaves_of(size))
+        assert tree.paths() == [tree.path(index) for index in range(size)]
 
     def test_of_a_leaf_outside_the_tree_is_none(self) -> None:
         tree = merkle.tree_of(leaves_of(3))
@@ -89,7 +93,7 @@ class TestInclusion:
     def test_an_inner_node_is_no_leaf(self) -> None:
         tree = merkle.tree_of(leaves_of(4))
         pair = b"".join(merkle.leaf_hash(leaf) for leaf in leaves_of(2))
-        assert merkle.root_by_path(merkle.leaf_hash(pair), 0, 2, tree.path(0)[1:]) != tree.root
+        assert merkle.root_by_path(merkle.leaf_hash(pair), 0, 2, tree.path(0)[32:]) != tree.root
 
     @given(st.integers(1, 60), st.data())
     @settings(max_examples=100, deadline=None)
@@ -102,15 +106,16 @@ class TestInclusion:
         for _ in range(20):
             index = data.draw(st.integers(0, size - 1))
             claimed = data.draw(st.just(index) | st.integers(-1, size))
-            path = list(tree.path(index))
+            path = tree.path(index)
             altered = data.draw(st.booleans())
             if path and altered:
-                place = data.draw(st.integers(0, len(path) - 1))
-                path[place : place + data.draw(st.integers(0, 1))] = [data.draw(st.binary(min_size=32, max_size=32))]
+                place = 32 * data.draw(st.integers(0, len(path) // 32 - 1))
+                node = data.draw(st.binary(min_size=32, max_size=32) | st.binary(max_size=33))
+                path = path[:place] + node + path[place + data.draw(st.sampled_from([0, 32])) :]
             leaf = data.draw(st.sampled_from([leaves[index], b"another"]))
             alone = merkle.root_by_path(merkle.leaf_hash(leaf), claimed, size, path)
-            assert many.proves(leaf, claimed, tuple(path)) is (alone == tree.root)
-            assert whole.proves(leaf, claimed, tuple(path)) is (alone == tree.root)
+            assert many.proves(leaf, claimed, path) is (alone == tree.root)
+            assert whole.proves(leaf, claimed, path) is (alone == tree.root)
 
     def test_of_all_leaves_needs_all_of_them_and_no_others(self) -> None:
         leaves = dict(enumerate(leaves_of(5)))
@@ -136,11 +141,12 @@ class TestConsistency:
         assert merkle.is_consistent(old, was, new, now, path)
         assert not merkle.is_consistent(old, was, new, bytes(32), path) or old == 0
         assert not merkle.is_consistent(old, bytes(32), new, now, path)
-        assert not merkle.is_consistent(old, was, new, now, [*path, bytes(32)])
+        assert not merkle.is_consistent(old, was, new, now, path + bytes(32))
         if path:
-            place = data.draw(st.integers(0, len(path) - 1))
-            bent = [bytes(32) if at == place else step for at, step in enumerate(path)]
+            place = 32 * data.draw(st.integers(0, len(path) // 32 - 1))
+            bent = path[:place] + bytes(32) + path[place + 32 :]
             assert not merkle.is_consistent(old, was, new, now, bent)
+            assert not merkle.is_consistent(old, was, new, now, path[:-32])
             assert not merkle.is_consistent(old, was, new, now, path[:-1])
 
     @given(st.integers(1, 60), st.integers(1, 60), st.data())
@@ -157,4 +163,4 @@ class TestConsistency:
     def test_of_a_log_that_shrank_can_be_neither_made_nor_shown(self) -> None:
         with pytest.raises(ValueError, match="holds no 5"):
             merkle.consistency_path(5, 4, node_of([]))
-        assert not merkle.is_consistent(5, bytes(32), 4, bytes(32), [])
+        assert not merkle.is_consistent(5, bytes(32), 4, bytes(32), b"")

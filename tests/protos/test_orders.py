@@ -95,7 +95,7 @@ class TestAGrant:
         assert problem(grant(approvers=(ANN,)), renamed) is RefusalReason.ORDER_NOT_APPROVED
 
     def test_takes_no_submission_for_an_approval(self) -> None:
-        (submitted,) = BOB.prove(Domain.ORDER, [GRANTED.exact])
+        submitted, _ = BOB.seal(Domain.ORDER, [GRANTED.exact])
         assert problem(replace(GRANTED, approvals=(submitted,))) is RefusalReason.ORDER_SIGNATURE
         (approved,) = ANN.prove(Domain.APPROVAL, [GRANTED.exact])
         assert problem(replace(GRANTED, submission=approved)) is RefusalReason.ORDER_SIGNATURE

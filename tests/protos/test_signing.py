@@ -37,13 +37,13 @@ class TestASeal:
         (proof,) = ANN.prove(Domain.ORDER, [b"one"])
         for domain in set(Domain) - {Domain.ORDER}:
             assert not good(proof, b"one", domain)
-            renamed = Proof(replace(proof.seal, algorithm=domain.algorithm), 0, ())
+            renamed = Proof(replace(proof.seal, algorithm=domain.algorithm), 0, b"")
             assert not good(renamed, b"one", domain)
 
     def test_counts_for_its_own_key_alone(self) -> None:
         (proof,) = ANN.prove(Domain.ORDER, [b"one"])
         assert not good(proof, b"one", key=BOB.public)
-        claimed = Proof(replace(proof.seal, key_id=BOB.key_id), 0, ())
+        claimed = Proof(replace(proof.seal, key_id=BOB.key_id), 0, b"")
         assert not good(claimed, b"one", key=BOB.public)
         assert not good(claimed, b"one")
 

@@ -38,7 +38,7 @@ def _seal(seal: Seal) -> dict[str, Any]:
 
 
 def _proof(proof: Proof) -> dict[str, Any]:
-    return {"seal": _seal(proof.seal), "index": proof.index, "path": [step.hex() for step in proof.path]}
+    return {"seal": _seal(proof.seal), "index": proof.index, "path": proof.path.hex()}
 
 
 def _trees() -> list[dict[str, Any]]:
@@ -54,10 +54,8 @@ def _trees() -> list[dict[str, Any]]:
             {
                 "leaves": [leaf.hex() for leaf in LEAVES[:size]],
                 "root": tree.root.hex(),
-                "inclusion": [[step.hex() for step in tree.path(index)] for index in range(size)],
-                "consistency": [
-                    [step.hex() for step in merkle.consistency_path(old, size, node)] for old in range(1, size + 1)
-                ],
+                "inclusion": [path.hex() for path in tree.paths()],
+                "consistency": [merkle.consistency_path(old, size, node).hex() for old in range(1, size + 1)],
             }
         )
     return made
@@ -75,13 +73,13 @@ def vectors() -> dict[str, Any]:
             "exact": kit.GRANTED.exact.hex(),
             "sha256": kit.GRANTED.sha256.hex(),
             "submission_by_ann": _proof(kit.GRANTED.submission),
-            "approval_by_bob": _proof(kit.GRANTED.approvals[0]),
+            "approval_by_bob": _seal(kit.GRANTED.approvals[0]),
         },
         "questions": {
             "exact": [exact.hex() for exact in questions],
             "sha256": [digest(exact).hex() for exact in questions],
             "seal_by_coordinator": _seal(seal),
-            "paths": [[step.hex() for step in tree.path(index)] for index in range(len(questions))],
+            "paths": [path.hex() for path in tree.paths()],
         },
         "answer": {
             "to_question": 0,

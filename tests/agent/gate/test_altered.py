@@ -109,29 +109,35 @@ def _flip(data: bytes, at: int = 0) -> bytes:
     return data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]
 
 
+SEAL = ("algorithm", "key_id", "size", "root", "signature")
+
+
 def _links(valid: Valid) -> Iterator[Alteration]:
     proofs: dict[str, tuple[Callable[[Valid], Any], Reason]] = {
         "submission": (lambda v: v.message.orders[0].submission, R.ORDER_SIGNATURE),
-        "approval": (lambda v: v.message.orders[0].approvals[0], R.ORDER_SIGNATURE),
         "naming": (lambda v: v.message.namings[0].proof, R.NAMING_SIGNATURE),
     }
     for name, (proof, reason) in proofs.items():
-        for node in range(len(proof(valid).path)):
+        for node in range(len(proof(valid).path) // 32):
             yield f"{name}: path node {node}", partial(_alter_node, proof, node), reason
-        yield f"{name}: path one shorter", partial(_cut_path, proof), reason
-        yield f"{name}: path one longer", partial(_lengthen_path, proof), reason
+        yield f"{name}: path a node shorter", partial(_cut_path, proof, 32), reason
+        yield f"{name}: path a byte shorter", partial(_cut_path, proof, 1), reason
+        yield f"{name}: path a node longer", partial(_lengthen_path, proof, 1), reason
+        yield f"{name}: path longer than any", partial(_lengthen_path, proof, 24), E.INVALID_FIELD
         yield f"{name}: index", partial(_alter_index, proof), reason
-        yield (
-            f"{name}: another seal",
-            partial(_point_elsewhere, proof),
-            (R.ORDER_SIGNATURE, R.ORDER_NOT_APPROVED, reason),
-        )
-        yield f"{name}: no such seal", partial(_point_nowhere, proof), E.INVALID_FIELD
-        for field in ("algorithm", "key_id", "size", "root", "signature"):
-            unknown = name == "approval" and field == "key_id"  # then nobody whom this provider knows approved
-            expected = R.ORDER_NOT_APPROVED if unknown else reason
-            yield f"{name}: seal's {field}", partial(_alter_seal, proof, field), expected
-    for field in ("algorithm", "key_id", "size", "root", "signature"):
+        elsewhere = (R.ORDER_SIGNATURE, reason)
+        yield f"{name}: another seal", partial(_set_place, proof, lambda place, seals: (place + 1) % seals), elsewhere
+        yield f"{name}: no such seal", partial(_set_place, proof, lambda _, seals: seals), E.INVALID_FIELD
+        for field in SEAL:
+            yield f"{name}: seal's {field}", partial(_alter_seal, proof, field), reason
+    approved = (R.ORDER_SIGNATURE, R.ORDER_NOT_APPROVED)
+    yield "approval: another seal", partial(_set_approval, lambda place, seals: (place + 1) % seals), approved
+    yield "approval: no such seal", partial(_set_approval, lambda _, seals: seals), E.INVALID_FIELD
+    for field in SEAL:  # by another key, nobody whom this provider knows approved
+        reason = R.ORDER_NOT_APPROVED if field == "key_id" else R.ORDER_SIGNATURE
+        yield f"approval: seal's {field}", partial(_alter_approval, field), reason
+    yield "approval: good, but of another set of orders", _approve_others, R.ORDER_SIGNATURE
+    for field in SEAL:
         yield f"questions: seal's {field}", partial(_alter_own_seal, field), E.SIGNATURE
     yield "questions: no seal", lambda v: v.message.ClearField("seal"), E.INVALID_FIELD
     yield "order: left out", lambda v: v.message.ClearField("orders"), R.ORDER_MISSING
@@ -149,27 +155,34 @@ def _links(valid: Valid) -> Iterator[Alteration]:
 
 
 def _alter_node(proof: Callable[[Valid], Any], node: int, valid: Valid) -> None:
-    proof(valid).path[node] = _flip(proof(valid).path[node])
+    proof(valid).path = _flip(proof(valid).path, 32 * node)
 
 
-def _cut_path(proof: Callable[[Valid], Any], valid: Valid) -> None:
-    del proof(valid).path[-1]
+def _cut_path(proof: Callable[[Valid], Any], bytes_: int, valid: Valid) -> None:
+    proof(valid).path = proof(valid).path[:-bytes_]
 
 
-def _lengthen_path(proof: Callable[[Valid], Any], valid: Valid) -> None:
-    proof(valid).path.append(bytes(32))
+def _lengthen_path(proof: Callable[[Valid], Any], nodes: int, valid: Valid) -> None:
+    proof(valid).path += bytes(32 * nodes)
 
 
 def _alter_index(proof: Callable[[Valid], Any], valid: Valid) -> None:
     proof(valid).index ^= 1
 
 
-def _point_elsewhere(proof: Callable[[Valid], Any], valid: Valid) -> None:
-    proof(valid).seal = (proof(valid).seal + 1) % len(valid.message.seals)
+def _set_place(proof: Callable[[Valid], Any], place: Callable[[int, int], int], valid: Valid) -> None:
+    proof(valid).seal = place(proof(valid).seal, len(valid.message.seals))
 
 
-def _point_nowhere(proof: Callable[[Valid], Any], valid: Valid) -> None:
-    proof(valid).seal = len(valid.message.seals)
+def _set_approval(place: Callable[[int, int], int], valid: Valid) -> None:
+    approvals = valid.message.orders[0].approvals
+    approvals[0] = place(approvals[0], len(valid.message.seals))
+
+
+def _approve_others(valid: Valid) -> None:
+    (other,) = valid.kit.grant([valid.kit.order()])
+    valid.message.seals.append(other.approvals[0].to_message())
+    valid.message.orders[0].approvals[0] = len(valid.message.seals) - 1
 
 
 def _altered_seal(seal: evidence.Seal, field: str) -> None:
@@ -183,6 +196,10 @@ def _altered_seal(seal: evidence.Seal, field: str) -> None:
 
 def _alter_seal(proof: Callable[[Valid], Any], field: str, valid: Valid) -> None:
     _altered_seal(valid.message.seals[proof(valid).seal], field)
+
+
+def _alter_approval(field: str, valid: Valid) -> None:
+    _altered_seal(valid.message.seals[valid.message.orders[0].approvals[0]], field)
 
 
 def _alter_own_seal(field: str, valid: Valid) -> None:
@@ -378,8 +395,9 @@ async def test_what_only_tells_questions_apart_makes_another_question(gated: Gat
 async def test_in_a_batch_one_altered_link_spoils_its_own_question_alone(kit: Kit, tmp_path: Path) -> None:
     gated = Gated(kit, tmp_path / "agent")
     valid = Valid.made(kit)
-    valid.message.orders[3].submission.path[0] = bytes(32)
-    valid.message.namings[1].proof.path[1] = bytes(32)
+    submission, naming = valid.message.orders[3].submission, valid.message.namings[1].proof
+    submission.path = bytes(32) + submission.path[32:]
+    naming.path = naming.path[:32] + bytes(32) + naming.path[64:]
     answers = gated.check(await gated.send(valid.message.SerializeToString()), valid.asked())
     assert [answer.refusal for answer, _ in answers] == [
         R.UNSPECIFIED,

@@ -76,13 +76,15 @@ class Maker:
             evidence.GrantedOrder(
                 order=self.granted.exact,
                 submission=self.proof(self.granted.submission),
-                approvals=[self.proof(proof) for proof in self.granted.approvals],
+                approvals=map(self.place, self.granted.approvals),
             )
         )
 
     def proof(self, proof: Proof) -> evidence.Proof:
-        place = self._seals.setdefault(proof.seal, len(self._seals))
-        return evidence.Proof(seal=place, index=proof.index, path=proof.path)
+        return evidence.Proof(seal=self.place(proof.seal), index=proof.index, path=proof.path)
+
+    def place(self, seal: Seal) -> int:
+        return self._seals.setdefault(seal, len(self._seals))
 
     def hop(
         self,
