@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from coordinator.ports import Change, Kept, Lease
 from coordinator.priorities import Priority, places_by_age
-from coordinator.store.rows import ADDED, ENDED, FREED, SUBMITTED, Packed, Packing, Row, kept
+from coordinator.store.rows import ADDED, ENDED, FREED, SUBMITTED, Packing, Row, kept
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
@@ -149,11 +149,10 @@ class PostgresqlWriter:
 
     @staticmethod
     def _write(cursor: Cursor[Any], changes: Sequence[Change]) -> None:
-        packed: Packed = _PACKING.heads(changes)
+        packed = _PACKING.packed(changes)
         for statement, rows in ((_ADVANCE, packed.advanced), (_FREE, packed.freed)):
             if rows and cursor.execute(statement, _arrays(rows), prepare=True).rowcount != len(rows):
                 raise _StaleError
-        _PACKING.hops(packed, changes, ())
         batches = [(one.sha256, one.provider, one.sent, one.received) for one in packed.batches.values()]
         for statement, rows in ((_BATCH, batches), (_END, packed.ended), (_ADD, packed.added)):
             if rows:

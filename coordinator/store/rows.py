@@ -8,7 +8,7 @@ every database: it takes rows as mappings.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -68,44 +68,39 @@ class Packing:
     id: Callable[[uuid.UUID], Any]
     time: Callable[[datetime | None], Any]
 
-    def heads(self, changes: Iterable[Change]) -> Packed:
-        """What becomes of the tracebacks' own rows: `advanced` and `freed`."""
+    def packed(self, changes: Iterable[Change]) -> Packed:
+        """The rows of these steps."""
         packed = Packed()
         identity, time = self.id, self.time
         for change in changes:
             after = change.after
+            traceback_id, status = identity(after.id), after.status
             row = (
-                identity(after.id),
+                traceback_id,
                 change.version,
                 change.fence,
-                after.status.value,
+                status._value_,
                 time(after.due),
                 after.origin or after.gateway,
                 len(after.hops),
                 time(change.at),
             )
             if change.frees:
-                packed.freed.append((*row, None if after.status.phase.rests else time(after.due)))
+                packed.freed.append((*row, None if status.phase.rests else time(after.due)))
             else:
                 packed.advanced.append(row)
+            self._hops(packed, change, traceback_id)
         return packed
 
-    def hops(self, packed: Packed, changes: Sequence[Change], stale: Container[int]) -> None:
-        """Add to `packed` what becomes of the hops of those `changes` that are not `stale`."""
-        for index, change in enumerate(changes):
-            if index not in stale:
-                self._hops(packed, change)
-
-    def _hops(self, packed: Packed, change: Change) -> None:
+    def _hops(self, packed: Packed, change: Change, traceback_id: Any) -> None:
         before, after, identity, time = change.before.hops, change.after.hops, self.id, self.time
         asked, last = len(before) - 1, len(after) - 1
-        traceback_id = identity(change.after.id)
         for position, hop in enumerate(after):
             old = before[position] if position <= asked else None
             if hop is old:
                 continue
-            outcome = hop.answer.outcome.name if hop.answer else None
-            problem = hop.problem.value if hop.problem else None
+            outcome = hop.answer.outcome._name_ if hop.answer else None
+            problem = hop.problem._value_ if hop.problem else None
             if old is None or old.round != hop.round:
                 question = change.asked if position == last else None
                 packed.added.append(
@@ -114,7 +109,7 @@ class Packing:
                         position,
                         hop.round,
                         identity(hop.question.question_id),
-                        hop.provider,
+                        hop.question.target,
                         encode_question(hop.question) if question is None else question,
                         time(hop.asked),
                         outcome,
@@ -125,7 +120,7 @@ class Packing:
                     )
                 )
                 continue
-            batch = change.batch if position == asked else None
+            received, batch = (change.received, change.batch) if position == asked else (None, None)
             if batch is not None:
                 packed.batches[batch.sha256] = batch
             packed.ended.append(
@@ -138,7 +133,7 @@ class Packing:
                     hop.detail,
                     hop.failures,
                     time(hop.ended),
-                    change.received if position == asked else None,
+                    received,
                     batch.sha256 if batch else None,
                 )
             )

@@ -118,14 +118,14 @@ class SqliteWriter:
             sqlalchemy.exc.DBAPIError: the database refused; nothing is written.
         """
         packing = _packing()
-        packed = packing.heads(changes)
+        packed = packing.packed(changes)
         with self._transaction(flush=flush) as database:
             stale: set[int] = set()
             if not self._all(database, _ADVANCE, packed.advanced) or not self._all(database, _FREE, packed.freed):
                 database.execute("ROLLBACK")
                 database.execute("BEGIN IMMEDIATE")
                 stale = _one_by_one(database, packing, changes)
-            packing.hops(packed, changes, stale)
+                packed = packing.packed(change for index, change in enumerate(changes) if index not in stale)
             if packed.batches:
                 rows = [(one.sha256, one.provider, one.sent, one.received) for one in packed.batches.values()]
                 database.executemany(_BATCH, rows)
@@ -230,7 +230,7 @@ def _one_by_one(database: sqlite3.Connection, packing: Packing, changes: Sequenc
     """Advance the tracebacks of those changes that are not stale; the indices of those that are."""
     stale = set()
     for index, change in enumerate(changes):
-        packed = packing.heads([change])
+        packed = packing.packed([change])
         statement, (row,) = (_FREE, packed.freed) if packed.freed else (_ADVANCE, packed.advanced)
         if database.execute(statement, row).rowcount != 1:
             stale.add(index)
