@@ -5,7 +5,8 @@ What can't be taken is a `ContractError` or `FaultError` with its reason; everyt
 answer. Every answer has one size, every answer stands in the log before it leaves, and nothing is answered while the
 log can't be written.
 
-A batch is worked off in slices, so that others are served between them.
+A batch is worked off in slices, so that others are served between them. A search that has begun is ended and logged
+even where whoever asked has hung up meanwhile: the same question then gets that answer, and is not searched again.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ DECODED_AT_ONCE: Final = 64 * 1024
 """Bytes of an envelope that are decoded on the spot; a larger one is decoded in a thread."""
 FLUSH_AFTER_S: Final = 0.2
 """Seconds in which questions are gathered before the gate's memory writes them."""
+ENDING_S: Final = 5.0
+"""How long searches under way may take to end, in seconds, when the agent stops."""
 
 _SALT: Final = 16
 _LONGEST_RECORD: Final = 2048
@@ -99,6 +102,7 @@ class AskHandler:
         self._me: ProviderId = desk.terms.me
         self._disk = GroupCommit(evidence.book.sync)
         self._found: dict[bytes, asyncio.Future[Parts]] = {}
+        self._searches: set[asyncio.Task[list[Parts]]] = set()
         self._flushing: asyncio.Future[None] | None = None
         self._flush_due: asyncio.TimerHandle | None = None
         self._quiet = Quiet()
@@ -146,6 +150,11 @@ class AskHandler:
 
     async def close(self) -> None:
         """Let what is under way end, and write what the gate remembers."""
+        if self._searches:
+            _, slow = await asyncio.wait(self._searches, timeout=ENDING_S)
+            for search in slow:
+                search.cancel()
+            await asyncio.gather(*slow, return_exceptions=True)
         if self._flush_due is not None:
             self._flush_due.cancel()
         if self._flushing is not None:
@@ -187,9 +196,24 @@ class AskHandler:
         return Case(asked, digest(asked.exact), "" if granted is None else granted.order.campaign)
 
     async def _search(self, session: Session, cases: Sequence[Case], now: datetime) -> list[Parts]:
-        """The answers to questions that passed the gate, as they stand in the log; intents go there before."""
+        """The answers to questions that passed the gate, as they stand in the log."""
         if not cases:
             return []
+        searching = self._searched(session, cases, now)
+        if self._desk.threads is None:
+            return await searching  # it never waits: nobody can hang up meanwhile
+        task = asyncio.create_task(searching)
+        self._searches.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, search: asyncio.Task[list[Parts]]) -> None:
+        self._searches.discard(search)
+        if not search.cancelled():
+            search.exception()  # whoever still waits for it hears of it
+
+    async def _searched(self, session: Session, cases: Sequence[Case], now: datetime) -> list[Parts]:
+        """Log the intents, search, log the answers."""
         ids = [case.asked.question.question_id.bytes for case in cases]
         asker = session.envelope.asker
         first: int | None = None

@@ -58,21 +58,38 @@ class Line:
         return self.path[-1]
 
 
-@contextmanager
-def line(work: Path, hops: int, records: int, *, start: datetime = START, apart: timedelta = APART) -> Iterator[Line]:
-    """Index `records` calls at each of `hops` providers in `work`, and start their agents."""
+@dataclass(frozen=True)
+class WrittenLine:
+    """The files of a line, not indexed yet: each provider's configuration beside its records, and who signs."""
+
+    path: tuple[ProviderId, ...]
+    calls: tuple[tuple[E164, datetime], ...]
+    people: People
+    configs: dict[str, Path]
+
+
+def written_line(work: Path, hops: int, records: int, start: datetime, apart: timedelta = APART) -> WrittenLine:
+    """Write `records` calls and a configuration for each of `hops` providers into `work`."""
     path = tuple(parse_provider_id(f"hop{number:02d}") for number in range(1, hops + 1))
     calls = _write_records(work, path, records, start, apart)
     people = People.made(work / "coordinator", datetime.now(UTC))
-    authority = people.authority
-    fleet = Fleet({name: _write_agent(work, people, path, place) for place, name in enumerate(path)})
+    configs = {str(name): _write_agent(work, people, path, place) for place, name in enumerate(path)}
+    return WrittenLine(path, calls, people, configs)
+
+
+@contextmanager
+def line(work: Path, hops: int, records: int, *, start: datetime = START, apart: timedelta = APART) -> Iterator[Line]:
+    """Index `records` calls at each of `hops` providers in `work`, and start their agents."""
+    written = written_line(work, hops, records, start, apart)
+    path, people = written.path, written.people
+    fleet = Fleet(written.configs)
     fleet.index("--complete-until", datetime.now(UTC).isoformat())
-    files = authority.issue_coordinator("lab", work / "coordinator")
-    evidence = authority.issue_coordinator_evidence("lab", work / "coordinator")
+    files = people.authority.issue_coordinator("lab", work / "coordinator")
+    evidence = people.authority.issue_coordinator_evidence("lab", work / "coordinator")
     tls = read_tls_files(files.certificate, files.key, files.roots, datetime.now(UTC))
     with fleet:
         providers = tuple(Provider(name, name, fleet.addresses[name]) for name in path)
-        yield Line(path, providers, tls, calls, files, evidence, people, fleet)
+        yield Line(path, providers, tls, written.calls, files, evidence, people, fleet)
 
 
 def _write_records(

@@ -14,12 +14,16 @@ can't be reached, breaks off or can't read its records now is passed over for th
 left alone for `REST_S`. Asking twice is harmless: an agent answers the same bytes from its memory, and only one answer
 is taken.
 
+A connection can die without a word to either end (a firewall forgets it, a machine vanishes). Over one that gave no
+answer in time nothing more is asked: the next attempt opens another, whatever was under way on the old one may end.
+
 `GrpcTransport.renew` puts another certificate of this coordinator in place: calls under way end on the channels on
 which they began, every later one uses a channel with the new certificate.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -59,6 +63,7 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+    ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new connection
 )
 
 # What the agent says about the question; anything else that it says about itself is a failure that may pass.
@@ -142,6 +147,7 @@ class GrpcTransport:
         self._credentials = channel_credentials(files)
         self._lines: dict[str, _Lines] = {}
         self._leaving: list[_Lines] = []
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> GrpcTransport:
         return self
@@ -155,6 +161,9 @@ class GrpcTransport:
         self._lines, self._leaving = {}, []
         for some in every:
             await some.end()
+        for task in self._closing:
+            task.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def renew(self, files: TlsFiles) -> None:
         """From now on call with this certificate; calls under way end undisturbed."""
@@ -183,7 +192,7 @@ class GrpcTransport:
         ends = monotonic() + timeout.total_seconds()
         lines = some.in_turn(monotonic())
         for number, line in enumerate(lines, 1):
-            left = max(ends - monotonic(), 0.0)
+            left, channel = max(ends - monotonic(), 0.0), line.channel
             try:
                 return bytes(await line.method(method)(request, timeout=left))
             except grpc.aio.AioRpcError as error:
@@ -192,6 +201,8 @@ class GrpcTransport:
                 failed = UnreachableError("the connection was closed on this side")
             if isinstance(failed, UnreachableError | AttemptTimedOutError):
                 line.rests_until = monotonic() + REST_S
+            if isinstance(failed, AttemptTimedOutError) and line.channel is channel:
+                self._reopen(line, provider.id, timeout)
             if not isinstance(failed, UnreachableError) or number == len(lines) or monotonic() >= ends:
                 raise failed from None
         raise UnreachableError(f"{provider.id} has no agent")
@@ -217,8 +228,18 @@ class GrpcTransport:
             await some.end()
 
     def _line(self, provider: ProviderId, endpoint: str) -> _Line:
+        return _Line(endpoint, self._channel(provider, endpoint))
+
+    def _channel(self, provider: ProviderId, endpoint: str) -> grpc.aio.Channel:
         options = (*_CHANNEL_OPTIONS, *provider_channel_options(provider))
-        return _Line(endpoint, grpc.aio.secure_channel(endpoint, self._credentials, options=options))
+        return grpc.aio.secure_channel(endpoint, self._credentials, options=options)
+
+    def _reopen(self, line: _Line, provider: ProviderId, grace: timedelta) -> None:
+        """Ask over another connection from now on; calls under way on the old one have `grace` to end."""
+        closing = asyncio.create_task(line.channel.close(grace.total_seconds()))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        line.channel, line.methods = self._channel(provider, line.endpoint), {}
 
 
 class Switchboard:

@@ -32,6 +32,7 @@ from tests.coordinator.transports import (
     reached,
     switchboard,
 )
+from tests.faults.proxy import Direction, Kind, NetworkFault, Stage, proxy
 
 ASK = "/hopback.v1.HopService/Ask"
 PATIENT = timedelta(seconds=10)
@@ -168,6 +169,45 @@ class TestAProviderThatIsReachedBothWays:
                 await both.call(Provider(BIRCH, "Birch", DIAL_OUT), ASK, b"", PATIENT)
             with pytest.raises(UnreachableError):
                 await both.call(Provider(BIRCH, "Birch", None), ASK, b"", PATIENT)
+
+
+class TestAConnectionThatDiedUnnoticed:
+    async def test_costs_one_attempt_and_the_next_one_goes_over_another(self, authority: LabAuthority) -> None:
+        async with (
+            listening(authority, ECHO) as endpoint,
+            proxy(endpoint) as way,
+            GrpcTransport(coordinator_files(authority)) as transport,
+        ):
+            entry = Provider(BIRCH, "Birch", way.endpoint)
+            assert await transport.call(entry, ASK, b"before", PATIENT) == b"erofeb"
+            way.strike(NetworkFault(Kind.BLACK_HOLE, Direction.THERE, Stage.AT_ONCE))
+            way.mend()
+            with pytest.raises(AttemptTimedOutError):
+                await transport.call(entry, ASK, b"lost", timedelta(milliseconds=200))
+            assert await transport.call(entry, ASK, b"after", PATIENT) == b"retfa"
+            assert way.connections == 2
+
+    async def test_is_told_from_a_slow_agent_by_nobody_so_that_calls_under_way_on_it_may_end(
+        self, authority: LabAuthority
+    ) -> None:
+        gate = asyncio.Event()
+
+        async def wait(request: bytes, asker: tuple[str, ...]) -> bytes:
+            if request == b"slow":
+                await gate.wait()
+            elif request == b"slower":
+                await asyncio.Event().wait()
+            return request
+
+        async with listening(authority, {ASK: wait}) as endpoint:
+            entry = Provider(BIRCH, "Birch", endpoint)
+            async with GrpcTransport(coordinator_files(authority)) as transport:
+                assert await transport.call(entry, ASK, b"first", PATIENT) == b"first"
+                slow = asyncio.create_task(transport.call(entry, ASK, b"slow", PATIENT))
+                with pytest.raises(AttemptTimedOutError):
+                    await transport.call(entry, ASK, b"slower", timedelta(seconds=1))
+                gate.set()
+                assert await slow == b"slow"
 
 
 class TestACoordinatorsNewCertificate:

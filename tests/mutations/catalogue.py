@@ -583,4 +583,18 @@ MUTATIONS: tuple[Mutation, ...] = (
         "        if ",
         "tests/coordinator/test_relay.py::TestAnybodyElse",
     ),
+    Mutation(
+        "a connection that gave no answer is asked over again",
+        "coordinator/transport.py",
+        "            if isinstance(failed, AttemptTimedOutError) and line.channel is channel:\n",
+        "            if False:\n",
+        "tests/coordinator/test_transport.py::TestAConnectionThatDiedUnnoticed",
+    ),
+    Mutation(
+        "a search ends where its asker hangs up",
+        "agent/ask.py",
+        "        return await asyncio.shield(task)\n",
+        "        return await task\n",
+        "tests/agent/gate/test_ask.py::TestASearchInAThread",
+    ),
 )

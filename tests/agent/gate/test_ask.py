@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -25,6 +26,7 @@ from agent.gate.limits import Limits
 from agent.handlers import reading_records
 from agent.index.errors import IndexUnusableError
 from agent.server import AgentServer, Listening
+from agent.stores.threads import LookupThreads
 from hopback.v1 import audit_pb2 as audit
 from protos.codec import digest
 from protos.e164 import from_int
@@ -261,6 +263,47 @@ class TestABatch:
         assert {answer.outcome for answer, _ in answers} == {Outcome.UPSTREAM}
         assert gated.records.reads == reads + 10  # those of the first slice have their answers
         await gated.close()
+
+
+class TestASearchInAThread:
+    async def test_whose_asker_hangs_up_is_ended_and_logged_and_its_answer_waits_for_the_same_question(
+        self, gated: Gated
+    ) -> None:
+        began, go_on = asyncio.Event(), threading.Event()
+        loop, found = asyncio.get_running_loop(), gated.records.find
+
+        def find(*args: object) -> object:
+            loop.call_soon_threadsafe(began.set)
+            go_on.wait(20)
+            return found(*args)  # type: ignore[arg-type]
+
+        gated.records.find = find  # type: ignore[method-assign, assignment]
+        gated.desk.threads = threads = LookupThreads(2, 2)
+        granted = gated.kit.granted()
+        question = gated.kit.ask(granted)
+        asking = asyncio.create_task(gated.ask_one(question, granted))
+        await began.wait()
+        asking.cancel()
+        await asyncio.wait([asking])
+        again = asyncio.create_task(gated.ask_one(question, granted))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert (await again).outcome is Outcome.UPSTREAM
+        assert (gated.records.reads, kinds(gated)) == (1, ["INTENT", "ANSWER", "REPLAYED"])
+        threads.close()
+
+    async def test_is_waited_for_when_the_agent_stops(self, kit: Kit, tmp_path: Path) -> None:
+        gated = Gated(kit, tmp_path / "birch")
+        gated.desk.threads = threads = LookupThreads(2, 2)
+        granted = gated.kit.granted()
+        asking = asyncio.create_task(gated.ask_one(gated.kit.ask(granted), granted))
+        while not gated.handler._searches:
+            await asyncio.sleep(0)
+        asking.cancel()
+        await gated.handler.close()
+        assert kinds(gated) == ["INTENT", "ANSWER"]
+        gated.log.close()
+        threads.close()
 
 
 class TestOneWriteForAll:
