@@ -60,7 +60,8 @@ _LOCK: Final = (
 )
 _END: Final = (
     "UPDATE hops SET outcome = new.outcome, problem = new.problem, detail = new.detail, failures = new.failures,"  # noqa: S608
-    f" ended_at = new.ended_at, answer = new.answer, batch = new.batch FROM {_columns(ENDED)}"
+    " ended_at = new.ended_at, answer = coalesce(new.answer, hops.answer),"
+    f" batch = CASE WHEN new.answer IS NULL THEN hops.batch ELSE new.batch END FROM {_columns(ENDED)}"
     " WHERE hops.traceback_id = new.traceback_id AND hops.position = new.position AND hops.round = new.round"
 )
 _ADD: Final = _insert("hops", ADDED)

@@ -32,7 +32,7 @@ ENDED = (
     *("traceback_id", "position", "round", "outcome", "problem", "detail"),
     *("failures", "ended_at", "answer", "batch"),
 )
-"""Columns of `Packed.ended`: which hop, and what came of it."""
+"""Columns of `Packed.ended`: which hop, and what came of it; where there is no new answer, the old one stays."""
 
 ADDED = (
     *("traceback_id", "position", "round", "question_id", "provider", "question", "asked_at"),

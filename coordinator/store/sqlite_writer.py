@@ -31,7 +31,8 @@ _FREE: Final = (
     " owner = NULL, claimable = ?9 WHERE id = ?1 AND version = ?2 AND fence = ?3"
 )
 _END: Final = (
-    "UPDATE hops SET outcome = ?4, problem = ?5, detail = ?6, failures = ?7, ended_at = ?8, answer = ?9, batch = ?10"
+    "UPDATE hops SET outcome = ?4, problem = ?5, detail = ?6, failures = ?7, ended_at = ?8,"
+    " answer = coalesce(?9, answer), batch = CASE WHEN ?9 IS NULL THEN batch ELSE ?10 END"
     " WHERE traceback_id = ?1 AND position = ?2 AND round = ?3"
 )
 _ADD: Final = f"INSERT INTO hops ({', '.join(ADDED)}) VALUES ({', '.join('?' * len(ADDED))})"  # noqa: S608

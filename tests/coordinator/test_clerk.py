@@ -221,6 +221,27 @@ class TestAnAgentThatHoldsItsAnswer:
         await held.work()
         assert held.task().state is State.WITHDRAWN
 
+    async def test_until_its_people_are_given_up_keeps_what_it_said(self, held: People) -> None:
+        await held.work()
+        held.clock.advance(HOUR)
+        await held.work()
+        await held.work()
+        held.clock.advance(held.task().plan.gives_up - held.clock.now() + HOUR)
+        await held.clerk.round()
+        traceback = held.traceback()
+        assert traceback.status is Status.NON_RESPONSIVE
+        assert traceback.hops[-1].answer == says("birch", Outcome.NEEDS_HUMAN, retry_after_s=3600)
+
+    async def test_when_nobody_needs_it_any_more_keeps_what_it_said(self, held: People) -> None:
+        await held.work()
+        held.clock.advance(HOUR)
+        await held.work()
+        await held.work()
+        await _cancel(held)
+        traceback = held.traceback()
+        assert traceback.status is Status.CANCELLED
+        assert traceback.hops[-1].answer == says("birch", Outcome.NEEDS_HUMAN, retry_after_s=3600)
+
 
 class DyingStore(SqlStore):
     """Raises before or after its n-th durable step, as if the process were killed there."""
