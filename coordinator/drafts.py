@@ -73,7 +73,7 @@ class Desk:
             problems.append(f"purpose: none of {', '.join(PURPOSES)}")
         problems += [f"{name}: missing" for name in ("legal_basis", "campaign", "certification") if not said[name]]
         try:
-            evidence = self._evidence(said["evidence"])
+            evidence = evidence_named(said["evidence"], self.directory, self.read)
         except ValueError as error:
             evidence = b""
             problems.append(f"evidence: {error}")
@@ -110,12 +110,18 @@ class Desk:
             except IntakeError as error:
                 yield RejectedCall(line, error.problems)
 
-    def _evidence(self, named: str) -> bytes:
-        if not named:
-            raise ValueError("missing: name the file that shows the call, or the SHA-256 digest of it")
-        if _SHA256.fullmatch(named):
-            return bytes.fromhex(named)
-        try:
-            return evidence_digest(self.read(self.directory / named))
-        except (OSError, ValueError):
-            raise ValueError("the file can't be read") from None
+
+def evidence_named(named: str, directory: Path, read: ReadFile = Path.read_bytes) -> bytes:
+    """The digest of evidence that is named by a file in `directory`, or by that digest itself.
+
+    Raises:
+        ValueError: nothing is named, or the file can't be read.
+    """
+    if not named:
+        raise ValueError("missing: name the file that shows the call, or the SHA-256 digest of it")
+    if _SHA256.fullmatch(named):
+        return bytes.fromhex(named)
+    try:
+        return evidence_digest(read(directory / named))
+    except (OSError, ValueError):
+        raise ValueError("the file can't be read") from None

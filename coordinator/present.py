@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from coordinator.explain import TITLES, explain, explain_forks
 from coordinator.ports import Provider
 from coordinator.signed import SignedAnswer
 from protos.e164 import masked
-from protos.types import Handover, Outcome
+from protos.types import Handover, Outcome, RefusalReason
 
 if TYPE_CHECKING:
     from coordinator.store.sql_store import Summary
@@ -131,8 +132,12 @@ def counted(count: int, noun: str) -> str:
 
 def took(hop: Hop) -> str:
     """How long a hop took, for people; empty while it is open, and where nobody could be asked."""
-    duration = hop.took
-    if duration is None or hop.problem in (Problem.NO_AGENT, Problem.UNREGISTERED):
+    return took_words(hop.took, hop.problem)
+
+
+def took_words(duration: timedelta | None, problem: Problem | None) -> str:
+    """The same of a duration."""
+    if duration is None or problem in (Problem.NO_AGENT, Problem.UNREGISTERED):
         return ""
     ms = duration / timedelta(milliseconds=1)
     if ms < 100:
@@ -142,42 +147,88 @@ def took(hop: Hop) -> str:
     return f"{duration.total_seconds():,.0f} s"
 
 
+_PROBLEMS = {
+    Problem.UNREACHABLE: "not reachable",
+    Problem.TIMED_OUT: "no answer in time",
+    Problem.BAD_ANSWER: "no valid answer",
+    Problem.DECLINED: "doesn't accept this coordinator",
+    Problem.NO_AGENT: "has no agent",
+    Problem.UNREGISTERED: "not in the registry",
+}
+_OUTCOMES = {
+    Outcome.UPSTREAM: "came from {upstream}",
+    Outcome.ORIGINATED_HERE: "placed by a customer of this provider",
+    Outcome.FOREIGN_UPSTREAM: "came from abroad, from {upstream}",
+    Outcome.NOT_FOUND: "not in complete records",
+    Outcome.RECORDS_EXPIRED: "records no longer kept",
+    Outcome.NOT_YET_AVAILABLE: "records not in yet",
+    Outcome.AMBIGUOUS: "several calls fit, names none",
+    Outcome.UNMAPPED: "trunk is not in its map",
+    Outcome.NOT_RECORDED: "upstream not recorded",
+    Outcome.NEEDS_HUMAN: "held for approval by a person",
+    Outcome.REFUSED: "refused ({refusal})",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What came of one hop, as far as words say it; `named_by` is None where nobody named this provider."""
+
+    problem: Problem | None = None
+    outcome: Outcome | None = None
+    upstream: str | None = None
+    refusal: RefusalReason = RefusalReason.UNSPECIFIED
+    named_by: str | None = None
+    handover: Handover = Handover.UNSPECIFIED
+    called_changed: bool = False
+    time_correction: timedelta = timedelta(0)
+    moved_by: timedelta = timedelta(0)
+
+    @property
+    def words(self) -> str:
+        """A few words."""
+        if self.problem is not None:
+            return _PROBLEMS[self.problem]
+        if self.outcome is None:
+            return "asking ..."
+        refusal = self.refusal.name.lower().replace("_", " ")
+        notes = [_OUTCOMES[self.outcome].format(upstream=self.upstream, refusal=refusal)]
+        if self.named_by is not None and self.handover is not Handover.UNSPECIFIED:
+            agrees = self.handover is Handover.CONFIRMED
+            notes.append(f"{'confirms' if agrees else 'denies'} the handover to {self.named_by}")
+        if self.called_changed:
+            notes.append("called number changed here")
+        if self.time_correction:
+            notes.append(f"clock differs by {self.time_correction // timedelta(seconds=1):+d} s")
+        return "; ".join(notes)
+
+    @property
+    def shift(self) -> str:
+        """That the time asked for was moved, and why; empty where it wasn't."""
+        seconds = self.moved_by // timedelta(seconds=1)
+        return f"; asked {seconds:+d} s, as its clock differs from that of {self.named_by}" if seconds else ""
+
+
+def _said(hop: Hop, moved: timedelta = timedelta(0)) -> Said:
+    answer = hop.answer
+    if answer is None:
+        return Said(hop.problem, named_by=hop.question.named_by, moved_by=moved)
+    return Said(
+        problem=hop.problem,
+        outcome=answer.outcome,
+        upstream=answer.upstream,
+        refusal=answer.refusal,
+        named_by=hop.question.named_by,
+        handover=answer.handover,
+        called_changed=answer.ask_called is not None,
+        time_correction=answer.time_correction,
+        moved_by=moved,
+    )
+
+
 def outcome_words(hop: Hop) -> str:
     """What came of one hop, in a few words."""
-    answer = hop.answer
-    if hop.problem is not None:
-        return {
-            Problem.UNREACHABLE: "not reachable",
-            Problem.TIMED_OUT: "no answer in time",
-            Problem.BAD_ANSWER: "no valid answer",
-            Problem.DECLINED: "doesn't accept this coordinator",
-            Problem.NO_AGENT: "has no agent",
-            Problem.UNREGISTERED: "not in the registry",
-        }[hop.problem]
-    if answer is None:
-        return "asking ..."
-    words = {
-        Outcome.UPSTREAM: f"came from {answer.upstream}",
-        Outcome.ORIGINATED_HERE: "placed by a customer of this provider",
-        Outcome.FOREIGN_UPSTREAM: f"came from abroad, from {answer.upstream}",
-        Outcome.NOT_FOUND: "not in complete records",
-        Outcome.RECORDS_EXPIRED: "records no longer kept",
-        Outcome.NOT_YET_AVAILABLE: "records not in yet",
-        Outcome.AMBIGUOUS: "several calls fit, names none",
-        Outcome.UNMAPPED: "trunk is not in its map",
-        Outcome.NOT_RECORDED: "upstream not recorded",
-        Outcome.NEEDS_HUMAN: "held for approval by a person",
-        Outcome.REFUSED: f"refused ({answer.refusal.name.lower().replace('_', ' ')})",
-    }[answer.outcome]
-    notes = []
-    if hop.question.named_by is not None and answer.handover is not Handover.UNSPECIFIED:
-        agrees = answer.handover is Handover.CONFIRMED
-        notes.append(f"{'confirms' if agrees else 'denies'} the handover to {hop.question.named_by}")
-    if answer.ask_called is not None:
-        notes.append("called number changed here")
-    if answer.time_correction:
-        notes.append(f"clock differs by {answer.time_correction // timedelta(seconds=1):+d} s")
-    return "; ".join([words, *notes])
+    return _said(hop).words
 
 
 def hop_line(traceback: Traceback, position: int) -> str:
@@ -192,15 +243,8 @@ def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def _shift_words(traceback: Traceback, position: int) -> str:
-    """That the time asked for was moved, and why; empty where it wasn't."""
-    seconds = moved_by(traceback.hops, position) // timedelta(seconds=1)
-    named_by = traceback.hops[position].question.named_by
-    return f"; asked {seconds:+d} s, as its clock differs from that of {named_by}" if seconds else ""
-
-
-def hops_table(traceback: Traceback, *, show_numbers: bool = False) -> Table:
-    """The table of hops, terminating provider first."""
+def chain_table(*, show_numbers: bool = False) -> Table:
+    """The columns of a chain, without rows."""
     table = _table()
     table.add_column("Hop", justify="right")
     table.add_column("Role", no_wrap=True)
@@ -209,19 +253,31 @@ def hops_table(traceback: Traceback, *, show_numbers: bool = False) -> Table:
         table.add_column("Asked for", no_wrap=True)
     table.add_column("Outcome", overflow="fold")
     table.add_column("Took", justify="right", no_wrap=True)
+    return table
+
+
+def hops_table(traceback: Traceback, *, show_numbers: bool = False) -> Table:
+    """The table of hops, terminating provider first."""
+    table = chain_table(show_numbers=show_numbers)
     labels, stands = hop_labels(traceback), standing(traceback.hops)
     for position, hop in enumerate(traceback.hops):
         cells = [labels[position], role(traceback, position).value, hop.provider]
         if show_numbers:
             cells.append(hop.question.called)
-        cells += [outcome_words(hop) + _shift_words(traceback, position), took(hop)]
+        said = _said(hop, moved_by(traceback.hops, position))
+        cells += [said.words + said.shift, took(hop)]
         table.add_row(*(Text(cell) for cell in cells), style="" if position in stands else "dim")
     return table
 
 
 def forks_words(traceback: Traceback) -> list[RenderableType]:
     """A line for each fork."""
-    return [Padding(Text(line, style="yellow"), (0, 0, 0, 2)) for line in explain_forks(traceback)]
+    return [fork_line(line) for line in explain_forks(traceback)]
+
+
+def fork_line(line: str) -> RenderableType:
+    """A sentence on a fork."""
+    return Padding(Text(line, style="yellow"), (0, 0, 0, 2))
 
 
 def status_style(status: Status) -> str:
@@ -235,9 +291,13 @@ def status_style(status: Status) -> str:
 
 def status_words(traceback: Traceback) -> RenderableType:
     """The status, what it means and what to do next."""
-    title, means, following = status_lines(traceback)
+    return words_of(traceback.status, *status_lines(traceback))
+
+
+def words_of(status: Status, title: str, means: str, following: str) -> RenderableType:
+    """The same from their texts."""
     return Group(
-        Text(title, style=status_style(traceback.status)),
+        Text(title, style=status_style(status)),
         Padding(Text(means), (0, 0, 0, 2)),
         Padding(Text(following), (0, 0, 0, 2)),
     )

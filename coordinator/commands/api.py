@@ -1,38 +1,35 @@
-"""`hopback-coordinator api`: the coordinator's service from another machine, with a certificate of one's own."""
+"""`hopback-coordinator api`: the coordinator's services from another machine, with a certificate of one's own.
+
+Here are tracebacks and tasks; `api_orders`, `api_export`, `api_report` and `api_registry` add theirs. An id may be
+shortened to its first characters wherever that leaves one alone among those that the caller may see.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.commands.frame import Failed, json_option, numbers_option, show_rich, write_json
+from coordinator.api.callers import SERVICE
+from coordinator.commands.api_export import export
+from coordinator.commands.api_line import Line, patience_option, plain, traceback_called, whole_id
+from coordinator.commands.api_orders import import_calls, order, orders_of
+from coordinator.commands.api_registry import registry
+from coordinator.commands.api_report import report
+from coordinator.commands.frame import BadData, json_option, numbers_option, show_rich, write_json
+from coordinator.commands.tables import table
 
 if TYPE_CHECKING:
-    import grpc
-    from google.protobuf.message import Message
-    from rich.table import Table
-
     from hopback.v1 import traceback_pb2 as pb
 
-F = TypeVar("F", bound=Callable[..., Any])
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
-_TIMEOUT_S = 30
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """How the service is reached."""
-
-    server: str
-    name: str
-    certificate: Path
-    key: Path
-    roots: Path
+_PAGE = 1000
+"""Tasks in one message."""
+_BLOCK = 1000
+"""Orders that are submitted in one message."""
 
 
 @click.group()
@@ -45,39 +42,72 @@ class _Line:
 @click.option("--roots", type=_file, required=True, envvar="HOPBACK_ROOTS", help="The roots that you trust (PEM).")
 @click.pass_context
 def api(context: click.Context, server: str, name: str, certificate: Path, key: Path, roots: Path) -> None:
-    """Use a coordinator's service from elsewhere: submit, watch, show, list, cancel, tasks, answer.
+    """Use a coordinator's services from elsewhere.
 
     Who you are is what your certificate says; you see what your role may see. The options may stand in the environment.
 
     \b
     export HOPBACK_SERVER=traceback.example:7443 HOPBACK_CERTIFICATE=ann.crt HOPBACK_KEY=ann.key HOPBACK_ROOTS=ca.crt
-    hopback-coordinator api list
-    hopback-coordinator api watch 6d2b5e1e-...
+    hopback-coordinator api import calls.csv --campaign auto-warranty --evidence complaint.wav \\
+        --certify "I have listened to the recording." --sign-with ann-orders.key
+    hopback-coordinator api order approve 5f1c2a7e --key bob.key      # as bob
+    hopback-coordinator api submit --set 5f1c2a7e
+    hopback-coordinator api watch 6d2b5e1e
+    hopback-coordinator api export bundle 6d2b5e1e
+    hopback-coordinator api report transparency --quarter 2026Q3
     """
-    context.obj = _Line(server, name, certificate, key, roots)
+    context.obj = Line(server, name, certificate, key, roots)
 
 
 @api.command()
-@click.argument("orders", nargs=-1, required=True, metavar="SHA256...")
+@click.argument("orders", nargs=-1, metavar="[SHA256]...")
+@click.option("--set", "set_id", default="", help="All orders of this set.")
+@patience_option
 @json_option
 @click.pass_obj
-def submit(line: _Line, orders: tuple[str, ...], as_json: bool) -> None:
-    """Begin tracebacks under approved orders, named by the SHA-256 of each."""
-    from hopback.v1 import traceback_pb2 as pb
+def submit(line: Line, orders: tuple[str, ...], set_id: str, as_json: bool) -> None:
+    """Begin tracebacks under approved orders: of a whole set, or named by the SHA-256 of each.
 
+    Each is begun or refused for itself; then the exit code is 65. To submit an order again changes nothing.
+
+    \b
+    hopback-coordinator api submit --set 5f1c2a7e
+    hopback-coordinator api submit 3f9a0c...
+    """
+    from coordinator.live import console, progress_bar
+    from hopback.v1 import traceback_pb2 as pb
+    from protos.codec import digest
+
+    if bool(orders) == bool(set_id):
+        raise click.UsageError("name orders by their SHA-256, or a set of them with --set")
     try:
         digests = [bytes.fromhex(text) for text in orders]
     except ValueError:
         raise click.BadParameter("write each order's SHA-256 as 64 hexadecimal digits", param_hint="SHA256") from None
-    response = _call(line, "Submit", pb.SubmitRequest(order_sha256=digests), pb.SubmitResponse)
+    if set_id:
+        digests = [digest(exact) for exact in orders_of(line, set_id)[1].exact]
+    results: list[pb.Submitted] = []
+    with progress_bar(console(stderr=True)) as bar:
+        working = bar.add_task("Submitting", total=len(digests))
+        for start in range(0, len(digests), _BLOCK):
+            request = pb.SubmitRequest(order_sha256=digests[start : start + _BLOCK])
+            done = line.patiently(lambda: line.call(SERVICE, "Submit", request, pb.SubmitResponse, long=True))  # noqa: B023
+            results += done.results
+            bar.advance(working, len(done.results))
+    refused = sum(bool(one.refused) for one in results)
     if as_json:
-        write_json([_plain(result) for result in response.results])
+        write_json([plain(result) for result in results])
+    elif set_id:
+        known = sum(one.existing for one in results)
+        click.echo(f"{len(results) - refused - known:,} begun, {known:,} were begun before, {refused:,} refused.")
+        for said in dict.fromkeys(one.refused for one in results if one.refused):
+            click.echo(f"refused: {said}")
     else:
-        for text, result in zip(orders, response.results, strict=True):
+        for order_sha256, result in zip(digests, results, strict=True):
             said = f"refused: {result.refused}" if result.refused else result.traceback_id
-            click.echo(f"{text[:8]}  {said}{'  (submitted before)' if result.existing else ''}")
-    if any(result.refused for result in response.results):
-        raise SystemExit(65)
+            click.echo(f"{order_sha256.hex()[:8]}  {said}{'  (submitted before)' if result.existing else ''}")
+    if refused:
+        raise SystemExit(BadData.exit_code)
 
 
 @api.command()
@@ -85,41 +115,60 @@ def submit(line: _Line, orders: tuple[str, ...], as_json: bool) -> None:
 @json_option
 @numbers_option
 @click.pass_obj
-def show(line: _Line, traceback_id: str, as_json: bool, show_numbers: bool) -> None:
+def show(line: Line, traceback_id: str, as_json: bool, show_numbers: bool) -> None:
     """Show one traceback as far as you may see it."""
+    from coordinator.commands.api_chain import drawn
     from hopback.v1 import traceback_pb2 as pb
 
-    response = _call(line, "Get", pb.GetRequest(traceback_id=traceback_id), pb.GetResponse)
+    request = pb.GetRequest(traceback_id=traceback_called(line, traceback_id))
+    found = line.call(SERVICE, "Get", request, pb.GetResponse).traceback
     if as_json:
-        write_json(_plain(response.traceback))
+        write_json(plain(found))
     else:
-        show_rich(_chain(response.traceback, show_numbers=show_numbers))
+        show_rich(drawn(found, show_numbers=show_numbers))
 
 
 @api.command()
 @click.argument("traceback_id", metavar="ID")
+@patience_option
 @json_option
 @numbers_option
 @click.pass_obj
-def watch(line: _Line, traceback_id: str, as_json: bool, show_numbers: bool) -> None:
-    """Watch a traceback until nothing of it can change for you; with --json one line for each state."""
-    import json
+def watch(line: Line, traceback_id: str, as_json: bool, show_numbers: bool) -> None:
+    """Watch a traceback until nothing of it can change for you; with --json one line for each state.
 
+    A coordinator that restarts meanwhile is waited for; what changed then is seen at once, no state is shown twice.
+    """
     from rich.live import Live
 
+    from coordinator.commands.api_chain import drawn
     from coordinator.live import console
     from hopback.v1 import traceback_pb2 as pb
 
-    with _reached(line) as channel, _told():
-        method = channel.unary_stream(_path("Watch"), pb.WatchRequest.SerializeToString, pb.WatchResponse.FromString)
-        states = method(pb.WatchRequest(traceback_id=traceback_id))
-        if as_json:
-            for state in states:
-                click.echo(json.dumps(_plain(state.traceback)))
-            return
-        with Live(console=console(), auto_refresh=False) as live:
-            for state in states:
-                live.update(_chain(state.traceback, show_numbers=show_numbers), refresh=True)
+    request = pb.WatchRequest(traceback_id=line.patiently(lambda: traceback_called(line, traceback_id)))
+    last: list[pb.TracebackView] = []
+
+    def states() -> Iterator[pb.TracebackView]:
+        for state in line.stream(SERVICE, "Watch", request, pb.WatchResponse):
+            if last != [state.traceback]:
+                last[:] = [state.traceback]
+                yield state.traceback
+
+    if as_json:
+
+        def lines() -> None:
+            for state in states():
+                click.echo(json.dumps(plain(state)))
+
+        line.patiently(lines)
+        return
+    with Live(console=console(), auto_refresh=False) as live:
+
+        def drawing() -> None:
+            for state in states():
+                live.update(drawn(state, show_numbers=show_numbers), refresh=True)
+
+        line.patiently(drawing)
 
 
 @api.command("list")
@@ -129,18 +178,21 @@ def watch(line: _Line, traceback_id: str, as_json: bool, show_numbers: bool) -> 
 @json_option
 @numbers_option
 @click.pass_obj
-def list_tracebacks(line: _Line, status: str, campaign: str, limit: int, as_json: bool, show_numbers: bool) -> None:
-    """List the tracebacks that you may see, newest first."""
+def list_tracebacks(line: Line, status: str, campaign: str, limit: int, as_json: bool, show_numbers: bool) -> None:
+    """List the tracebacks that you may see, newest first; `api export tracebacks` writes all of them."""
+    from coordinator.commands.api_chain import listed
     from hopback.v1 import traceback_pb2 as pb
 
     request = pb.ListRequest(status=status, campaign=campaign, page_size=limit)
-    views = _call(line, "List", request, pb.ListResponse).tracebacks
+    found = line.call(SERVICE, "List", request, pb.ListResponse)
     if as_json:
-        write_json([_plain(view) for view in views])
+        write_json([plain(view) for view in found.tracebacks])
+    elif found.tracebacks:
+        show_rich(listed(found.tracebacks, show_numbers=show_numbers))
+        if found.next_page_token:
+            click.echo("There are more: see --limit, or `hopback-coordinator api export tracebacks`.")
     else:
-        show_rich(
-            _table(("id", "called", "at (UTC)", "status", "found", "campaign"), [_row(v, show_numbers) for v in views])
-        )
+        click.echo("No tracebacks that you may see.")
 
 
 @api.command()
@@ -148,14 +200,14 @@ def list_tracebacks(line: _Line, status: str, campaign: str, limit: int, as_json
 @click.option("--reason", required=True, help="Why; it is kept.")
 @json_option
 @click.pass_obj
-def cancel(line: _Line, traceback_id: str, reason: str, as_json: bool) -> None:
+def cancel(line: Line, traceback_id: str, reason: str, as_json: bool) -> None:
     """Close a traceback for good."""
     from hopback.v1 import traceback_pb2 as pb
 
-    request = pb.CancelRequest(traceback_id=traceback_id, reason=reason)
-    view = _call(line, "Cancel", request, pb.CancelResponse).traceback
+    request = pb.CancelRequest(traceback_id=traceback_called(line, traceback_id), reason=reason)
+    view = line.call(SERVICE, "Cancel", request, pb.CancelResponse).traceback
     if as_json:
-        write_json(_plain(view))
+        write_json(plain(view))
     else:
         click.echo(f"{view.traceback_id}: {view.status}")
 
@@ -165,20 +217,30 @@ def cancel(line: _Line, traceback_id: str, reason: str, as_json: bool) -> None:
 @json_option
 @numbers_option
 @click.pass_obj
-def tasks(line: _Line, everything: bool, as_json: bool, show_numbers: bool) -> None:
+def tasks(line: Line, everything: bool, as_json: bool, show_numbers: bool) -> None:
     """List what persons are asked, by when it is due."""
-    from hopback.v1 import traceback_pb2 as pb
+    from coordinator.commands.api_chain import minute, second
+    from coordinator.present import number
 
-    found = _call(line, "ListTasks", pb.ListTasksRequest(open_only=not everything), pb.ListTasksResponse).tasks
+    found = list(_tasks(line, open_only=not everything))
     if as_json:
-        write_json([_plain(task) for task in found])
+        write_json([plain(task) for task in found])
+        return
+    if not found:
+        click.echo("Nobody is asked anything." if everything else "Nothing waits for a person.")
         return
     rows = [
-        (task.task_id, task.provider, _number(task.called_number, show_numbers), _time(task.at_unix_ms), task.named_by,
-         task.state.replace("_", " "), _time(task.due_unix_ms))
+        (task.task_id[:8], task.provider, number(task.called_number, show=show_numbers), second(task.at_unix_ms),
+         _asked_as(task), minute(task.due_unix_ms))
         for task in found
     ]  # fmt: skip
-    show_rich(_table(("task", "provider", "called", "at (UTC)", "named by", "state", "due (UTC)"), rows))
+    show_rich(table(("Task", "Provider", "Called", "At (UTC)", "State", "Due (UTC)"), rows))
+
+
+def _asked_as(task: pb.TaskView) -> str:
+    if task.upstream_name:
+        return f"to be matched: {task.upstream_name}"
+    return task.state.replace("_", " ") + (f", named by {task.named_by}" if task.named_by else "")
 
 
 @api.command()
@@ -189,102 +251,62 @@ def tasks(line: _Line, everything: bool, as_json: bool, show_numbers: bool) -> N
 @click.option("--token", default="", help="The one-time token of a letter.")
 @json_option
 @click.pass_obj
-def answer(line: _Line, task_id: str, outcome: str, upstream: str, person: str, token: str, as_json: bool) -> None:
+def answer(line: Line, task_id: str, outcome: str, upstream: str, person: str, token: str, as_json: bool) -> None:
     """Answer a task for a provider."""
     from hopback.v1 import traceback_pb2 as pb
 
-    request = pb.AnswerTaskRequest(task_id=task_id, outcome=outcome, upstream=upstream, person=person, token=token)
-    response = _call(line, "AnswerTask", request, pb.AnswerTaskResponse)
+    identity = _task_called(line, task_id)
+    request = pb.AnswerTaskRequest(task_id=identity, outcome=outcome, upstream=upstream, person=person, token=token)
+    response = line.call(SERVICE, "AnswerTask", request, pb.AnswerTaskResponse)
     if as_json:
-        write_json(_plain(response.task))
-    else:
-        click.echo(f"{response.task.task_id}: {response.task.state}")
-
-
-@contextmanager
-def _reached(line: _Line) -> Iterator[grpc.Channel]:
-    import grpc
-
-    from protos.identity import coordinator_tls_name
-
-    credentials = grpc.ssl_channel_credentials(
-        line.roots.read_bytes(), line.key.read_bytes(), line.certificate.read_bytes()
-    )
-    pinned = (("grpc.ssl_target_name_override", coordinator_tls_name(line.name)),)
-    with grpc.secure_channel(line.server, credentials, pinned) as channel:
-        yield channel
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """What the service says no with ends the command."""
-    import grpc
-
-    from protos.printable import printable
-
-    try:
-        yield
-    except grpc.RpcError as error:
-        code, details = error.code(), printable(error.details() or "")
-        raise Failed(f"{code.name.lower().replace('_', ' ')}: {details}") from None
-
-
-def _call(line: _Line, method: str, request: Message, kind: Any) -> Any:
-    with _reached(line) as channel, _told():
-        call = channel.unary_unary(_path(method), type(request).SerializeToString, kind.FromString)
-        return call(request, timeout=_TIMEOUT_S)
-
-
-def _path(method: str) -> str:
-    from coordinator.api.callers import SERVICE
-
-    return f"/{SERVICE}/{method}"
-
-
-def _plain(message: Message) -> dict[str, Any]:
-    from google.protobuf.json_format import MessageToDict
-
-    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-
-
-def _chain(view: pb.TracebackView, *, show_numbers: bool) -> Table:
-    rows = []
-    for hop in view.hops:
-        said = hop.problem or hop.outcome or "asking"
-        rows.append(
-            (hop.provider, hop.named_by, said.lower().replace("_", " "), hop.upstream, _time(hop.ended_unix_ms))
+        write_json(plain(response.task))
+        return
+    click.echo(f"{response.task.task_id}: {response.task.state}")
+    if response.suggestions:
+        click.echo(
+            f"Who is meant? Perhaps {', '.join(response.suggestions)}: `hopback-coordinator api match {task_id}`"
         )
-    called = _number(view.called_number, show_numbers)
-    title = f"{view.traceback_id}  {called} at {_time(view.at_unix_ms)}: {view.status.replace('_', ' ')} {view.found}"
-    return _table(("provider", "named by", "answer", "came from", "answered (UTC)"), rows, title)
 
 
-def _row(view: pb.TracebackView, show_numbers: bool) -> tuple[str, ...]:
-    called = _number(view.called_number, show_numbers)
-    status = view.status.replace("_", " ")
-    return view.traceback_id, called, _time(view.at_unix_ms), status, view.found, view.campaign
+@api.command()
+@click.argument("task_id", metavar="TASK")
+@click.argument("provider")
+@json_option
+@click.pass_obj
+def match(line: Line, task_id: str, provider: str, as_json: bool) -> None:
+    """Say that the name which was typed in the answer to TASK means PROVIDER.
+
+    \b
+    hopback-coordinator api tasks                              # which names are to be matched
+    hopback-coordinator api registry suggest "Birch Telecom LLC"
+    hopback-coordinator api match 81c0 birch
+    """
+    from hopback.v1 import traceback_pb2 as pb
+
+    request = pb.MatchTaskRequest(task_id=_task_called(line, task_id), provider=provider)
+    task = line.call(SERVICE, "MatchTask", request, pb.MatchTaskResponse).task
+    if as_json:
+        write_json(plain(task))
+    else:
+        click.echo(f"{task.task_id}: {task.state}, by {provider}")
 
 
-def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], title: str | None = None) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for cells in rows:
-        table.add_row(*(Text(cell) for cell in cells))
-    return table
+for command in (import_calls, order, export, report, registry):
+    api.add_command(command)
 
 
-def _number(text: str, show: bool) -> str:
-    from coordinator.present import number
-
-    return number(text or None, show=show)
+def _task_called(line: Line, text: str) -> str:
+    return whole_id(text, "task", lambda: (task.task_id for task in _tasks(line, open_only=False)))
 
 
-def _time(unix_ms: int) -> str:
-    from protos.codec import from_unix_ms
+def _tasks(line: Line, *, open_only: bool) -> Iterator[pb.TaskView]:
+    from hopback.v1 import traceback_pb2 as pb
 
-    return f"{from_unix_ms(unix_ms):%Y-%m-%d %H:%M:%S}" if unix_ms else ""
+    token = ""
+    while True:
+        request = pb.ListTasksRequest(open_only=open_only, page_size=_PAGE, page_token=token)
+        page = line.call(SERVICE, "ListTasks", request, pb.ListTasksResponse)
+        yield from page.tasks
+        token = page.next_page_token
+        if not token:
+            return

@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
-from coordinator.commands.frame import BadData, config_option, now, opened_engine, show_rich
+from coordinator.commands.frame import config_option, now, opened_engine
 from coordinator.commands.registry import provider_id
-from coordinator.commands.tables import iso, table
-
-if TYPE_CHECKING:
-    from coordinator.reports import Scorecard, Spread, Transparency
-
-F = TypeVar("F", bound=Callable[..., Any])
-Period = tuple[datetime, datetime]
-SHOWN = (
-    *("provider", "asked", "answered", "silent", "refused", "denied"),
-    *("persons_asked", "persons_answered", "persons_non_responsive", "latency_p50_ms", "non_cooperative"),
+from coordinator.commands.reporting import (
+    form_of,
+    form_options,
+    show_participants,
+    show_scorecards,
+    show_transparency,
 )
-"""Columns of a scorecard that fit a terminal."""
-_QUARTER = re.compile(r"([0-9]{4})[qQ]([1-4])")
-
-
-def report_options(function: F) -> F:
-    """The period, the form, and where to."""
-    for option in reversed(
-        (
-            click.option("--quarter", default="", help="A quarter of a year, such as 2026Q3."),
-            click.option("--since", default="", help="First day, such as 2026-07-01 (UTC); or a time with its zone."),
-            click.option("--until", default="", help="The day after the last one; the default is now."),
-            click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table"),
-            click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file."),
-            config_option,
-        )
-    ):
-        function = option(function)
-    return function
 
 
 @click.group()
@@ -57,192 +30,51 @@ def report() -> None:
 
 
 @report.command("transparency")
-@report_options
-def transparency_report(quarter: str, since: str, until: str, form: str, out: Path | None, config_path: Path) -> None:
+@form_options
+@config_option
+def transparency_report(config_path: Path, **asked: Any) -> None:
     """Who originated, let in, passed on and delivered the calls that were traced; how long it took; who was silent."""
     from coordinator.report_reader import persons_between, provider_names
-    from coordinator.report_tables import transparency_rows
     from coordinator.reports import transparency
     from coordinator.way_reader import ways_between
 
-    first, last = _period(quarter, since, until)
+    form = form_of(**asked)
     with opened_engine(config_path) as (_, engine):
         names = provider_names(engine)
-        found = transparency(
-            ways_between(engine, first, last), persons_between(engine, first, last), first, last, now()
-        )
-    rows = transparency_rows(found, names)
-    _put(form, out, rows, lambda: _transparency_json(found, rows))
-    if form == "table" and out is None:
-        median = found.to_completion.median
-        click.echo(
-            f"{found.tracebacks:,} tracebacks, {found.finished:,} to the end"
-            + (f", in {_duration(median)} (median), over {found.mean_hops:.1f} providers (mean)" if median else "")
-            + "; "
-            + ", ".join(f"{status.value.replace('_', ' ')} {count:,}" for status, count in found.by_status)
-        )
+        ways, persons = ways_between(engine, *form.period), persons_between(engine, *form.period)
+        found = transparency(ways, persons, *form.period, now())
+    show_transparency(found, names, form)
 
 
 @report.command("participants")
-@report_options
-def participants_report(quarter: str, since: str, until: str, form: str, out: Path | None, config_path: Path) -> None:
+@form_options
+@config_option
+def participants_report(config_path: Path, **asked: Any) -> None:
     """Who answers and who doesn't, how often, and for which reasons."""
     from coordinator.report_reader import persons_between, provider_names
-    from coordinator.report_tables import participant_rows
     from coordinator.reports import participants
     from coordinator.way_reader import ways_between
 
-    first, last = _period(quarter, since, until)
+    form = form_of(**asked)
     with opened_engine(config_path) as (_, engine):
         names = provider_names(engine)
-        found = participants(ways_between(engine, first, last), persons_between(engine, first, last), now())
-    _put(
-        form,
-        out,
-        participant_rows(found, names),
-        lambda: [
-            {
-                "provider": one.provider,
-                "name": names.get(one.provider),
-                "takes_part": one.takes_part,
-                "asked": one.asked,
-                "answered": one.answered,
-                "reasons": dict(one.reasons),
-            }
-            for one in found
-        ],
-    )
+        found = participants(ways_between(engine, *form.period), persons_between(engine, *form.period), now())
+    show_participants(found, names, form)
 
 
 @report.command("scorecard")
 @click.argument("provider", default="")
-@report_options
-def scorecard_report(
-    provider: str, quarter: str, since: str, until: str, form: str, out: Path | None, config_path: Path
-) -> None:
+@form_options
+@config_option
+def scorecard_report(provider: str, config_path: Path, **asked: Any) -> None:
     """How PROVIDER, or everybody, answered: figures with the questions behind them (in JSON), and the label."""
     from coordinator.report_reader import persons_between, provider_names
-    from coordinator.report_tables import scorecard_rows
     from coordinator.reports import scorecards
     from coordinator.way_reader import ways_between
 
-    first, last = _period(quarter, since, until)
+    form = form_of(**asked)
     wanted = provider_id(provider) if provider else None
     with opened_engine(config_path) as (_, engine):
         names = provider_names(engine)
-        every = scorecards(ways_between(engine, first, last), persons_between(engine, first, last), now())
-    cards = [card for card in every if wanted in (None, card.provider)]
-    rows = scorecard_rows(cards, names)
-    if form == "table" and out is None and wanted is not None and cards:
-        show_rich(table((str(rows[0][0]), str(rows[1][0])), list(zip(rows[0][1:], rows[1][1:], strict=True))))
-        return
-    if form == "table" and out is None:
-        places = [rows[0].index(name) for name in SHOWN]
-        show_rich(table([name.replace("_", " ") for name in SHOWN], [[row[i] for i in places] for row in rows[1:]]))
-        return
-    _put(form, out, rows, lambda: [_card_json(card, names.get(card.provider)) for card in cards])
-
-
-def _period(quarter: str, since: str, until: str) -> Period:
-    if quarter and (since or until):
-        raise click.UsageError("give either --quarter or --since and --until")
-    if quarter:
-        match = _QUARTER.fullmatch(quarter)
-        if match is None or int(match[1]) < 2000:
-            raise click.UsageError(f"--quarter {quarter!r} is none such as 2026Q3")
-        year, first = int(match[1]), 3 * int(match[2]) - 2
-        following = (year + 1, 1) if first == 10 else (year, first + 3)
-        return datetime(year, first, 1, tzinfo=UTC), datetime(*following, 1, tzinfo=UTC)
-    start = _day("--since", since) if since else datetime(2000, 1, 1, tzinfo=UTC)
-    end = _day("--until", until) if until else now()
-    if start >= end:
-        raise click.UsageError("the period ends before it begins")
-    return start, end
-
-
-def _day(option: str, text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError(f"{option} {text!r} is no day such as 2026-07-01") from None
-    if time.tzinfo is None and len(text) > 10:
-        raise click.UsageError(f"{option}: a time needs its zone, such as 2026-07-01T00:00:00Z")
-    return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
-
-
-def _put(form: str, out: Path | None, rows: Sequence[Sequence[object]], as_json: Callable[[], Any]) -> None:
-    if form == "json":
-        import json
-
-        text = json.dumps(as_json(), ensure_ascii=False, indent=2) + "\n"
-    elif form == "csv" or out is not None:
-        text = _csv(rows)
-    else:
-        show_rich(table([str(name).replace("_", " ") for name in rows[0]], rows[1:]))
-        return
-    if out is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        out.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise BadData(f"{out} can't be written: {error.strerror}") from None
-
-
-def _csv(rows: Sequence[Sequence[object]]) -> str:
-    from coordinator.report_tables import safe_cell
-
-    buffer = io.StringIO()
-    csv.writer(buffer).writerows([safe_cell(cell) for cell in row] for row in rows)
-    return buffer.getvalue()
-
-
-def _duration(duration: Any) -> str:
-    seconds = duration.total_seconds()
-    if seconds < 1:
-        return f"{1000 * seconds:.0f} ms"
-    return f"{seconds:,.1f} s" if seconds < 3600 else f"{seconds / 3600:,.1f} h"
-
-
-def _spread_json(found: Spread) -> dict[str, Any]:
-    from coordinator.report_tables import milliseconds
-
-    return {"count": found.count, "p50_ms": milliseconds(found.median), "p95_ms": milliseconds(found.p95)}
-
-
-def _transparency_json(found: Transparency, rows: Sequence[Sequence[object]]) -> dict[str, Any]:
-    return {
-        "since": iso(found.since),
-        "until": iso(found.until),
-        "tracebacks": found.tracebacks,
-        "finished": found.finished,
-        "by_status": {status.value: count for status, count in found.by_status},
-        "to_completion": _spread_json(found.to_completion),
-        "mean_hops": found.mean_hops,
-        "hops": {str(hops): count for hops, count in found.hops},
-        "providers": [dict(zip(map(str, rows[0]), row, strict=True)) for row in rows[1:]],
-        "foreign": dict(found.foreign),
-    }
-
-
-def _card_json(card: Scorecard, name: str | None) -> dict[str, Any]:
-    judged = card.label
-    return {
-        "provider": card.provider,
-        "name": name,
-        "figures": {figure.name: {"count": figure.count, "questions": list(figure.facts)} for figure in card.figures},
-        "latency": _spread_json(card.latency),
-        "persons_latency": _spread_json(card.persons_latency),
-        "non_cooperative": judged.non_cooperative,
-        "why": judged.reason,
-        "metrics": [
-            {
-                "name": metric.name,
-                "value": metric.value,
-                "limit": metric.limit,
-                "breached": metric.breached,
-                "tasks": list(metric.facts),
-            }
-            for metric in judged.metrics
-        ],
-    }
+        every = scorecards(ways_between(engine, *form.period), persons_between(engine, *form.period), now())
+    show_scorecards([card for card in every if wanted in (None, card.provider)], names, form, one=wanted is not None)

@@ -74,7 +74,12 @@ async def test_each_sees_what_is_his(running: Running) -> None:
 async def test_people_see_a_table_with_masked_numbers(running: Running) -> None:
     shown = await running.run("analyst", "una", "show", str(running.made.tracebacks["ann"]))
     assert "ginkgo" in shown.stdout
-    assert "origin found alder" in shown.stdout
+    assert "Origin found" in shown.stdout
+    assert "1  terminating   ginkgo    came from birch" in shown.stdout
+    assert (
+        "3  originating   alder     placed by a customer of this provider; confirms the handover to birch"
+        in shown.stdout
+    )
     assert "5550" not in shown.stdout
     numbers = await running.run("analyst", "una", "list", "--show-numbers")
     assert "5550" in numbers.stdout.replace("\n", "")
@@ -95,12 +100,16 @@ async def test_tasks_are_listed_and_answered(running: Running) -> None:
 
 
 async def test_what_a_role_may_not_is_refused_in_words(running: Running) -> None:
-    refused = await running.run("auditor", "otto", "cancel", "x", "--reason", "y", code=1)
+    ann = str(running.made.tracebacks["ann"])
+    refused = await running.run("auditor", "otto", "cancel", ann, "--reason", "y", code=1)
     assert "permission denied: the role auditor may not call Cancel" in refused.output
     unknown = await running.run("analyst", "mallory", "list", code=1)
     assert "unauthenticated" in unknown.output
-    malformed = await running.run("analyst", "una", "show", "no-id", code=1)
-    assert "invalid argument" in malformed.output
+    malformed = await running.run("analyst", "una", "show", "no-id", code=2)
+    assert "'no-id' is no id of a traceback" in malformed.output
+    nobodys = await running.run("provider", "fir", "show", ann[:8], code=2)
+    assert "no traceback that you may see begins" in nobodys.output
+    assert "not found" in (await running.run("provider", "fir", "show", ann, code=1)).output
 
 
 async def test_a_submission_is_made_over_it(running: Running) -> None:

@@ -1,0 +1,381 @@
+"""`hopback-coordinator api import` and `api order`: orders from a file of calls, signed with keys that stay here.
+
+A file is read and checked on this machine, every bad row with its reason; what travels are orders, as exact bytes, and
+seals over them. Whoever signs does so over the bytes that came and that were shown to her: a coordinator that shows one
+set and means another gets no signature for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coordinator.api.callers import ORDERS
+from coordinator.commands.api_line import Line, patience_option, plain, whole_id
+from coordinator.commands.api_registry import known_providers
+from coordinator.commands.frame import BAD_DATA, BadData, json_option, now, numbers_option, show_rich, write_json
+from coordinator.commands.order import signer_at, wording_of, wording_options
+from coordinator.commands.tables import table
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from coordinator.campaign_files import Distinct
+    from coordinator.drafts import Wording
+    from coordinator.orders import OrderSet
+    from hopback.v1 import order_pb2 as pb
+    from protos.orders import Order
+    from protos.signing import Domain
+
+_path = click.Path(exists=True, dir_okay=False, path_type=Path)
+_key_option = click.option(
+    "--key", "key_path", type=_path, required=True, help="Your key for orders (PEM, Ed25519); it stays here."
+)
+_PART = 1000
+"""Orders in one message."""
+
+
+@click.command("import")
+@click.argument("file", type=_path)
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), help="Where the ending doesn't tell.")
+@wording_options
+@click.option("--submitter", default="", help="Who will sign as submitter; you, if not given.")
+@click.option("--sign-with", "key_path", type=_path, help="Your key for orders: submit them at once.")
+@click.option("--dry-run", is_flag=True, help="Read and check, send nothing.")
+@patience_option
+@json_option
+@click.pass_obj
+def import_calls(
+    line: Line,
+    /,
+    file: Path,
+    form: str | None,
+    submitter: str,
+    key_path: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **words: str,
+) -> None:
+    """Draft orders for the calls of FILE (CSV, JSON lines or Parquet), and send them to be signed and approved.
+
+    Columns: called, at, terminating[, calling][, window]. Several reports of one call are one order. Every row that is
+    no call is named with its line and the reason; the others are taken, and the exit code is 65. Nobody is asked
+    anything before the orders are submitted, approved by another person, and their tracebacks begun.
+
+    \b
+    hopback-coordinator api import calls.parquet --campaign auto-warranty --evidence complaint.wav \\
+        --certify "I have listened to the recording." --sign-with ann-orders.key
+    """
+    from coordinator.campaign_files import distinct, read_reports
+    from coordinator.intake import CallsFileError, Intake, RejectedCall
+    from coordinator.registry import RegistrySnapshot
+
+    wording, life = wording_of(words)
+    signer = signer_at(key_path) if key_path else None
+    who = submitter or _own_name(line)
+    intake = Intake(RegistrySnapshot(line.patiently(lambda: known_providers(line))), now())
+    try:
+        rows = list(read_reports(file, intake, form))
+    except CallsFileError as error:
+        raise BadData(f"{file}: {error}") from None
+    rejected = [row for row in rows if isinstance(row, RejectedCall)]
+    reports = [row for row in rows if not isinstance(row, RejectedCall)]
+    for row in rejected:
+        click.echo(f"{file}:{row.line}: {'; '.join(row.problems)}", err=True)
+    if not reports:
+        raise BadData(f"{file}: no order can be made of any of its {len(rows):,} rows")
+    calls, _ = distinct(reports)
+    counts: dict[str, Any] = {
+        "orders": len(calls),
+        "repeated": len(reports) - len(calls),
+        "rejected": [{"line": row.line, "problems": list(row.problems)} for row in rejected],
+    }
+    said = f"{len(calls):,} orders, {counts['repeated']:,} rows that report a call again, {len(rejected):,} rejected"
+    made = _set_of(line, calls, wording, life, who, file.parent)
+    if dry_run:
+        write_json(counts) if as_json else click.echo(f"{said}. Nothing was sent.")
+    else:
+        view = _draft(line, made)
+        if signer is not None:
+            from protos.signing import Domain
+
+            view = _sign(line, made, Domain.ORDER, signer.seal_tree(Domain.ORDER, made.tree).to_message())
+        if as_json:
+            write_json(counts | {"set": view.set_id, "state": view.state})
+        else:
+            click.echo(f"{said}. Set {view.set_id[:8]}: {view.state}.")
+            click.echo(_next(view))
+    if rejected:
+        sys.exit(BAD_DATA)
+
+
+def _own_name(line: Line) -> str:
+    from coordinator.api.callers import Role
+
+    caller = line.caller()
+    if caller is None or caller.role is not Role.REQUESTER:
+        raise click.UsageError("--submitter: say who will submit these orders; your certificate is no requester's")
+    return caller.name
+
+
+def _set_of(
+    line: Line, calls: list[Distinct], wording: Wording, life: timedelta, submitter: str, directory: Path
+) -> OrderSet:
+    """The calls as a set of orders; what is wrong with what is said of them all ends the command."""
+    from coordinator.drafts import PURPOSES, evidence_named
+    from coordinator.orders import OrdersError, OrderSet, Terms, order_of
+    from protos.orders import encode_order
+
+    problems = [
+        f"--{option}: missing"
+        for option, text in (("campaign", wording.campaign), ("certify", wording.certification))
+        if not text
+    ]
+    try:
+        evidence = evidence_named(wording.evidence, directory)
+    except ValueError as error:
+        problems.append(f"--evidence: {error}")
+    if problems:
+        raise click.UsageError("\n  ".join(["no order can be made of these calls:", *problems]))
+    terms = Terms(
+        coordinator=line.name,
+        purpose=PURPOSES[wording.purpose],
+        legal_basis=wording.legal_basis,
+        campaign=wording.campaign,
+        evidence_sha256=evidence,
+        submitter=submitter,
+        certification=wording.certification,
+        life=life,
+    )
+    at = now()
+
+    def orders() -> Iterator[Order]:
+        for one in calls:
+            yield order_of(one.call, terms, at, uuid.uuid4(), os.urandom(16))
+
+    try:
+        return OrderSet.of(map(encode_order, orders()))
+    except OrdersError as error:
+        raise BadData(str(error)) from None
+
+
+def _draft(line: Line, orders: OrderSet) -> pb.OrderSetView:
+    from coordinator.live import console, progress_bar
+    from hopback.v1 import order_pb2 as pb
+
+    def send() -> pb.OrderSetView:
+        with progress_bar(console(stderr=True)) as bar:
+            working = bar.add_task("Sending orders", total=len(orders.exact))
+
+            def parts() -> Iterator[pb.DraftOrdersRequest]:
+                for start in range(0, len(orders.exact), _PART):
+                    some = orders.exact[start : start + _PART]
+                    yield pb.DraftOrdersRequest(orders=some)
+                    bar.advance(working, len(some))
+
+            return line.send(ORDERS, "DraftOrders", parts(), pb.DraftOrdersResponse).set
+
+    return line.patiently(send)
+
+
+@click.group()
+def order() -> None:
+    """Sets of orders: what waits for a signature, and signing with a key that stays on this machine.
+
+    \b
+    hopback-coordinator api order list
+    hopback-coordinator api order show 5f1c2a7e
+    hopback-coordinator api order submit 5f1c2a7e --key ann-orders.key
+    hopback-coordinator api order approve 5f1c2a7e --key bob-orders.key
+    """
+
+
+@order.command("list")
+@json_option
+@click.pass_obj
+def list_sets(line: Line, as_json: bool) -> None:
+    """List the sets that you may see, newest first; to an approver, those that wait for a decision."""
+    from coordinator.commands.api_chain import minute
+
+    found = list(_sets(line))
+    if as_json:
+        write_json([plain(one) for one in found])
+    elif found:
+        rows = [
+            (
+                one.set_id[:8],
+                f"{one.size:,}",
+                ", ".join(one.campaigns),
+                one.submitter,
+                minute(one.drafted_unix_ms),
+                minute(one.expires_unix_ms),
+                one.state,
+            )
+            for one in found
+        ]
+        columns = ("Set", "Orders", "Campaign", "Submitter", "Drafted (UTC)", "Valid until", "State")
+        show_rich(table(columns, rows, right=("Orders",)))
+    else:
+        click.echo("No orders that you may see.")
+
+
+@order.command("show")
+@click.argument("set_id", metavar="SET")
+@json_option
+@numbers_option
+@click.pass_obj
+def show_set(line: Line, set_id: str, as_json: bool, show_numbers: bool) -> None:
+    """Show a set of orders, and who signed it."""
+    from coordinator.orders import State
+    from coordinator.present_orders import set_json
+
+    view, orders = orders_of(line, set_id)
+    if as_json:
+        write_json(set_json(orders, State(view.state), _signed(view)))
+        return
+    _show(view, orders, show_numbers=show_numbers)
+    click.echo(_next(view))
+
+
+@order.command("submit")
+@click.argument("set_id", metavar="SET")
+@_key_option
+@json_option
+@click.pass_obj
+def submit_set(line: Line, set_id: str, key_path: Path, as_json: bool) -> None:
+    """Sign a set of orders as its submitter."""
+    from protos.signing import Domain
+
+    signer = signer_at(key_path)
+    _, orders = orders_of(line, set_id)
+    _done(_sign(line, orders, Domain.ORDER, signer.seal_tree(Domain.ORDER, orders.tree).to_message()), as_json=as_json)
+
+
+@order.command("approve")
+@click.argument("set_id", metavar="SET")
+@_key_option
+@click.option("--yes", "sure", is_flag=True, help="Don't ask whether this is what you want to approve.")
+@json_option
+@numbers_option
+@click.pass_obj
+def approve_set(line: Line, set_id: str, key_path: Path, sure: bool, as_json: bool, show_numbers: bool) -> None:
+    """See what you approve, and sign it; nobody can approve what she submitted."""
+    from protos.signing import Domain
+
+    signer = signer_at(key_path)
+    view, orders = orders_of(line, set_id)
+    if any(one.domain is Domain.ORDER and one.seal.key_id == signer.key_id for one in orders.signatures):
+        raise BadData("this key submitted them: another person must approve them")
+    if not as_json:
+        _show(view, orders, show_numbers=show_numbers)
+    if not sure:
+        click.confirm("Do you approve these orders?", abort=True, err=as_json)
+    seal = signer.seal_tree(Domain.APPROVAL, orders.tree).to_message()
+    _done(_sign(line, orders, Domain.APPROVAL, seal), as_json=as_json)
+
+
+def orders_of(line: Line, text: str) -> tuple[pb.OrderSetView, OrderSet]:
+    """A set with its orders, as its own bytes make it: its id is computed here, never believed."""
+    from coordinator.live import console, progress_bar
+    from coordinator.orders import OrdersError, OrderSet, Signature
+    from hopback.v1 import order_pb2 as pb
+    from protos.codec import ContractError
+    from protos.signing import Seal
+
+    identity = line.patiently(lambda: whole_id(text, "set", lambda: (one.set_id for one in _sets(line))))
+
+    def fetch() -> tuple[pb.OrderSetView, list[bytes]]:
+        view, exact = pb.OrderSetView(), list[bytes]()
+        with progress_bar(console(stderr=True)) as bar:
+            working = bar.add_task("Fetching orders", total=None)
+            request = pb.GetOrderSetRequest(set_id=identity)
+            for part in line.stream(ORDERS, "GetOrderSet", request, pb.GetOrderSetResponse):
+                if part.HasField("set"):
+                    view = part.set
+                    bar.update(working, total=view.size)
+                exact += part.orders
+                bar.update(working, completed=len(exact))
+        return view, exact
+
+    view, exact = line.patiently(fetch)
+    try:
+        signatures = [Signature(_domain(one.kind), Seal.of_message(one.seal)) for one in view.signatures]
+        orders = OrderSet.of(exact, signatures)
+    except (OrdersError, ContractError) as error:
+        raise BadData(f"what came is no set of orders: {error}") from None
+    if str(orders.id) != identity:
+        raise BadData("what came is another set of orders than the one that was asked for")
+    if orders.orders[0].coordinator != line.name:
+        raise BadData(f"these orders are for the coordinator {orders.orders[0].coordinator}, not for {line.name}")
+    return view, orders
+
+
+def _sets(line: Line) -> Iterator[pb.OrderSetView]:
+    from hopback.v1 import order_pb2 as pb
+
+    token = ""
+    while True:
+        request = pb.ListOrderSetsRequest(page_token=token)
+        page = line.call(ORDERS, "ListOrderSets", request, pb.ListOrderSetsResponse)
+        yield from page.sets
+        token = page.next_page_token
+        if not token:
+            return
+
+
+def _domain(kind: int) -> Domain:
+    from hopback.v1 import order_pb2 as pb
+    from protos.signing import Domain
+
+    return Domain.APPROVAL if kind == pb.SIGNATURE_KIND_APPROVAL else Domain.ORDER
+
+
+def _sign(line: Line, orders: OrderSet, domain: Domain, seal: Any) -> pb.OrderSetView:
+    from hopback.v1 import order_pb2 as pb
+    from protos.signing import Domain as Domains
+
+    kind = pb.SIGNATURE_KIND_APPROVAL if domain is Domains.APPROVAL else pb.SIGNATURE_KIND_SUBMISSION
+    request = pb.SignOrderSetRequest(set_id=str(orders.id), kind=kind, seal=seal)
+    return line.patiently(lambda: line.call(ORDERS, "SignOrderSet", request, pb.SignOrderSetResponse, long=True)).set
+
+
+def _signed(view: pb.OrderSetView) -> list[Any]:
+    from protos.codec import from_unix_ms
+
+    return [(one.person, _domain(one.kind).value, from_unix_ms(one.signed_unix_ms)) for one in view.signatures]
+
+
+def _show(view: pb.OrderSetView, orders: OrderSet, *, show_numbers: bool) -> None:
+    from coordinator.orders import State
+    from coordinator.present_orders import whole_set
+
+    signed, needed = _signed(view), view.approvals_needed
+    show_rich(whole_set(orders, State(view.state), signed, approvals=needed, show_numbers=show_numbers))
+
+
+def _done(view: pb.OrderSetView, *, as_json: bool) -> None:
+    if as_json:
+        write_json(plain(view))
+    else:
+        click.echo(f"Set {view.set_id[:8]}: signed; it is {view.state}.")
+        click.echo(_next(view))
+
+
+def _next(view: pb.OrderSetView) -> str:
+    short = view.set_id[:8]
+    approved = Counter(_domain(one.kind).value for one in view.signatures)["approval"]
+    return "Next: " + {
+        "draft": f"{view.submitter} signs it: `hopback-coordinator api order submit {short} --key KEY`",
+        "submitted": (
+            f"{view.approvals_needed - approved} more must approve it: "
+            f"`hopback-coordinator api order approve {short} --key KEY`"
+        ),
+        "approved": f"its tracebacks may begin: `hopback-coordinator api submit --set {short}`",
+    }.get(view.state, "nobody may be asked under it any more: draft a new one")

@@ -1,0 +1,246 @@
+"""What `report` and `api report` share: the period, the form, where to, the drawing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from coordinator.commands.frame import BadData, now, show_rich
+from coordinator.commands.tables import iso, table
+
+if TYPE_CHECKING:
+    from coordinator.reports import Participant, Scorecard, Spread, Transparency
+    from protos.identity import ProviderId
+
+F = TypeVar("F", bound=Callable[..., Any])
+Names = Mapping["ProviderId", str]
+Period = tuple[datetime, datetime]
+SHOWN = (
+    *("provider", "asked", "answered", "silent", "refused", "denied"),
+    *("persons_asked", "persons_answered", "persons_non_responsive", "latency_p50_ms", "non_cooperative"),
+)
+"""Columns of a scorecard that fit a terminal."""
+_HEADINGS = {
+    "persons_asked": "people asked",
+    "persons_answered": "people answered",
+    "persons_non_responsive": "people silent",
+    "latency_p50_ms": "p50 ms",
+    "non_cooperative": "non-coop.",
+}
+_QUARTER = re.compile(r"([0-9]{4})[qQ]([1-4])")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What was asked for: the period, the form, and the file, None for standard output."""
+
+    period: Period
+    form: str
+    out: Path | None
+
+    @property
+    def for_people(self) -> bool:
+        """Whether it is drawn in the terminal."""
+        return self.form == "table" and self.out is None
+
+
+def period_options(function: F) -> F:
+    """The period, for lists."""
+    for option in reversed(
+        (
+            click.option("--since", default="", help="First day, such as 2026-07-01 (UTC); or a time with its zone."),
+            click.option("--until", default="", help="The day after the last one; the default is now."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def form_options(function: F) -> F:
+    """The period, the form, and where to: `form_of` reads them."""
+    function = period_options(function)
+    for option in reversed(
+        (
+            click.option("--quarter", default="", help="A quarter of a year, such as 2026Q3."),
+            click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table"),
+            click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
+            click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def form_of(quarter: str, since: str, until: str, form: str, out: Path | None, *, as_json: bool) -> Form:
+    """What was asked for; a period that is none ends the command."""
+    return Form(period_of(quarter, since, until), "json" if as_json else form, out)
+
+
+def show_transparency(found: Transparency, names: Names, form: Form) -> None:
+    """The report of a period."""
+    from coordinator.report_tables import transparency_rows
+
+    rows = transparency_rows(found, names)
+    _put(form, rows, lambda: _transparency_json(found, rows))
+    if form.for_people:
+        median = found.to_completion.median
+        click.echo(
+            f"{found.tracebacks:,} tracebacks, {found.finished:,} to the end"
+            + (f", in {_duration(median)} (median), over {found.mean_hops:.1f} providers (mean)" if median else "")
+            + "; "
+            + ", ".join(f"{status.value.replace('_', ' ')} {count:,}" for status, count in found.by_status)
+        )
+
+
+def show_participants(found: Sequence[Participant], names: Names, form: Form) -> None:
+    """Participants and refusers."""
+    from coordinator.report_tables import participant_rows
+
+    _put(
+        form,
+        participant_rows(found, names),
+        lambda: [
+            {
+                "provider": one.provider,
+                "name": names.get(one.provider),
+                "takes_part": one.takes_part,
+                "asked": one.asked,
+                "answered": one.answered,
+                "reasons": dict(one.reasons),
+            }
+            for one in found
+        ],
+    )
+
+
+def show_scorecards(cards: Sequence[Scorecard], names: Names, form: Form, *, one: bool) -> None:
+    """Scorecards; of `one` provider all figures, line by line."""
+    from coordinator.report_tables import scorecard_rows
+
+    rows = scorecard_rows(cards, names)
+    if form.for_people and one and cards:
+        shown = zip((str(name).replace("_", " ") for name in rows[0][1:]), rows[1][1:], strict=True)
+        show_rich(table((str(rows[0][0]), str(rows[1][0])), list(shown)))
+        return
+    if form.for_people:
+        columns = [name for name in SHOWN if name in rows[0]]
+        places = [rows[0].index(name) for name in columns]
+        headings = [_HEADINGS.get(name, name) for name in columns]
+        show_rich(table(headings, [[row[i] for i in places] for row in rows[1:]], right=headings[1:-1]))
+        return
+    _put(form, rows, lambda: [_card_json(card, names.get(card.provider)) for card in cards])
+
+
+def period_of(quarter: str, since: str, until: str) -> Period:
+    """From a time until before another one; what is none ends the command."""
+    if quarter and (since or until):
+        raise click.UsageError("give either --quarter or --since and --until")
+    if quarter:
+        match = _QUARTER.fullmatch(quarter)
+        if match is None or int(match[1]) < 2000:
+            raise click.UsageError(f"--quarter {quarter!r} is none such as 2026Q3")
+        year, first = int(match[1]), 3 * int(match[2]) - 2
+        following = (year + 1, 1) if first == 10 else (year, first + 3)
+        return datetime(year, first, 1, tzinfo=UTC), datetime(*following, 1, tzinfo=UTC)
+    start = _day("--since", since) if since else datetime(2000, 1, 1, tzinfo=UTC)
+    end = _day("--until", until) if until else now()
+    if start >= end:
+        raise click.UsageError("the period ends before it begins")
+    return start, end
+
+
+def _day(option: str, text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"{option} {text!r} is no day such as 2026-07-01") from None
+    if time.tzinfo is None and len(text) > 10:
+        raise click.UsageError(f"{option}: a time needs its zone, such as 2026-07-01T00:00:00Z")
+    return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+
+
+def _put(form: Form, rows: Sequence[Sequence[object]], as_json: Callable[[], Any]) -> None:
+    out = form.out
+    if form.form == "json":
+        import json
+
+        text = json.dumps(as_json(), ensure_ascii=False, indent=2) + "\n"
+    elif form.form == "csv" or out is not None:
+        text = _csv(rows)
+    else:
+        show_rich(table([str(name).replace("_", " ") for name in rows[0]], rows[1:]))
+        return
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise BadData(f"{out} can't be written: {error.strerror}") from None
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
+    from coordinator.report_tables import safe_cell
+
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([safe_cell(cell) for cell in row] for row in rows)
+    return buffer.getvalue()
+
+
+def _duration(duration: Any) -> str:
+    seconds = duration.total_seconds()
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    return f"{seconds:,.1f} s" if seconds < 3600 else f"{seconds / 3600:,.1f} h"
+
+
+def _spread_json(found: Spread) -> dict[str, Any]:
+    from coordinator.report_tables import milliseconds
+
+    return {"count": found.count, "p50_ms": milliseconds(found.median), "p95_ms": milliseconds(found.p95)}
+
+
+def _transparency_json(found: Transparency, rows: Sequence[Sequence[object]]) -> dict[str, Any]:
+    return {
+        "since": iso(found.since),
+        "until": iso(found.until),
+        "tracebacks": found.tracebacks,
+        "finished": found.finished,
+        "by_status": {status.value: count for status, count in found.by_status},
+        "to_completion": _spread_json(found.to_completion),
+        "mean_hops": found.mean_hops,
+        "hops": {str(hops): count for hops, count in found.hops},
+        "providers": [dict(zip(map(str, rows[0]), row, strict=True)) for row in rows[1:]],
+        "foreign": dict(found.foreign),
+    }
+
+
+def _card_json(card: Scorecard, name: str | None) -> dict[str, Any]:
+    judged = card.label
+    return {
+        "provider": card.provider,
+        "name": name,
+        "figures": {figure.name: {"count": figure.count, "questions": list(figure.facts)} for figure in card.figures},
+        "latency": _spread_json(card.latency),
+        "persons_latency": _spread_json(card.persons_latency),
+        "non_cooperative": judged.non_cooperative,
+        "why": judged.reason,
+        "metrics": [
+            {
+                "name": metric.name,
+                "value": metric.value,
+                "limit": metric.limit,
+                "breached": metric.breached,
+                "tasks": list(metric.facts),
+            }
+            for metric in judged.metrics
+        ],
+    }
