@@ -95,7 +95,7 @@ class Story:
 
 @pytest.fixture
 async def story(kit: Kit, tmp_path: Path) -> AsyncIterator[Story]:
-    agent = Gated(kit, tmp_path / "birch", FakeRecords({OTHER: [FIRST, LATER], CALLED: [LEG]}))
+    agent = Gated(kit, tmp_path / "birch", FakeRecords({OTHER: [FIRST, LATER], CALLED: [FIRST]}))
     yield Story(agent)
     await agent.close()
 
@@ -248,6 +248,7 @@ class TestNoSister:
         await story.refused(told, [Sister(digest(other.exact), asked)], [other])
 
     async def test_stands_beside_a_naming_that_a_person_said(self, story: Story) -> None:
+        """An attestation counts only where cedar has no certificate, and without one no naming of cedar's counts."""
         told, sister = await both(story)
         (proof,) = BOB.prove(Domain.ATTESTATION, [told.named.leaf])
         attested = replace(told, named=replace(told.named, proof=proof))
@@ -320,6 +321,11 @@ class TestASisterIsLeftOutOnlyIfThatIsCertain:
         assert again.outcome is Outcome.ORIGINATED_HERE  # as if no sister had been named
         story.gated.records.legs[OTHER] = []
         assert (await story.again(told, [sister])).outcome is Outcome.NOT_FOUND
+
+    async def test_never_if_the_call_itself_was_found_without_doubt(self, story: Story) -> None:
+        """Then cedar's tags and birch's records contradict each other."""
+        told, sister = await story.tell(5, "one"), await story.tell(5, "two")
+        assert (await story.again(told, [sister])) == told.answer
 
     async def test_a_sister_that_another_one_tells_counts(self, story: Story) -> None:
         """Three calls: the last is clear, the middle one is told by it, the first by both."""
