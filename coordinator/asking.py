@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from coordinator.envelope import Packed, encode
+from coordinator.envelope import Order, Packed, encode
 from coordinator.ports import BadAnswerError, Exchange, Provider, Reply
 from coordinator.signed import SignedAnswer, SignedQuestion, keep, seal_id, signed_answer
 from coordinator.transport import Transport
@@ -30,12 +30,13 @@ from protos.codec import ContractError
 from protos.hops import Asked, Responses
 from protos.identity import ProviderId, provider_uri
 from protos.merkle import Tree, tree_of
-from protos.orders import Granted
 from protos.printable import printable
 from protos.signing import Domain, Proof, Seal, SealChecker, Signer
 from protos.types import Question
 
 ASK: Final = "/hopback.v1.HopService/Ask"
+
+_BY_PROVIDER: Final = Domain.ANSWER.algorithm
 
 ORIGINATES_NONE: Final = frozenset({"intermediate", "inbound-only"})
 """Roles in the registry of providers that have no customers who place calls, and bring in none from abroad."""
@@ -44,7 +45,7 @@ ORIGINATES_NONE: Final = frozenset({"intermediate", "inbound-only"})
 class Orders(Protocol):
     """Where approved orders are."""
 
-    def granted(self, sha256s: Collection[bytes]) -> Mapping[bytes, Granted]:
+    def signed(self, sha256s: Collection[bytes]) -> Mapping[bytes, Order]:
         """Those of these orders that are there, by digest."""
         ...
 
@@ -152,7 +153,7 @@ class SignedAgents:
                 namings[authority.naming_sha256] = named
         # An attestation is by a person, whose key the agent has pinned or doesn't believe: no certificate goes along.
         sealed = (named.proof.seal for named in namings.values())
-        signers = {seal.key_id: seal for seal in sealed if seal.algorithm == Domain.ANSWER.algorithm}
+        signers = {seal.key_id: seal for seal in sealed if seal.algorithm == _BY_PROVIDER}
         return encode(
             exacts,
             seal,
@@ -207,7 +208,7 @@ class _Remembered:
         """
         missing = [sha256 for sha256 in sha256s if sha256 not in self._known]
         if missing:
-            self._known.update((sha256, Packed(one)) for sha256, one in self._orders.granted(missing).items())
+            self._known.update((sha256, Packed(one)) for sha256, one in self._orders.signed(missing).items())
         try:
             found = [self._known[sha256] for sha256 in sha256s]
         except KeyError:
@@ -238,9 +239,8 @@ def _replies(
     ):
         if question.authority is None:
             raise ValueError("no such question is in an envelope")
-        answer, _ = hops.decode_parts(parts, Asked(exact, question, question.authority), provider.id)
         proof = Proof(responses.seal, index, path)
-        signed = signed_answer(answer, parts, proof, originates=originates)
+        signed = signed_answer(parts, proof, Asked(exact, question, question.authority), originates=originates)
         replies.append(Reply(signed, keep(parts, proof, question_path), exchange))
     return replies
 

@@ -8,12 +8,10 @@ built. Protocol Buffers allow it: a message is the concatenation of its fields (
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from coordinator.signed import SignedAnswer
 from hopback.v1 import hop_pb2 as pb
-from protos.codec import digest
-from protos.orders import Granted
 from protos.signing import Proof, Seal
 
 _ORDERS: Final = b"\x1a"
@@ -22,21 +20,40 @@ _NAMING: Final = b"\x0a\x80\x02"  # a naming, 256 bytes
 _FINDING_SHA256: Final = b"\x12\x20"
 
 
+class Order(Protocol):
+    """An order that travels; what it says is not looked at. See `protos.orders.Granted`."""
+
+    @property
+    def exact(self) -> bytes:
+        """What is signed."""
+        ...
+
+    @property
+    def submission(self) -> Proof:
+        """Of who submitted it."""
+        ...
+
+    @property
+    def approvals(self) -> tuple[Seal, ...]:
+        """Of who approved it, over the same tree."""
+        ...
+
+
 class Packed:
     """An order as it travels, and where its signatures' seals stand; made anew where they stand elsewhere."""
 
-    __slots__ = ("_bytes", "_places", "granted", "seals")
+    __slots__ = ("_bytes", "_order", "_places", "seals")
 
-    def __init__(self, granted: Granted) -> None:
-        self.granted = granted
-        self.seals = (granted.submission.seal, *granted.approvals)
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self.seals = (order.submission.seal, *order.approvals)
         self._places: tuple[int, ...] | None = None
         self._bytes = b""
 
     def at(self, places: tuple[int, ...]) -> bytes:
         """The field with the order in it, its seals being at these places of the envelope."""
         if places != self._places:
-            exact, proof = self.granted.exact, _proof(self.granted.submission, places[0])
+            exact, proof = self._order.exact, _proof(self._order.submission, places[0])
             parts = [b"\x0a", _varint(len(exact)), exact, b"\x12", _varint(len(proof)), proof]
             if len(places) > 1:
                 approvals = b"".join(map(_varint, places[1:]))
@@ -68,7 +85,7 @@ def encode(
     for named in namings:
         proof, both = _proof(named.proof, place(named.proof.seal)), named.parts
         body = b"".join(
-            (_NAMING, both.naming, _FINDING_SHA256, digest(both.finding), b"\x1a", _varint(len(proof)), proof)
+            (_NAMING, both.naming, _FINDING_SHA256, both.finding_sha256, b"\x1a", _varint(len(proof)), proof)
         )
         parts += (_NAMINGS, _varint(len(body)), body)
     rest = pb.AskRequest(seals=[one.to_message() for one in seals], certificates=dict.fromkeys(certificates))

@@ -102,7 +102,7 @@ def question_of(
             deadline=deadline,
         )
     issued, deadline = _whole_ms(issued), _whole_ms(min(deadline, call.expires))
-    naming = None if draft.named is None else digest(draft.named.parts.naming)
+    naming = None if draft.named is None else draft.named.parts.naming_sha256
     own = traceback.id.bytes
     made = b"%b hop %d round %d from %d until %d by " % (own, position, round_, unix_ms(issued), unix_ms(deadline))
     if shifted:

@@ -15,6 +15,7 @@ trial exchanged unsigned is kept as `protos.codec` has it; a question says by it
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Final
 
 from hopback.v1 import lookup_pb2 as lookup
@@ -28,6 +29,7 @@ from protos.types import Answer, ErrorReason, Question
 _FORMS: Final = {b"\x01": Domain.ANSWER, b"\x02": Domain.ATTESTATION}
 """By the first byte of a kept answer, what its seal says."""
 _FORM_OF: Final = {domain.algorithm: form for form, domain in _FORMS.items()}
+_ATTESTED: Final = Domain.ATTESTATION.algorithm
 _SAID: Final = b"\x03"
 """The first byte of a person's answer that nobody sealed; `protos.codec`'s form follows. Its own never begin so."""
 _HEAD: Final = 1 + 2 * PART_SIZE + 32 + 4 + 32 + 64 + 4
@@ -66,20 +68,23 @@ class SignedQuestion(Question):
     named: SignedAnswer | None = field(default=None, repr=False, compare=False)
 
 
-_ANSWER_FIELDS: Final = tuple(one.name for one in fields(Answer))
 _QUESTION_FIELDS: Final = tuple(one.name for one in fields(Question))
 
 
-def signed_answer(answer: Answer, parts: Parts, proof: Proof, *, originates: bool = True) -> SignedAnswer:
-    """`answer` together with what proves it."""
-    said = {name: getattr(answer, name) for name in _ANSWER_FIELDS}
-    kind = AttestedAnswer if proof.seal.algorithm == Domain.ATTESTATION.algorithm else SignedAnswer
-    return kind(**said, parts=parts, proof=proof, originates=originates)
+def signed_answer(parts: Parts, proof: Proof, asked: Asked, *, originates: bool = True) -> Answer:
+    """The answer in `parts`, together with what proves it, if it is one to this question and of the provider asked.
+
+    Raises:
+        ContractError: MALFORMED, INVALID_FIELD or WRONG_TARGET.
+    """
+    kind = AttestedAnswer if proof.seal.algorithm == _ATTESTED else SignedAnswer
+    make = partial(kind, parts=parts, proof=proof, originates=originates)
+    return hops.decode_parts(parts, asked, asked.question.target, make)[0]
 
 
 def said_answer(answer: Answer) -> SaidAnswer:
     """`answer` as a person's."""
-    return SaidAnswer(**{name: getattr(answer, name) for name in _ANSWER_FIELDS})
+    return SaidAnswer(**{one.name: getattr(answer, one.name) for one in fields(Answer)})
 
 
 def encode_question(question: Question) -> bytes:
@@ -177,8 +182,7 @@ def decode_answer(kept: bytes, exact: bytes, question: Question) -> Answer:
     if question.authority is None:
         return codec.decode_answer(kept, question_sha256=digest(exact), expected=question.target)
     known = read_kept(kept)
-    answer, _ = hops.decode_parts(known.parts, Asked(exact, question, question.authority), question.target)
-    return signed_answer(answer, known.parts, known.proof)
+    return signed_answer(known.parts, known.proof, Asked(exact, question, question.authority))
 
 
 def seal_id(seal: Seal) -> bytes:

@@ -10,7 +10,7 @@ whose signature counts is for `protos.signing`, `protos.certificates` and `proto
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -111,11 +111,22 @@ class Parts:
 
     naming: bytes = field(repr=False)
     finding: bytes = field(repr=False)
+    leaf: bytes = field(init=False, repr=False, compare=False)
+    """What is signed: the digest of the one, and that of the other."""
+
+    def __post_init__(self) -> None:
+        leaf = sha256(self.naming).digest() + sha256(self.finding).digest()
+        object.__setattr__(self, "leaf", leaf)  # kept: it is needed where they are checked, and again for what follows
 
     @property
-    def leaf(self) -> bytes:
-        """What is signed."""
-        return sha256(self.naming).digest() + sha256(self.finding).digest()
+    def naming_sha256(self) -> bytes:
+        """By what questions name the naming."""
+        return self.leaf[:HASH_SIZE]
+
+    @property
+    def finding_sha256(self) -> bytes:
+        """What stands for the finding where that isn't shown."""
+        return self.leaf[HASH_SIZE:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +264,12 @@ def answer_parts(
     )
 
 
-def decode_parts(parts: Parts, asked: Asked, expected: ProviderId) -> tuple[Answer, Finding]:
+def decode_parts(
+    parts: Parts, asked: Asked, expected: ProviderId, make: Callable[..., Answer] = Answer
+) -> tuple[Answer, Finding]:
     """The answer in its parts, if it is one to this question and from the provider that was asked.
+
+    `make` is called with the fields of an `Answer`, for who wants more than one.
 
     Raises:
         ContractError: MALFORMED, INVALID_FIELD, or WRONG_TARGET (another question's, order's or provider's).
@@ -269,7 +284,7 @@ def decode_parts(parts: Parts, asked: Asked, expected: ProviderId) -> tuple[Answ
         raise ContractError(ErrorReason.WRONG_TARGET, "the answer belongs to another question or another provider")
     try:
         _sized(message.salt, 16)
-        answer = Answer(
+        answer = make(
             provider=expected,
             outcome=Outcome(message.outcome),
             upstream=naming.upstream,

@@ -29,6 +29,19 @@ _MOST_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
+class SignedOrder:
+    """An order as it is kept, with its signatures: `Granted`, before it is read."""
+
+    exact: bytes
+    submission: Proof
+    approvals: tuple[Seal, ...]
+
+    def read(self) -> Granted:
+        """The same, with what the order says."""
+        return Granted(decode_order(self.exact), self.exact, self.submission, self.approvals)
+
+
+@dataclass(frozen=True, slots=True)
 class SetSummary:
     """One line of a list of sets."""
 
@@ -153,10 +166,14 @@ class OrderBook:
 
     def granted(self, sha256s: Collection[bytes]) -> Mapping[bytes, Granted]:
         """Those of these orders that were submitted, with all their signatures; whether those suffice is not judged."""
+        return {sha256: one.read() for sha256, one in self.signed(sha256s).items()}
+
+    def signed(self, sha256s: Collection[bytes]) -> Mapping[bytes, SignedOrder]:
+        """The same, for whoever passes them on as they are."""
         wanted, found = list(sha256s), {}
         with self._engine.connect() as connection:
             for start in range(0, len(wanted), _MOST_AT_ONCE):
-                found.update(_granted(connection, wanted[start : start + _MOST_AT_ONCE]))
+                found.update(_signed(connection, wanted[start : start + _MOST_AT_ONCE]))
         return found
 
     def certificate(self, seal: Seal) -> bytes | None:
@@ -183,20 +200,22 @@ def _signatures(connection: Connection, set_ids: Collection[uuid.UUID]) -> dict[
     return found
 
 
-def _granted(connection: Connection, sha256s: Collection[bytes]) -> dict[bytes, Granted]:
+def _signed(connection: Connection, sha256s: Collection[bytes]) -> dict[bytes, SignedOrder]:
     query = select(OrderRow.sha256, OrderRow.set_id, OrderRow.position, OrderRow.exact, OrderRow.path)
     rows = connection.execute(query.where(OrderRow.sha256.in_(sha256s))).all()
     signatures = _signatures(connection, {row.set_id for row in rows})
+    submissions = {
+        set_id: next((one.seal for one in some if one.domain is Domain.ORDER), None)
+        for set_id, some in signatures.items()
+    }
+    approvals = {
+        set_id: tuple(one.seal for one in some if one.domain is Domain.APPROVAL) for set_id, some in signatures.items()
+    }
     found = {}
     for sha256, set_id, position, exact, path in rows:
-        submission = [one for one in signatures[set_id] if one.domain is Domain.ORDER]
-        if submission:
-            found[sha256] = Granted(
-                decode_order(exact),
-                exact,
-                Proof(submission[0].seal, position, path),
-                tuple(one.seal for one in signatures[set_id] if one.domain is Domain.APPROVAL),
-            )
+        submission = submissions[set_id]
+        if submission is not None:
+            found[sha256] = SignedOrder(exact, Proof(submission, position, path), approvals[set_id])
     return found
 
 

@@ -95,7 +95,7 @@ class _Drawer:
 
     orders: Mapping[bytes, Granted]
 
-    def granted(self, sha256s: Collection[bytes]) -> Mapping[bytes, Granted]:
+    def signed(self, sha256s: Collection[bytes]) -> Mapping[bytes, Granted]:
         """Those that are asked for."""
         return {sha256: self.orders[sha256] for sha256 in sha256s}
 

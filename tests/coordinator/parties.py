@@ -132,7 +132,7 @@ class Drawer:
         self.orders = {one.sha256: one for one in granted}
         self.certificates: dict[bytes, bytes] = {}
 
-    def granted(self, sha256s: Collection[bytes]) -> Mapping[bytes, Granted]:
+    def signed(self, sha256s: Collection[bytes]) -> Mapping[bytes, Granted]:
         return {sha256: self.orders[sha256] for sha256 in sha256s if sha256 in self.orders}
 
     def certificate(self, seal: Seal) -> bytes | None:

@@ -24,7 +24,6 @@ from coordinator.signed import (
     decode_question,
     encode_question,
     read_kept,
-    signed_answer,
 )
 from coordinator.traceback import advance
 from hopback.v1 import hop_pb2 as pb
@@ -155,7 +154,9 @@ class TestAnEnvelope:
         ]
         proofs = parties.of("ginkgo").signer.prove(Domain.ANSWER, [bytes(64)] * count)
         naming, parts = hops.Naming(bytes(32), provider("ginkgo"), None, None, None), hops.Parts(bytes(256), bytes(256))
-        answers = [signed_answer(upstream("ginkgo", "birch"), parts, proof) for proof in proofs] if named else []
+        said = upstream("ginkgo", "birch")
+        names = [SignedAnswer(said.provider, said.outcome, said.upstream, parts=parts, proof=one) for one in proofs]
+        answers = names if named else []
         namings = [Named(naming, parts.naming, digest(parts.finding), one.proof) for one in answers]
         questions = [b"question %d" % number for number in range(count)]
         seal, _ = parties.coordinator.signer.seal(Domain.QUESTION, questions)

@@ -16,7 +16,7 @@ from coordinator.patience import Patience
 from coordinator.signed import SignedAnswer, encode_question, signed_answer
 from coordinator.traceback import advance
 from protos.codec import digest
-from protos.hops import QUESTION_LIFE, Finding, answer_parts
+from protos.hops import QUESTION_LIFE, Asked, Finding, answer_parts
 from protos.orders import Order
 from protos.signing import Domain
 from protos.types import Answer, Authority, Outcome, Question, RecordCoverage
@@ -49,10 +49,14 @@ def right(traceback: Traceback) -> Authority:
 
 def signed(parties: Parties, question: Question, answer: Answer) -> SignedAnswer:
     """`answer` as its provider signs it."""
-    sha256 = digest(encode_question(question))
+    exact = encode_question(question)
+    sha256 = digest(exact)
     parts = answer_parts(answer, question, sha256, Finding(RecordCoverage.COMPLETE, bytes(32), NOW), sha256)
     [proof] = parties.of(answer.provider).signer.prove(Domain.ANSWER, [parts.leaf])
-    return signed_answer(answer, parts, proof)
+    assert question.authority is not None
+    found = signed_answer(parts, proof, Asked(exact, question, question.authority))
+    assert isinstance(found, SignedAnswer)
+    return found
 
 
 def answered(parties: Parties, traceback: Traceback, *answers: Answer) -> Traceback:
