@@ -355,7 +355,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a naming needs no signature",
         "agent/gate/checks.py",
-        "    return None if good else RefusalReason.NAMING_SIGNATURE\n",
+        "    return None if _signed(named, case) else RefusalReason.NAMING_SIGNATURE\n",
         "    return None\n",
         "tests/agent/gate/test_checks.py::TestTheNaming",
     ),
