@@ -25,11 +25,11 @@ from typing import Any
 
 from rich.console import Console
 
-from deploy.lab import build, narration
+from deploy.lab import build, hybrid, narration
 from deploy.lab.build import Lab
 from deploy.lab.fleet import Fleet, command, run
 from deploy.lab.ingredients import ALL, Ingredient
-from deploy.lab.judge import Judged, judge
+from deploy.lab.judge import Judged, judge, judge_finished
 from deploy.lab.people import People
 from deploy.lab.planner import generate
 from deploy.lab.roster import SMALL
@@ -41,6 +41,7 @@ from deploy.lab.truth import Truth
 CALLS = 900
 SEED = 1
 KEPT_FOR = timedelta(days=548)
+_NOTHING_HELD: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def main(console: Console, keep: Path | None = None, seed: int = SEED) -> int:
             stories = choose(lab.truths, lab.traffic)
             orders = _orders(console, stories, people, work)
             told = _trace_all(console, lab, stories, orders, people.config)
+            told = [_continued(console, lab, people, one) for one in told]
             narration.ledger(console, told, _ledger(lab, told, records, people.config))
             narration.evidence(console, _evidence(told, people, work))
         finally:
@@ -209,6 +211,17 @@ def _trace_all(
     return told
 
 
+def _continued(console: Console, lab: Lab, people: People, one: Told) -> Told:
+    """The same, once a person has answered where it stood at a provider without an agent."""
+    if one.traceback["status"] != "no_agent":
+        return one
+    with console.status("People answer …"):
+        done = hybrid.go_on(lab, people, one.story.truth, one.traceback)
+    finished = judge_finished(one.story.truth, done.traceback["status"], _seen(lab, done.traceback, done.held))
+    narration.people(console, done, finished)
+    return Told(one.story, done.traceback, finished)
+
+
 def _asking(order: str) -> list[str]:
     """The command that traces the call of an order."""
     return [*command("hopback-coordinator"), "trace", "--order", order, "--json"]
@@ -219,8 +232,11 @@ def _stated(truth: Truth) -> str:
     return truth.at.isoformat().replace("+00:00", "Z")
 
 
-def _seen(lab: Lab, traceback: Mapping[str, Any]) -> list[SeenHop]:
-    """The hops for the judge. Which records an agent took is its operator's to know; it is read from what he keeps."""
+def _seen(lab: Lab, traceback: Mapping[str, Any], held: Mapping[str, str] = _NOTHING_HELD) -> list[SeenHop]:
+    """The hops for the judge. Which records an agent took is its operator's to know; it is read from what he keeps.
+
+    Where an answer was held, by provider, records were read for the question that was held and not for the last one.
+    """
     return [
         SeenHop(
             provider=hop["provider"],
@@ -230,7 +246,8 @@ def _seen(lab: Lab, traceback: Mapping[str, Any]) -> list[SeenHop]:
             instances=_calls_of(lab, hop["provider"], explained),
         )
         for hop in traceback["hops"]
-        for explained in [explanations(lab, hop["provider"]).get(hop["question_id"], {})]
+        for kept in [explanations(lab, hop["provider"])]
+        for explained in [kept.get(hop["question_id"]) or kept.get(held.get(hop["provider"], ""), {})]
     ]
 
 
@@ -243,14 +260,16 @@ def explanations(lab: Lab, provider: str) -> dict[str, dict[str, Any]]:
     return {entry["question_id"]: entry for entry in entries}
 
 
-def _calls_of(lab: Lab, provider: str, explained: Mapping[str, Any]) -> frozenset[str]:
-    """The true calls behind the records that an agent took."""
+def _calls_of(lab: Lab, provider: str, explained: Mapping[str, Any]) -> frozenset[str] | None:
+    """The true calls behind the records that an agent took; None where there is no agent."""
     from agent.index.build import short_refs
     from agent.index.keys import Keys
 
-    key = bytes.fromhex((lab.configs[provider].parent / "root.key").read_text()) if provider in lab.configs else b""
-    if not key or "calls" not in explained:
+    if provider not in lab.configs:
+        return None
+    if "calls" not in explained:
         return frozenset()
+    key = bytes.fromhex((lab.configs[provider].parent / "root.key").read_text())
     passages = [p for p in lab.traffic.passages if p.provider == provider]
     calls: dict[str, set[str]] = {}  # two calls may share a reference: 24 bits tell those of one number apart
     refs = short_refs(Keys.from_root(key).call_refs([p.record_id for p in passages]))
@@ -286,7 +305,8 @@ def _ledger(lab: Lab, told: Sequence[Told], records: Mapping[str, int], coordina
     }
     held = b"".join(path.read_bytes() for path in sorted(coordinator.parent.glob("coordinator.db*")))
     secrets = _secrets(lab)
-    asked = sorted({hop["provider"] for one in told for hop in one.traceback["hops"] if hop["signed"]})
+    signed = [hop for one in told for hop in one.traceback["hops"] if hop["signed"] and hop["provider"] in lab.configs]
+    asked = sorted({hop["provider"] for hop in signed})
     with ThreadPoolExecutor(max_workers=2) as pool:
         verify = [*command("hopback-agent"), "audit", "verify", "--json"]
         logs = list(pool.map(lambda name: json.loads(run([*verify, str(lab.configs[name])])), asked))
@@ -297,7 +317,7 @@ def _ledger(lab: Lab, told: Sequence[Told], records: Mapping[str, int], coordina
         secrets=len(secrets),
         leaked=tuple(sorted(secret for secret in secrets if secret.encode() in held)),
         database_bytes=len(held),
-        signed=sum(1 for one in told for hop in one.traceback["hops"] if hop["signed"]),
+        signed=len(signed),
         logs=sum(log["whole"] for log in logs),
         entries=sum(log["entries"] for log in logs),
     )

@@ -68,6 +68,15 @@ def judge(truth: Truth, status: str, hops: Sequence[SeenHop]) -> Judged:
     return Judged(truth.call, verdict, status, scored.wrong_hops, scored.why, truth.ingredients)
 
 
+def judge_finished(truth: Truth, status: str, hops: Sequence[SeenHop]) -> Judged:
+    """Compare a traceback that people helped past where it had to stop: only the true source is right now."""
+    scored = scoring.score(truth.true_call, status, hops)
+    verdict = {scoring.Verdict.RIGHT: Verdict.TRACED, scoring.Verdict.WRONG: Verdict.WRONG}.get(
+        scored.verdict, Verdict.INCOMPLETE
+    )
+    return Judged(truth.call, verdict, status, scored.wrong_hops, scored.why, truth.ingredients)
+
+
 def _misled_in_time(truth: Truth, hops: Sequence[SeenHop]) -> bool:
     """Whether the last two hops are the misled provider, at its true place, and the neighbour that it named."""
     if len(hops) < 2 or len(hops) - 2 >= len(truth.hops):

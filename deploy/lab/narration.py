@@ -25,6 +25,7 @@ from deploy.lab.stories import Story
 
 if TYPE_CHECKING:
     from deploy.lab.demo import Bundled, Ledger, Told
+    from deploy.lab.hybrid import Continued
 
 _GOOD, _HONEST, _BAD = "bold green", "bold yellow", "bold red"
 _STATUS_STYLE = {"origin_found": _GOOD, "gateway_found": _GOOD, "disputed": _BAD}
@@ -123,6 +124,22 @@ def before(console: Console, number: int, story: Story, command_line: str) -> No
 
 def after(console: Console, story: Story, traceback: Mapping[str, Any], judged: Judged) -> None:
     """The chain, hop by hop; how it ended; whether that is true; what to learn from it."""
+    _chain(console, traceback)
+    console.print(_verdict(judged))
+    _say(console, story.moral)
+
+
+def people(console: Console, done: Continued, judged: Judged) -> None:
+    """What people did where the chain had to wait, and the chain after it."""
+    for act in done.acts:
+        _say(console, act.told)
+        console.print(Text(f"  $ {act.typed}", style="dim"), soft_wrap=True)
+    console.print()
+    _chain(console, done.traceback)
+    console.print(_verdict(judged))
+
+
+def _chain(console: Console, traceback: Mapping[str, Any]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", justify="right", style="dim")
     table.add_column("Asked", no_wrap=True)
@@ -136,14 +153,16 @@ def after(console: Console, story: Story, traceback: Mapping[str, Any], judged: 
             Text(hop["provider"], style="bold"),
             _question(hop, earlier),
             _answer(hop),
-            f"{hop['took_ms']:.1f} ms" if hop["took_ms"] is not None and hop["outcome"] else "",
+            _took(hop["took_ms"]) if hop["took_ms"] is not None and hop["outcome"] else "",
         )
     console.print(Padding(table, (0, 0, 0, 2)))
     status = traceback["status"]
     ended = Text(status.replace("_", " ").upper(), style=_STATUS_STYLE.get(status, _HONEST))
     console.print(Padding(ended.append(f"  {traceback['means']}", style="default not bold"), (0, 2, 0, 2)))
-    console.print(_verdict(judged))
-    _say(console, story.moral)
+
+
+def _took(milliseconds: float) -> str:
+    return f"{milliseconds:.1f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:,.0f} s"
 
 
 def _question(hop: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> Text:
@@ -237,7 +256,8 @@ def ledger(console: Console, told: Sequence[Told], sums: Ledger) -> None:
     table.add_row(
         "All of it signed",
         f"{sums.signed} answers of {sums.questions} bear their provider's signature. Each stood in that provider's "
-        f"audit log before it left: {sums.entries} entries in {sums.logs} logs, all verified from the files alone.",
+        f"audit log before it left: {sums.entries} entries in {sums.logs} logs, all verified from the files alone. "
+        + ("What a person said in place of an agent, an approver attested." if sums.signed < sums.questions else ""),
     )
     table.add_row(
         "Nobody can ask", "for what nobody complained of: to search or list calls is not a question there is."

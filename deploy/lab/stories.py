@@ -157,7 +157,7 @@ KINDS = (
         frozenset({Ingredient.NO_AGENT.value}),
         range(3, 6),
         _no_agent,
-        "Half-deployed is normal: the chain waits here for a person at that provider, and goes on from there.",
+        "Half-deployed is normal: the chain waits here for a person at that provider.",
     ),
 )
 

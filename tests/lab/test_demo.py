@@ -75,6 +75,8 @@ def test_it_traces_every_story_truly_and_leaves_nothing(tmp_path: Path) -> None:
     assert f"{len(KINDS)} of {len(KINDS)} tracebacks ended as they should" in said
     assert all(kind.title in said for kind in KINDS)
     assert all(word in said for word in ("ORIGIN FOUND", "GATEWAY FOUND", "AMBIGUOUS", "DISPUTED", "NO AGENT"))
+    assert "hopback-coordinator tasks attest" in said
+    assert said.count("✔ True: every hop") >= 5  # four stories, and the one that people helped to its end
     assert "call ids of the providers: 0 found" in " ".join(said.split())
     assert "\x1b" not in said  # plain where there is no terminal
     assert list(tmp_path.iterdir()) == []
