@@ -41,7 +41,6 @@ from coordinator.chain import Call, Status, Traceback
 from coordinator.driver import Driver, Rested
 from coordinator.leases import Keeper, owner_name
 from coordinator.live import Silent
-from coordinator.orders import OrderSet, call_of, sign
 from coordinator.registry import RegistrySnapshot
 from coordinator.runtime import SystemClock, settle_memory
 from coordinator.scheduler import Everything, Scheduler
@@ -49,12 +48,11 @@ from coordinator.store.engine import migrate, open_engine
 from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import SqlStore, opened
 from coordinator.transport import GrpcTransport
-from deploy.lab.people import APPROVER, SUBMITTER
+from deploy.lab.people import SUBMITTER
 from protos.certificates import PinnedRoots
-from protos.codec import digest
 from protos.e164 import E164
-from protos.orders import Order, Purpose, encode_order
-from protos.signing import Domain, read_signer
+from protos.orders import Order, Purpose
+from protos.signing import read_signer
 
 HOPS: Final = 5
 CALLS: Final = 10_000
@@ -172,16 +170,7 @@ def _ordered(here: Line, book: OrderBook) -> list[Traceback]:
         )
         for called, at in here.calls
     ]
-    made = OrderSet.of(map(encode_order, orders))
-    for name, domain in ((SUBMITTER, Domain.ORDER), (APPROVER, Domain.APPROVAL)):
-        made = sign(made, domain, read_signer(here.people.home / "people" / f"{name}.key"))
-    book.add(made, now)
-    for signature, name in zip(made.signatures, (SUBMITTER, APPROVER), strict=True):
-        book.sign(made.id, signature, name, now)
-    return [
-        Traceback(uuid.uuid4(), call_of(order, digest(exact)))
-        for order, exact in zip(made.orders, made.exact, strict=True)
-    ]
+    return [Traceback(uuid.uuid4(), call) for call in here.people.keep(book, orders, now)]
 
 
 def _campaign(here: Line, url: str, cpu: list[tuple[float, float]]) -> float:

@@ -3,7 +3,8 @@
 Every statement takes whole columns as arrays (`unnest`), so that a thousand steps cost a handful of messages. Claims
 pass over rows that another process is claiming at the same moment (FOR UPDATE SKIP LOCKED). A step names the version
 and the fence that it starts from in the statement that writes it; if any of a group is refused, the group is taken
-back, the rows that may still be written are locked, and those alone are written.
+back, the rows that may still be written are locked, and those alone are written. A transaction that stands still is
+ended by the server, so that what a frozen process has locked can be taken over.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from coordinator.ports import Change, Kept, Lease
 from coordinator.priorities import Priority, places_by_age
 from coordinator.store.rows import ADDED, ENDED, FREED, SUBMITTED, Packing, Row, kept
+from coordinator.store.writing import idle_limit
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
@@ -161,8 +163,9 @@ class PostgresqlWriter:
 
     def submit(self, rows: Callable[[Packing], Sequence[Row]]) -> None:
         """Add new tracebacks, all or none."""
+        packed = _arrays(rows(_PACKING))
         with self._transaction() as cursor:
-            cursor.execute(_SUBMIT, _arrays(rows(_PACKING)))
+            cursor.execute(_SUBMIT, packed)
 
     def claim(self, lease: Lease, places: int) -> list[Kept]:
         """See `coordinator.ports.Leases`."""
@@ -212,6 +215,8 @@ class PostgresqlWriter:
         try:
             if self._pooled is None:
                 self._pooled = self._engine.raw_connection()
+                with self._pooled.driver_connection.transaction():
+                    self._pooled.driver_connection.execute(f"SET {idle_limit()}")
             database: Connection[Any] = self._pooled.driver_connection
             with database.transaction(), database.cursor(binary=True) as cursor:
                 if not flush:

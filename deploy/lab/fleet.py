@@ -87,6 +87,25 @@ class Fleet:
         """The id of a running agent's process."""
         return self._processes[name].pid
 
+    def home(self, name: str) -> Path:
+        """The directory of an agent's configuration, which its files lie in."""
+        return self._configs[name].parent
+
+    def kill(self, name: str) -> None:
+        """End one agent by SIGKILL."""
+        process = self._processes[name]
+        process.kill()
+        process.wait()
+
+    def revive(self, name: str) -> None:
+        """Start an agent that was killed, and return when it serves; on the same port where its configuration says one.
+
+        Raises:
+            FleetError: it did not start.
+        """
+        self._start(name, self._configs[name])
+        self._await_ready(name, self._configs[name])
+
     def stop(self) -> None:
         """End all agents: politely, then not."""
         for process in self._processes.values():

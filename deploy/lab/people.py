@@ -12,9 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from coordinator.chain import Call
 from coordinator.config import load
 from coordinator.lab_ca import LabAuthority, make_person_key
-from coordinator.orders import OrderSet, sign
+from coordinator.orders import OrderSet, call_of, sign
+from coordinator.store.orders import OrderBook
+from protos.codec import digest
 from protos.orders import Granted, Order, Persons, encode_order
 from protos.signing import Domain, read_signer
 
@@ -46,10 +49,21 @@ class People:
 
     def granted(self, orders: Sequence[Order]) -> list[Granted]:
         """These orders, submitted together by the one and approved together by the other."""
+        return self._signed(orders).granted() or []
+
+    def keep(self, book: OrderBook, orders: Sequence[Order], now: datetime) -> list[Call]:
+        """The same, kept in a coordinator's book; gives the calls that may be traced under them."""
+        made = self._signed(orders)
+        book.add(made, now)
+        for signature, name in zip(made.signatures, (SUBMITTER, APPROVER), strict=True):
+            book.sign(made.id, signature, name, now)
+        return [call_of(order, digest(exact)) for order, exact in zip(made.orders, made.exact, strict=True)]
+
+    def _signed(self, orders: Sequence[Order]) -> OrderSet:
         made = OrderSet.of(map(encode_order, orders))
         for name, domain in ((SUBMITTER, Domain.ORDER), (APPROVER, Domain.APPROVAL)):
             made = sign(made, domain, read_signer(self.home / "people" / f"{name}.key"))
-        return made.granted() or []
+        return made
 
     @property
     def config(self) -> Path:

@@ -13,20 +13,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select, update
+from sqlalchemy.exc import DBAPIError
 
 from coordinator.chain import Traceback
 from coordinator.events import Answered, Started
 from coordinator.leases import Keeper, owner_name
 from coordinator.ports import Change, Kept, Lease
 from coordinator.priorities import BY_AGE_EVERY, Priority
+from coordinator.store import writing
 from coordinator.store.engine import open_engine
 from coordinator.store.models import HopRow, TracebackRow
+from coordinator.store.postgresql_writer import PostgresqlWriter
 from coordinator.store.sql_store import SqlStore, opened
 from coordinator.traceback import advance
 from protos.codec import digest, encode_answer, encode_question
 from protos.types import Outcome
+from tests.coordinator import databases
 from tests.coordinator.fakes import JumpingClock
 from tests.coordinator.make import NOW, says, submitted
+from tests.stores.servers import Server
 
 SECOND = timedelta(seconds=1)
 
@@ -98,6 +103,22 @@ class TestAClaim:
             claimed = [number for some in await asyncio.gather(*claims) for number in ids(some)]
             claimed += ids(await one.claim(lease("one"), 60))
         assert sorted(claimed) == list(range(1, 61))
+
+    async def test_waits_for_a_process_that_froze_in_a_transaction_no_longer_than_that_may_stand_still(
+        self, postgresql_server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(writing, "IDLE_MS", 200)
+        with databases.emptied_postgresql(postgresql_server) as engine, another(engine) as store:
+            store.submit(many(2), NOW)
+            frozen = PostgresqlWriter(engine)
+            with pytest.raises(DBAPIError), frozen._transaction() as cursor:  # noqa: PT012 (it ends by the error)
+                cursor.execute("SELECT id FROM tracebacks FOR UPDATE")
+                assert await store.claim(lease("two"), 5) == []
+                while not (claimed := await store.claim(lease("two"), 5)):
+                    await asyncio.sleep(0.02)
+                cursor.execute("SELECT 1")
+            assert ids(claimed) == [1, 2]
+            frozen.close()
 
     async def test_of_a_certain_one_takes_it_before_it_is_due(self, store: SqlStore) -> None:
         one, two = many(2)

@@ -178,6 +178,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/agent/gate/test_attested.py::TestAnAttestedNaming",
     ),
     Mutation(
+        "what a frozen process has locked stays locked",
+        "coordinator/store/postgresql_writer.py",
+        '                    self._pooled.driver_connection.execute(f"SET {idle_limit()}")\n',
+        "                    pass\n",
+        "tests/coordinator/test_leases.py::TestAClaim",
+    ),
+    Mutation(
         "a seal of one domain counts in another",
         "protos/signing.py",
         "        if seal.algorithm != domain.algorithm:\n            return False\n",
