@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from coordinator.envelope import Order, Packed, encode
 from coordinator.ports import BadAnswerError, Exchange, Provider, Reply
-from coordinator.signed import SignedAnswer, SignedQuestion, keep, seal_id, signed_answer
+from coordinator.signed import SignedAnswer, SignedQuestion, SisterNaming, keep, seal_id, signed_answer
 from coordinator.transport import Transport
 from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1 import hop_pb2 as pb
@@ -140,7 +140,7 @@ class SignedAgents:
 
     def _envelope(self, questions: Sequence[Question], exacts: Sequence[bytes], seal: Seal, own: bytes) -> bytes:
         wanted: dict[bytes, None] = {}
-        namings: dict[bytes, SignedAnswer] = {}
+        namings: dict[bytes, SignedAnswer | SisterNaming] = {}
         for question in questions:
             authority = question.authority
             if authority is None:
@@ -151,6 +151,8 @@ class SignedAgents:
                 if named is None:
                     raise BadAnswerError("the signed answer that names this provider is missing")
                 namings[authority.naming_sha256] = named
+            if authority.sisters and isinstance(question, SignedQuestion):
+                namings.update((one.sister.naming_sha256, one) for one in question.sisters)
         # An attestation is by a person, whose key the agent has pinned or doesn't believe: no certificate goes along.
         sealed = (named.proof.seal for named in namings.values())
         signers = {seal.key_id: seal for seal in sealed if seal.algorithm == _BY_PROVIDER}

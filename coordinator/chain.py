@@ -8,6 +8,9 @@ The hops stand in the order in which they were asked. Where a provider denies wh
 asked once more, and the chain goes on from its second answer: so a hop's *place* in the call path is one more than the
 place of the hop before it, or after a denial one less. `standing` are the hops that make the chain as it is now; the
 others are the branch that was denied, and stay.
+
+A provider that found several calls may be asked once more, naming sister calls that are certainly not the one meant
+(`coordinator.elimination`). That is the same place again, and the later answer stands.
 """
 
 from __future__ import annotations
@@ -239,6 +242,11 @@ def denies(question: Question, answer: Answer | None) -> bool:
     return answer.outcome is Outcome.NOT_FOUND or (answer.handover is Handover.NOT_MINE and answer.outcome in FINDINGS)
 
 
+def eliminates(question: Question) -> bool:
+    """Whether the question names sister calls that are certainly not the one it asks for."""
+    return question.authority is not None and bool(question.authority.sisters)
+
+
 def places(hops: Sequence[Hop]) -> list[int]:
     """The place of each hop in the call path, counted from 0."""
     found: list[int] = []
@@ -252,9 +260,11 @@ def place_after(hops: Sequence[Hop], known: Sequence[int] | None = None) -> int:
     if not hops:
         return 0
     last = hops[-1]
-    authority = last.question.authority
+    answer, authority = last.answer, last.question.authority
     place = known[-1] if known else authority.position if authority else places(hops)[-1]
-    return place - 1 if denies(last.question, last.answer) else place + 1
+    if denies(last.question, answer) and not eliminates(last.question):
+        return place - 1
+    return place + 1 if answer is not None and answer.outcome is Outcome.UPSTREAM else place
 
 
 def standing(hops: Sequence[Hop]) -> tuple[int, ...]:

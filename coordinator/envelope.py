@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from coordinator.signed import SignedAnswer
+from coordinator.signed import SignedAnswer, SisterNaming
 from hopback.v1 import hop_pb2 as pb
 from protos.signing import Proof, Seal
 
@@ -67,7 +67,7 @@ def encode(
     questions: Sequence[bytes],
     seal: Seal,
     orders: Iterable[Packed],
-    namings: Iterable[SignedAnswer],
+    namings: Iterable[SignedAnswer | SisterNaming],
     certificates: list[bytes],
 ) -> bytes:
     """A serialised AskRequest; of `namings`, the answers that name the target, it holds what proves the naming."""

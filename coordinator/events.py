@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from coordinator.chain import Status
+from coordinator.signed import SisterNaming
 from protos.types import Answer, Question
 
 # What happened, and when.
@@ -97,6 +98,14 @@ class Reopened:
 
 
 @dataclass(frozen=True, slots=True)
+class SistersKnown:
+    """Calls are known that are certainly not the one about which the last provider found several."""
+
+    at: datetime
+    sisters: tuple[SisterNaming, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LeftToPerson:
     """The open question was put to a person at the provider, who should answer until `due`."""
 
@@ -132,7 +141,7 @@ class Cancelled:
 
 Event = (
     Started | Answered | AgentUnreachable | TimedOut | BadAnswer | Declined | NoAgent | RetryDue | Reopened
-    | LeftToPerson | PersonAnswered | GivenUp | Cancelled
+    | LeftToPerson | PersonAnswered | GivenUp | SistersKnown | Cancelled
 )  # fmt: skip
 
 

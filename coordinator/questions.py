@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from coordinator.chain import Call, Traceback, place_after
-from coordinator.signed import SignedAnswer, SignedQuestion
+from coordinator.signed import SignedAnswer, SignedQuestion, SisterNaming
 from protos.codec import digest, unix_ms
 from protos.e164 import E164
 from protos.identity import ProviderId
@@ -36,7 +36,10 @@ _VERSION_8: Final = 0x8 << 76 | 0x2 << 62
 
 @dataclass(slots=True)
 class Draft:
-    """What a question is about, before it has an id and a life; `named` is the signed answer that leads to it."""
+    """What a question is about, before it has an id and a life.
+
+    `named` is the signed answer that leads to it, `sisters` are calls that it certainly isn't about.
+    """
 
     target: ProviderId
     called: E164
@@ -45,6 +48,7 @@ class Draft:
     named_by: ProviderId | None
     calling: E164 | None
     named: SignedAnswer | None = None
+    sisters: tuple[SisterNaming, ...] = ()
 
 
 def first_draft(call: Call) -> Draft:
@@ -54,8 +58,10 @@ def first_draft(call: Call) -> Draft:
 
 def same_draft(asked: Question) -> Draft:
     """What was asked, to be asked once more under another id."""
-    named = asked.named if isinstance(asked, SignedQuestion) else None
-    return Draft(asked.target, asked.called, asked.at, asked.window, asked.named_by, asked.calling, named)
+    draft = Draft(asked.target, asked.called, asked.at, asked.window, asked.named_by, asked.calling)
+    if isinstance(asked, SignedQuestion):
+        draft.named, draft.sisters = asked.named, asked.sisters
+    return draft
 
 
 def upstream_draft(
@@ -107,6 +113,9 @@ def question_of(
     made = b"%b hop %d round %d from %d until %d by " % (own, position, round_, unix_ms(issued), unix_ms(deadline))
     if shifted:
         made += b"at %d " % unix_ms(draft.at)
+    sisters = tuple(one.sister for one in draft.sisters)
+    for sister in sisters:
+        made += b"without %b " % sister.naming_sha256
     seed = digest(made + (naming or b"the order"))
     identity = _uuid8(seed)
     nonce = digest(b"hopback nonce" + own + identity.bytes)[:16]
@@ -119,8 +128,9 @@ def question_of(
         named_by=draft.named_by,
         calling=draft.calling,
         deadline=deadline,
-        authority=Authority(call.order_sha256, naming, place_after(traceback.hops[:position]), issued, nonce),
+        authority=Authority(call.order_sha256, naming, place_after(traceback.hops[:position]), issued, nonce, sisters),
         named=draft.named,
+        sisters=draft.sisters,
     )
 
 

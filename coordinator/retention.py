@@ -168,7 +168,9 @@ def _retire_one(connection: Connection, pseudonyms: Pseudonyms, traceback_id: uu
         place = and_(
             _hops.c.traceback_id == traceback_id, _hops.c.position == hop["position"], _hops.c.round == hop["round"]
         )
-        connection.execute(update(_hops).where(place).values(question=question, answer=answer, batch=None))
+        connection.execute(
+            update(_hops).where(place).values(question=question, answer=answer, batch=None, sisters=None)
+        )
     asked = select(tasks.c.id, tasks.c.called, tasks.c.ask_called).where(tasks.c.traceback_id == traceback_id)
     for task in connection.execute(asked).all():
         connection.execute(delete(task_attestations).where(task_attestations.c.task_id == task.id))

@@ -14,9 +14,11 @@ trial exchanged unsigned is kept as `protos.codec` has it; a question says by it
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 from hopback.v1 import lookup_pb2 as lookup
 from protos import codec, hops
@@ -24,7 +26,7 @@ from protos.codec import ContractError, digest, parse
 from protos.hops import Asked, Parts
 from protos.part_bytes import PART_SIZE
 from protos.signing import Domain, Proof, Seal
-from protos.types import Answer, ErrorReason, Question
+from protos.types import Answer, ErrorReason, Question, Sister
 
 _FORMS: Final = {b"\x01": Domain.ANSWER, b"\x02": Domain.ATTESTATION}
 """By the first byte of a kept answer, what its seal says."""
@@ -58,14 +60,32 @@ class SaidAnswer(Answer):
     """What a person at the provider said, as the coordinator recorded it; nobody sealed it."""
 
 
+@dataclass(frozen=True, slots=True)
+class SisterNaming:
+    """A sister call that a question names: its traceback, the question that the target has answered about it, and the
+    neighbour's answer that names the target, with its proof."""
+
+    traceback_id: UUID
+    question_id: UUID
+    parts: Parts = field(repr=False)
+    proof: Proof = field(repr=False)
+
+    @property
+    def sister(self) -> Sister:
+        """As the question has it."""
+        return Sister(self.parts.naming_sha256, self.question_id)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedQuestion(Question):
     """A question under an order; `named` is the answer that names its target, None for the terminating provider.
 
-    Of that answer the target gets to see what proves the naming, and nothing else (`coordinator.envelope`).
+    Of that answer, and of those about sister calls, the target gets to see what proves the naming, and nothing else
+    (`coordinator.envelope`).
     """
 
     named: SignedAnswer | None = field(default=None, repr=False, compare=False)
+    sisters: tuple[SisterNaming, ...] = field(default=(), repr=False, compare=False)
 
 
 _QUESTION_FIELDS: Final = tuple(one.name for one in fields(Question))
@@ -92,8 +112,12 @@ def encode_question(question: Question) -> bytes:
     return codec.encode_question(question) if question.authority is None else hops.encode_question(question)
 
 
-def decode_question(exact: bytes, before: tuple[Question, Answer] | None = None) -> Question:
+def decode_question(
+    exact: bytes, before: tuple[Question, Answer] | None = None, sisters: bytes | None = None
+) -> Question:
     """The question that was kept; `before` is the hop before it, whose signed answer names its target.
+
+    `sisters` are the namings of sister calls, as `keep_sisters` gives them.
 
     Raises:
         ContractError: MALFORMED or INVALID_FIELD.
@@ -102,7 +126,10 @@ def decode_question(exact: bytes, before: tuple[Question, Answer] | None = None)
         return codec.decode_question(exact)
     question = hops.decode_question(exact).question
     named = before[1] if before is not None and isinstance(before[1], SignedAnswer) else None
-    return SignedQuestion(**{name: getattr(question, name) for name in _QUESTION_FIELDS}, named=named)
+    values = {name: getattr(question, name) for name in _QUESTION_FIELDS}
+    if not sisters or question.authority is None:
+        return SignedQuestion(**values, named=named)
+    return SignedQuestion(**values, named=named, sisters=read_sisters(sisters, question.authority.sisters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +162,32 @@ def keep(parts: Parts, proof: Proof, question_path: bytes) -> bytes:
             question_path,
         )
     )
+
+
+def keep_sisters(sisters: Iterable[SisterNaming]) -> bytes | None:
+    """The bytes in which the namings of sister calls are kept beside their question; None where there are none."""
+    kept = b""
+    for one in sisters:
+        answer = keep(one.parts, one.proof, one.proof.path)  # which question it answered is of no use here
+        kept += one.traceback_id.bytes + len(answer).to_bytes(2, "big") + answer
+    return kept or None
+
+
+def read_sisters(kept: bytes, sisters: Sequence[Sister]) -> tuple[SisterNaming, ...]:
+    """The inverse of `keep_sisters`; `sisters` are those of the question.
+
+    Raises:
+        ContractError: MALFORMED.
+    """
+    found, at = [], 0
+    for sister in sisters:
+        size = int.from_bytes(kept[at + 16 : at + 18], "big")
+        known = read_kept(kept[at + 18 : at + 18 + size])
+        found.append(SisterNaming(UUID(bytes=kept[at : at + 16]), sister.question_id, known.parts, known.proof))
+        at += 18 + size
+    if at != len(kept) or any(one.sister != sister for one, sister in zip(found, sisters, strict=True)):
+        raise ContractError(ErrorReason.MALFORMED, "the namings of sister calls are not those of the question")
+    return tuple(found)
 
 
 def keep_said(answer: SaidAnswer, exact: bytes) -> bytes:

@@ -12,6 +12,7 @@ A traceback is in one of five phases, a function of its status:
                              |  ^---Answered(NOT_YET_AVAILABLE), Unreachable, TimedOut---> WAITING --RetryDue--> ASKING
                              +--any other answer, NoAgent, BadAnswer, Declined, patience exhausted---> CLOSED
     CLOSED --Reopened--> ASKING   (only where asking the last provider again can help)
+    CLOSED --SistersKnown--> ASKING   (only where it is ambiguous)
     CLOSED --LeftToPerson--> PERSON   (where no agent answers) --PersonAnswered--> as Answered, also late, when CLOSED
                              PERSON --GivenUp--> CLOSED
 
@@ -28,6 +29,11 @@ with an id of its own, since it may have answered from records that were not com
 the call as its own, the chain goes on from there; where it names the same, that one is asked again, too; where neither
 has anything new to say, the traceback closes as disputed. Nobody is asked for a second look twice at one place, and
 what was answered on the first branch stays (`coordinator.chain.standing`).
+
+A provider that found several calls is asked once more, too, when sister calls are known that are certainly not the one
+meant (`coordinator.elimination`): at the same place, by a question with an id of its own that names them. Where nothing
+comes of that, the traceback is as ambiguous as before.
+
 Disputes, too, are: a provider that names itself, one that says it has no trunk to its neighbour that named it, and one
 that claims to have originated a call although it is registered as one that originates none.
 """
@@ -46,11 +52,13 @@ from coordinator.chain import (
     Status,
     Traceback,
     denies,
+    eliminates,
     is_second_look,
     place_after,
     places,
     standing,
 )
+from coordinator.elimination import may_be_asked
 from coordinator.events import (
     AgentUnreachable,
     Answered,
@@ -67,6 +75,7 @@ from coordinator.events import (
     PersonAnswered,
     Reopened,
     RetryDue,
+    SistersKnown,
     Started,
     TimedOut,
     WaitUntil,
@@ -184,9 +193,12 @@ def _with_last(traceback: Traceback, **changes: Any) -> Traceback:
 
 
 def _close(traceback: Traceback, status: Status) -> Step:
-    """Nothing more is asked; a second look that leads nowhere leaves the dispute as it was."""
-    if status in _UNRESOLVED and is_second_look(places(traceback.hops), len(traceback.hops) - 1):
-        status = Status.DISPUTED
+    """Nothing more is asked; where another look leads nowhere, it is as disputed, or ambiguous, as before."""
+    if status in _UNRESOLVED and traceback.hops:
+        if is_second_look(places(traceback.hops), len(traceback.hops) - 1):
+            status = Status.DISPUTED
+        elif eliminates(traceback.hops[-1].question) and status is not Status.UNMAPPED:
+            status = Status.AMBIGUOUS
     return replace(traceback, status=status, due=None), (Finish(status),)
 
 
@@ -226,6 +238,8 @@ def _after_answer(traceback: Traceback, event: Answered, patience: Patience) -> 
     traceback = Traceback(traceback.id, traceback.call, (*traceback.hops[:-1], last), traceback.status, traceback.due)
     named = question.named_by is not None
     if denies(question, answer):
+        if eliminates(question):  # it found several before: what it says now is none of its neighbour's doing
+            return _close(traceback, Status.AMBIGUOUS)
         return _dispute(traceback, event.at, patience)
     contradiction = _contradiction(answer)
     if contradiction:
@@ -323,6 +337,14 @@ def _on_reopened(traceback: Traceback, event: Reopened, patience: Patience) -> S
     return _ask_anew(traceback, event.at, patience, failures=0)
 
 
+def _on_sisters_known(traceback: Traceback, event: SistersKnown, patience: Patience) -> Step:
+    if not may_be_asked(traceback, event.sisters) or expired(traceback.call, event.at):
+        return traceback, ()
+    draft = same_draft(traceback.hops[-1].question)
+    draft.sisters = event.sisters
+    return _ask_new(traceback, draft, event.at, patience)
+
+
 # Statuses in which a person can be asked, or is, so that an answer is of use.
 _HEARS_PERSON = frozenset({Status.AWAITING_PERSON, Status.NO_AGENT, Status.NEEDS_HUMAN, Status.NON_RESPONSIVE})
 
@@ -370,6 +392,7 @@ TRANSITIONS: Mapping[tuple[Phase, type], Callable[[Traceback, Any, Patience], St
     (Phase.WAITING, Started): _on_restart_waiting,
     (Phase.WAITING, RetryDue): _on_retry_due,
     (Phase.CLOSED, Reopened): _on_reopened,
+    (Phase.CLOSED, SistersKnown): _on_sisters_known,
     (Phase.CLOSED, LeftToPerson): _on_left_to_person,
     (Phase.CLOSED, PersonAnswered): _on_person_answered,
     (Phase.PERSON, PersonAnswered): _on_person_answered,

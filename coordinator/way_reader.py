@@ -87,9 +87,10 @@ def _block(connection: Connection, ids: Sequence[uuid.UUID]) -> Iterator[Way]:
 def _places(connection: Connection, traceback_id: uuid.UUID, facts: Sequence[HopFact]) -> tuple[int, ...]:
     """Where each hop stands in the call path; empty where that is simply its position.
 
-    Only where a provider comes again two hops on can it have been asked once more about the same call.
+    Only where a provider comes again one or two hops on can it have been asked once more about the same call.
     """
-    if all(one.provider != other.provider for one, other in zip(facts, facts[2:], strict=False)):
+    asked = [fact.provider for fact in facts]
+    if not any(asked[position] in asked[position + 1 : position + 3] for position in range(len(asked))):
         return ()
     traceback = _traceback(connection, traceback_id)
     return tuple(places(traceback.hops)) if traceback is not None else ()

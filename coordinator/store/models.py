@@ -81,6 +81,7 @@ class TracebackRow(Base):
         Index("ix_tracebacks_claimable", "claimable"),
         Index("ix_tracebacks_priority_claimable", "priority", "claimable"),
         Index("ix_tracebacks_submitted_at", "submitted_at"),
+        Index("ix_tracebacks_called_at", "called", "at"),
         {"comment": "One call to trace, and where its tracing stands"},
     )
 
@@ -155,6 +156,10 @@ class HopRow(Base):
     failures: Mapped[int] = mapped_column(Integer, comment="Attempts in a row that reached no answer")
     asked_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="When it was first asked, UTC")
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="When it was answered or last failed, UTC")
+    sisters: Mapped[bytes | None] = mapped_column(
+        LargeBinary,
+        comment="Namings of sister calls that the question names, with proofs; null where there are none",
+    )
 
 
 class BatchRow(Base):

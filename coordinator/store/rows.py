@@ -16,9 +16,10 @@ from typing import Any
 from coordinator.chain import Call, Hop, Problem, Status, Traceback, place_after
 from coordinator.ports import Change, Exchange, Kept
 from coordinator.priorities import Priority
-from coordinator.signed import decode_answer, decode_question, encode_question
+from coordinator.signed import SignedQuestion, decode_answer, decode_question, encode_question, keep_sisters
 from protos.e164 import parse_e164
 from protos.identity import parse_provider_id
+from protos.types import Question
 
 _MS = timedelta(milliseconds=1)
 
@@ -36,7 +37,7 @@ ENDED = (
 
 ADDED = (
     *("traceback_id", "position", "round", "question_id", "provider", "question", "asked_at"),
-    *("outcome", "problem", "detail", "failures", "ended_at"),
+    *("outcome", "problem", "detail", "failures", "ended_at", "sisters"),
 )
 """Columns of `Packed.added`: a hop that is asked now."""
 
@@ -117,6 +118,7 @@ class Packing:
                         hop.detail,
                         hop.failures,
                         time(hop.ended),
+                        _sisters(hop.question),
                     )
                 )
                 continue
@@ -167,6 +169,10 @@ class Packing:
         )
 
 
+def _sisters(question: Question) -> bytes | None:
+    return keep_sisters(question.sisters) if isinstance(question, SignedQuestion) and question.sisters else None
+
+
 def kept(row: Mapping[Any, Any], hops: Iterable[Mapping[Any, Any]]) -> Kept:
     """The traceback of a row and its hops' rows, which come by position and round; ids and times are what they are."""
     latest = {hop["position"]: hop for hop in hops}
@@ -203,7 +209,7 @@ def kept(row: Mapping[Any, Any], hops: Iterable[Mapping[Any, Any]]) -> Kept:
 def hop_of(row: Mapping[Any, Any], before: Hop | None = None) -> Hop:
     """The hop of a row; `before` is the one that named its provider, where that is known."""
     named = None if before is None or before.answer is None else (before.question, before.answer)
-    question = decode_question(row["question"], named)
+    question = decode_question(row["question"], named, row["sisters"])
     answer = None
     if row["outcome"] is not None:
         answer = decode_answer(row["answer"], row["question"], question)

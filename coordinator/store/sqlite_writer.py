@@ -50,8 +50,8 @@ _CLAIM: Final = (
 _OLDEST: Final = "SELECT id FROM tracebacks WHERE claimable <= ?3 ORDER BY claimable LIMIT ?4"
 _FIRST: Final = "SELECT id FROM tracebacks WHERE priority = ?5 AND claimable <= ?3 ORDER BY claimable LIMIT ?4"
 _HOPS: Final = (
-    "SELECT traceback_id, position, round, failures, question, answer, outcome, problem, detail, asked_at, ended_at"
-    " FROM hops WHERE traceback_id = ? ORDER BY position, round"
+    "SELECT traceback_id, position, round, failures, question, answer, outcome, problem, detail, asked_at, ended_at,"
+    " sisters FROM hops WHERE traceback_id = ? ORDER BY position, round"
 )
 _RENEW: Final = "UPDATE tracebacks SET claimable = ?1 WHERE id = ?3 AND fence = ?4 AND owner = ?2"
 _LET_GO: Final = "UPDATE tracebacks SET owner = NULL, claimable = ?1 WHERE id = ?2 AND fence = ?3 AND owner IS NOT NULL"
@@ -250,7 +250,7 @@ def _kept(database: sqlite3.Connection, rows: Sequence[Row]) -> list[Kept]:
 
 
 def _hop(row: Row) -> dict[str, Any]:
-    _, position, round_, failures, question, answer, outcome, problem, detail, asked_at, ended_at = row
+    _, position, round_, failures, question, answer, outcome, problem, detail, asked_at, ended_at, sisters = row
     return {
         "position": position,
         "round": round_,
@@ -262,4 +262,5 @@ def _hop(row: Row) -> dict[str, Any]:
         "detail": detail,
         "asked_at": text_time(asked_at),
         "ended_at": text_time(ended_at),
+        "sisters": sisters,
     }

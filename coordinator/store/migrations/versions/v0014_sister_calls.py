@@ -1,0 +1,27 @@
+"""Namings of sister calls beside the questions that name them; calls to one number are found together.
+
+Revision: 0014, after 0010.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0014"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("hops") as hops:
+        hops.add_column(
+            sa.Column(
+                "sisters",
+                sa.LargeBinary(),
+                nullable=True,
+                comment="Namings of sister calls that the question names, with proofs; null where there are none",
+            )
+        )
+    op.create_index("ix_tracebacks_called_at", "tracebacks", ["called", "at"], unique=False)
