@@ -1,0 +1,284 @@
+"""Whose certificate a PASSporT was signed with, and how much that is worth (ATIS-1000080, RFC 8226, RFC 5280).
+
+A certificate is never fetched: people hand it in. That under whose key the signature (ES256: ECDSA on P-256 with
+SHA-256, 64 bytes of r and s, RFC 7518 3.4) is good is the signer's; its TNAuthList names the service provider codes
+(SPC) that it was issued to. What that proves is one of three grades:
+
+    verified       good, and at the time of signing the certificate led to a root that is pinned here
+    chain_unknown  good, but no pinned root vouches for the certificate: anybody can issue one to any code
+    not_verified   no certificate at hand makes it good: it is forged or altered, or the certificate isn't here
+
+Revocation is not looked at. Pure: certificates come as DER, the time is the PASSporT's.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Annotated, Final, Literal
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
+
+from coordinator.stir.passport import Passport
+
+TN_AUTH_LIST: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.26")
+DEEPEST: Final = 4
+"""Certificates between signer and root at most."""
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+class SignerError(ValueError):
+    """A file holds no certificate that could be a signer's; the message says why."""
+
+
+class Grade(enum.Enum):
+    """How much is known of who signed. Values are stable: they are stored, and shown in JSON."""
+
+    VERIFIED = "verified"
+    CHAIN_UNKNOWN = "chain_unknown"
+    NOT_VERIFIED = "not_verified"
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """What a certificate says of its holder. `codes` are its SPCs; none where it is for telephone numbers alone."""
+
+    sha256: str
+    subject: str
+    codes: tuple[str, ...]
+    valid_from: datetime
+    valid_to: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A PASSporT's grade, why it is no better one (empty for the best), and whose certificate made it good."""
+
+    grade: Grade
+    why: str = ""
+    signer: Signer | None = None
+
+
+@asn1.sequence
+class _Range:
+    start: asn1.IA5String
+    count: int
+
+
+@asn1.sequence
+class _Wrapped:
+    inner: asn1.TLV
+
+
+@asn1.sequence
+class _TnAuthList:
+    # TNAuthorizationList is a SEQUENCE OF, RFC 8226 9, with explicit tags; a field of its own lets the library read it.
+    entries: list[
+        Annotated[asn1.Variant[asn1.IA5String, Literal["spc"]], asn1.Explicit(0)]
+        | Annotated[asn1.Variant[_Range, Literal["range"]], asn1.Explicit(1)]
+        | Annotated[asn1.Variant[asn1.IA5String, Literal["one"]], asn1.Explicit(2)]
+    ]
+
+
+def codes_of(der: bytes) -> tuple[str, ...]:
+    """The service provider codes in a TNAuthList, the value of the extension; each once, in order.
+
+    Raises:
+        SignerError: it is none.
+    """
+    try:
+        wrapped = asn1.encode_der(_Wrapped(inner=asn1.decode_der(asn1.TLV, der)))
+        entries = asn1.decode_der(_TnAuthList, wrapped).entries
+    except ValueError:
+        raise SignerError("its TNAuthList is none of RFC 8226") from None
+    codes = [one.value.as_str() for one in entries if isinstance(one.value, asn1.IA5String) and one.tag == "spc"]
+    if not all(0 < len(code) <= 15 and code.isascii() and code.isalnum() for code in codes):
+        raise SignerError("a service provider code in its TNAuthList is none")
+    return tuple(dict.fromkeys(code.upper() for code in codes))
+
+
+def read_pem(pem: bytes) -> list[bytes]:
+    """The certificates of a PEM file as DER, each once: signers' with their chains.
+
+    Raises:
+        SignerError: there is none, or one is neither an authority's nor one that a PASSporT could be signed with.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(pem)
+    except _UNREADABLE:
+        raise SignerError("it holds no certificates in PEM form") from None
+    for number, certificate in enumerate(found, start=1):
+        try:
+            if not _is_authority(certificate):
+                signer_of(certificate)
+        except SignerError as error:
+            raise SignerError(f"certificate {number}: {error}") from None
+    return list(dict.fromkeys(certificate.public_bytes(Encoding.DER) for certificate in found))
+
+
+def pem_of(ders: Iterable[bytes]) -> bytes:
+    """These certificates as one PEM file."""
+    return b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in ders)
+
+
+def signer_of(certificate: x509.Certificate) -> Signer:
+    """What a signer's certificate says.
+
+    Raises:
+        SignerError: no PASSporT could be signed with it.
+    """
+    try:
+        key, extensions = certificate.public_key(), certificate.extensions
+        subject = certificate.subject.rfc4514_string()
+    except _UNREADABLE:
+        raise SignerError("it can't be read") from None
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        raise SignerError("its key is no P-256 key, as ES256 wants it")
+    try:
+        value = extensions.get_extension_for_oid(TN_AUTH_LIST).value
+    except x509.ExtensionNotFound:
+        raise SignerError("it has no TNAuthList: it was issued to no service provider") from None
+    der = value.value if isinstance(value, x509.UnrecognizedExtension) else value.public_bytes()
+    return Signer(
+        sha256=sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
+        subject="".join(one if one.isprintable() else "?" for one in subject)[:200],
+        codes=codes_of(der),
+        valid_from=certificate.not_valid_before_utc,
+        valid_to=certificate.not_valid_after_utc,
+    )
+
+
+class Shelf:
+    """The certificates that are at hand, and the roots that are trusted: judges PASSporTs.
+
+    `certificates` are signers' and intermediate ones in any order, DER; those that say nothing are passed over.
+    """
+
+    def __init__(self, certificates: Iterable[bytes] = (), roots: Sequence[x509.Certificate] = ()) -> None:
+        self._signers: list[tuple[x509.Certificate, EllipticCurvePublicKey, Signer]] = []
+        self._between: list[x509.Certificate] = []
+        self._ders: dict[str, bytes] = {}
+        self._roots = tuple(roots)
+        self._latest: dict[str, int] = {}
+        for der in certificates:
+            self._put(der)
+
+    def _put(self, der: bytes) -> None:
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            if _is_authority(certificate):
+                self._between.append(certificate)
+                return
+            signer, key = signer_of(certificate), certificate.public_key()
+        except _UNREADABLE:
+            return
+        if isinstance(key, EllipticCurvePublicKey):
+            self._signers.append((certificate, key, signer))
+            self._ders[signer.sha256] = der
+
+    def judge(self, passport: Passport) -> Judged:
+        """The PASSporT's grade; of several certificates that make it good, the one that is worth most."""
+        latest = self._latest.get(passport.x5u)
+        if latest is not None and _is_good(passport, self._signers[latest][1]) and not self._why_not(latest, passport):
+            return Judged(Grade.VERIFIED, signer=self._signers[latest][2])
+        good = [index for index, (_, key, _) in enumerate(self._signers) if _is_good(passport, key)]
+        if not good:
+            return Judged(Grade.NOT_VERIFIED, "it is forged or altered, or its signer's certificate is not at hand")
+        why, index = min((self._why_not(index, passport), index) for index in good)
+        self._latest[passport.x5u] = index
+        return Judged(Grade.CHAIN_UNKNOWN if why else Grade.VERIFIED, why, self._signers[index][2])
+
+    def _why_not(self, index: int, passport: Passport) -> str:
+        """Why no pinned root vouches for this certificate when it signed; empty where one does."""
+        (certificate, _, signer), at = self._signers[index], passport.issued
+        if not signer.valid_from <= at <= signer.valid_to:
+            return "the signer's certificate was not valid when it signed"
+        if not self._roots:
+            return "no root of a certification authority is pinned here"
+        try:
+            _verifier(self._roots, at).verify(certificate, self._between)
+        except (VerificationError, *_UNREADABLE):
+            return "the certificate leads to no root that is pinned here"
+        return ""
+
+    def with_chain(self, judged: Judged) -> list[bytes]:
+        """The certificate that made a PASSporT good, and every intermediate one at hand that may lead to its root."""
+        if judged.signer is None:
+            return []
+        chain = [self._ders[judged.signer.sha256]]
+        last = x509.load_der_x509_certificate(chain[0])
+        for _ in range(DEEPEST):
+            above = next((one for one in self._between if one.subject == last.issuer and _issued(last, one)), None)
+            if above is None or above.public_bytes(Encoding.DER) in chain:
+                break
+            chain.append(above.public_bytes(Encoding.DER))
+            last = above
+        return chain
+
+
+def read_roots(pem: bytes) -> list[x509.Certificate]:
+    """The roots in a PEM file.
+
+    Raises:
+        SignerError: there is none, or one is no authority's.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(pem)
+    except _UNREADABLE:
+        raise SignerError("it holds no certificates in PEM form") from None
+    if not all(map(_is_authority, found)):
+        raise SignerError("one of its certificates is no certification authority's")
+    return found
+
+
+def _verifier(roots: Sequence[x509.Certificate], at: datetime) -> x509.verification.ClientVerifier:
+    """What leads from a signer to a root; signers are no hosts: they have no alternative names, no extended usage."""
+    return (
+        PolicyBuilder()
+        .store(Store(list(roots)))
+        .time(at.astimezone(UTC).replace(tzinfo=None))
+        .max_chain_depth(DEEPEST)
+        .extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=ExtensionPolicy.permit_all())
+        .build_client_verifier()
+    )
+
+
+def _is_good(passport: Passport, key: EllipticCurvePublicKey) -> bool:
+    r, s = (int.from_bytes(half, "big") for half in (passport.signature[:32], passport.signature[32:]))
+    try:
+        key.verify(encode_dss_signature(r, s), passport.signed, ECDSA(SHA256()))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, *_UNREADABLE):
+        return False
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, *_UNREADABLE):
+        return False
+    return True

@@ -1,0 +1,270 @@
+"""What a call's Identity header says, held against the chain that was found: findings for an analyst. Pure.
+
+A header is a claim, and often of somebody who was not in the path: a cross-check and a hint. So nothing here is an
+answer. No chain, no outcome and no question follows from a finding; where a chain ended without an origin, the signer
+is a lead, whom a person may ask, never a hop.
+
+What attestation means (ATIS-1000074 5.2.3): A, the signer knows the customer and the customer's right to the number;
+B, it knows the customer; C, it took the call over from elsewhere. So a provider that says itself that it got the call
+from another one has no business to attest A. That is held against it only where a pinned root vouches for its
+certificate, as anybody could have signed in its name otherwise, and where the header fits the call, as it may have been
+copied from another one.
+
+No finding holds a telephone number, so that what was found can stay when the numbers go.
+"""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from coordinator.chain import Hop, Phase, Status, Traceback, standing
+from coordinator.registry.aliases import Alias, AliasKind
+from coordinator.stir.certificates import Grade, Judged
+from coordinator.stir.passport import Identity, Passport
+from protos.identity import ProviderId
+from protos.types import Outcome
+
+FRESH: Final = timedelta(seconds=60)
+"""A header's time may differ from the call's by this (RFC 8224 4.1)."""
+_FINISHED: Final = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
+_CAME_FROM: Final = frozenset({Outcome.UPSTREAM, Outcome.FOREIGN_UPSTREAM})
+_SECOND: Final = timedelta(seconds=1)
+
+
+class Kind(enum.Enum):
+    """What was found. Values are stable: they are stored, and shown in JSON."""
+
+    SIGNER_IS_ORIGIN = "signer_is_origin"
+    SIGNER_IS_GATEWAY = "signer_is_gateway"
+    SIGNER_IN_PATH = "signer_in_path"
+    SIGNER_NOT_IN_PATH = "signer_not_in_path"
+    SIGNER_UNKNOWN = "signer_unknown"
+    IMPROPER_ATTESTATION = "improper_attestation"
+    DOUBTFUL_ATTESTATION = "doubtful_attestation"
+    CALLING_DIFFERS = "calling_differs"
+    CALLED_DIFFERS = "called_differs"
+    CALLED_TRANSLATED = "called_translated"
+    CALLED_FORWARDED = "called_forwarded"
+    NOT_FRESH = "not_fresh"
+    ORIGID_AGREES = "origid_agrees"
+    ORIGID_CONTRADICTS = "origid_contradicts"
+    LEAD = "lead"
+
+
+CONTRADICTIONS: Final = frozenset(
+    {
+        Kind.SIGNER_NOT_IN_PATH,
+        Kind.IMPROPER_ATTESTATION,
+        Kind.CALLING_DIFFERS,
+        Kind.CALLED_DIFFERS,
+        Kind.NOT_FRESH,
+        Kind.ORIGID_CONTRADICTS,
+    }
+)
+"""Findings that speak against the header, or against the chain; which of the two, a person says."""
+_OF_ANOTHER_CALL: Final = frozenset({Kind.CALLING_DIFFERS, Kind.CALLED_DIFFERS, Kind.NOT_FRESH})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found: for people in words, for programs as facts. No telephone number is in either."""
+
+    kind: Kind
+    words: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sister:
+    """Another call of the campaign, with the same signer and origid; whom its chain found, if it is finished."""
+
+    traceback_id: uuid.UUID
+    found: ProviderId | None
+
+
+@dataclass(frozen=True, slots=True)
+class CrossCheck:
+    """What one header says of one chain.
+
+    Attributes:
+        signer: the provider that the registry gives the certificate's codes to, at the time of signing.
+        agrees: whether the signer is where the chain ended; None where it hasn't ended, or nobody knows the signer.
+    """
+
+    attestation: str
+    grade: Grade
+    why: str
+    codes: tuple[str, ...]
+    signer: ProviderId | None
+    origid: str
+    issued: datetime
+    agrees: bool | None
+    findings: tuple[Finding, ...]
+
+    def of(self, *kinds: Kind) -> tuple[Finding, ...]:
+        """The findings of these kinds."""
+        return tuple(one for one in self.findings if one.kind in kinds)
+
+
+def provider_of(codes: Iterable[str], aliases: Iterable[Alias], at: datetime) -> ProviderId | None:
+    """Whose these service provider codes are at that time, by SPC or OCN; None if nobody's, or if of several."""
+    wanted = set(codes)
+    holders = {
+        alias.provider
+        for alias in aliases
+        if alias.kind in (AliasKind.SPC, AliasKind.OCN) and alias.value in wanted and alias.holds_at(at)
+    }
+    return holders.pop() if len(holders) == 1 else None
+
+
+def crosscheck(
+    identity: Identity,
+    judged: Judged,
+    signer: ProviderId | None,
+    traceback: Traceback,
+    sisters: Iterable[Sister] = (),
+) -> CrossCheck:
+    """What this header says of this chain; `signer` as by `provider_of`."""
+    shaken = identity.shaken
+    chain = [traceback.hops[position] for position in standing(traceback.hops)]
+    codes = judged.signer.codes if judged.signer else ()
+    compared = [*_numbers(identity, traceback, chain), *_time(shaken, signer, traceback, chain)]
+    found: list[Finding] = []
+    if signer is not None:
+        fits = bool(shaken.dest) and not any(one.kind in _OF_ANOTHER_CALL for one in compared)
+        found += _place(shaken, signer, traceback, chain, counts=fits and judged.grade is Grade.VERIFIED)
+    elif codes:
+        said = f"the registry gives {' and '.join(codes)} to no one provider"
+        found.append(Finding(Kind.SIGNER_UNKNOWN, f"The signer is not known: {said}.", {"codes": " ".join(codes)}))
+    found += [*compared, *_origid(traceback, sisters), *_lead(judged.grade, signer, traceback, chain)]
+    agrees = signer == chain[-1].provider if signer and chain and traceback.status in _FINISHED else None
+    return CrossCheck(
+        attestation=shaken.attestation,
+        grade=judged.grade,
+        why=judged.why,
+        codes=codes,
+        signer=signer,
+        origid=shaken.origid,
+        issued=shaken.issued,
+        agrees=agrees,
+        findings=tuple(found),
+    )
+
+
+def _place(
+    shaken: Passport, signer: ProviderId, traceback: Traceback, chain: Sequence[Hop], *, counts: bool
+) -> list[Finding]:
+    """Where the signer is in the path; `counts` says that the header is its own, and of this call."""
+    finished = traceback.status in _FINISHED
+    places = [place for place, hop in enumerate(chain) if hop.provider == signer]
+    if not places:
+        words = f"{signer} signed, and is not in the path, which was followed to its end."
+        return [Finding(Kind.SIGNER_NOT_IN_PATH, words, {"signer": signer})] if finished else []
+    place = places[-1]
+    hop, answer = chain[place], chain[place].answer
+    facts = {"signer": signer, "position": str(place + 1), "question": str(hop.question.question_id)}
+    where = f"{signer} signed, and is in the path at position {place + 1}"
+    if place == len(chain) - 1 and traceback.status is Status.ORIGIN_FOUND:
+        return [Finding(Kind.SIGNER_IS_ORIGIN, f"{signer} signed, and is the originator that was found.", facts)]
+    if answer is None or answer.outcome not in _CAME_FROM or answer.upstream in (None, signer):
+        return [Finding(Kind.SIGNER_IN_PATH, f"{where}; it doesn't say from whom it had the call.", facts)]
+    upstream = answer.upstream
+    facts["upstream"] = str(upstream)
+    abroad = answer.outcome is Outcome.FOREIGN_UPSTREAM
+    kind = Kind.SIGNER_IS_GATEWAY if abroad else Kind.SIGNER_IN_PATH
+    words = f"{where}: the call came to it from {'abroad, from ' if abroad else ''}{upstream}"
+    if shaken.attestation != "A":
+        return [Finding(kind, f"{words}. Attestation {shaken.attestation} is plausible there.", facts)]
+    made = Finding(kind, f"{words}.", facts)
+    means = f"it says that the caller is {signer}'s own customer, and {signer} says that the call came from {upstream}"
+    if counts:
+        return [made, Finding(Kind.IMPROPER_ATTESTATION, f"Attestation A is improper: {means}.", facts)]
+    but = "but no pinned root shows that the signature is its own, or the header doesn't fit this call"
+    return [made, Finding(Kind.DOUBTFUL_ATTESTATION, f"Attestation A would be improper ({means}), {but}.", facts)]
+
+
+def _numbers(identity: Identity, traceback: Traceback, chain: Sequence[Hop]) -> list[Finding]:
+    shaken, call, found = identity.shaken, traceback.call, []
+    if shaken.orig and call.calling is not None and not _same(shaken.orig, call.calling):
+        words = "The calling number that was signed is another than the one displayed."
+        found.append(Finding(Kind.CALLING_DIFFERS, words))
+    if not shaken.dest or any(_same(one, call.called) for one in shaken.dest):
+        return found
+    translated = next((hop.provider for hop in chain if _asked_upstream(hop, shaken.dest)), None)
+    if translated is not None:
+        words = f"The called number that was signed is the one from before {translated} translated it."
+        return [*found, Finding(Kind.CALLED_TRANSLATED, words, {"provider": translated})]
+    if _forwarded(identity, traceback, chain):
+        words = "The called number that was signed was forwarded: div PASSporTs lead from it to one of the chain."
+        return [*found, Finding(Kind.CALLED_FORWARDED, words)]
+    words = "The called number that was signed is none of those that the chain knows for this call."
+    return [*found, Finding(Kind.CALLED_DIFFERS, words)]
+
+
+def _asked_upstream(hop: Hop, dest: Sequence[str]) -> bool:
+    """Whether this provider says that upstream the call was for one of these numbers."""
+    number = hop.answer.ask_called if hop.answer is not None else None
+    return number is not None and any(_same(one, number) for one in dest)
+
+
+def _forwarded(identity: Identity, traceback: Traceback, chain: Sequence[Hop]) -> bool:
+    """Whether div PASSporTs lead from a number that SHAKEN's names to one of the chain; each is followed once."""
+    known = {traceback.call.called, *(hop.question.called for hop in chain)}
+    reached, left = set(identity.shaken.dest), list(identity.div)
+    while step := next((one for one in left if one.diverted in reached), None):
+        left.remove(step)
+        reached.update(step.dest)
+    return any(_same(one, number) for one in reached for number in known)
+
+
+def _same(signed: str, number: str) -> bool:
+    """Whether signed digits are this number; ten digits are one of the North American Numbering Plan without its 1."""
+    digits = number.removeprefix("+")
+    return signed == digits or (len(signed) == 10 and digits == f"1{signed}")
+
+
+def _time(shaken: Passport, signer: ProviderId | None, traceback: Traceback, chain: Sequence[Hop]) -> list[Finding]:
+    """Whether it was signed when the call was made: by the signer's clock where it was asked, else by anybody's."""
+    own = [hop.question.at for hop in chain if hop.provider == signer]
+    times = own or [traceback.call.at, *(hop.question.at for hop in chain)]
+    early, late = min(times) - shaken.issued, shaken.issued - max(times)
+    if max(early, late) <= FRESH:
+        return []
+    seconds = max(early, late) // _SECOND
+    when = "before" if early > late else "after"
+    by = f" by the time that {signer} was asked for" if own else ""
+    words = f"It was signed {seconds:,} s {when} the call{by}: the header is stale, replayed or of another call."
+    return [Finding(Kind.NOT_FRESH, words, {"seconds": str(-seconds if when == "before" else seconds)})]
+
+
+def _origid(traceback: Traceback, sisters: Iterable[Sister]) -> list[Finding]:
+    """What sister calls of the same origid, which are of one customer of the signer's, have found."""
+    own = traceback.hops[-1].provider if traceback.status in _FINISHED and traceback.hops else None
+    others = [one for one in sisters if one.traceback_id != traceback.id and one.found is not None]
+    if not others:
+        return []
+    ends = sorted({one.found for one in others if one.found is not None} | ({own} if own else set()))
+    facts = {"calls": str(len(others)), "ends": " ".join(ends)}
+    what = f"{len(others)} finished sister call{'s' * (len(others) > 1)} with the same origid and signer"
+    if len(ends) == 1:
+        words = f"The origid recurs: {what}, found at {ends[0]}{' as this one was' if own else ''}."
+        return [Finding(Kind.ORIGID_AGREES, words, facts)]
+    why = "one origid for several customers, a copied header, or a wrong chain"
+    words = f"The origid contradicts: {what}, found at different providers ({', '.join(ends)}): {why}."
+    return [Finding(Kind.ORIGID_CONTRADICTS, words, facts)]
+
+
+def _lead(grade: Grade, signer: ProviderId | None, traceback: Traceback, chain: Sequence[Hop]) -> list[Finding]:
+    """Whom a person may ask where the chain ended without an origin."""
+    if signer is None or traceback.status in _FINISHED or not traceback.status.phase.rests:
+        return []
+    if any(hop.provider == signer for hop in chain):
+        return []
+    certain = "" if grade is Grade.VERIFIED else " If it did: no pinned root shows that the signature is its own."
+    words = f"A lead, no hop: the chain ended without an origin, and {signer} signed this call. Ask {signer} about it."
+    return [Finding(Kind.LEAD, words + certain, {"signer": signer, "grade": grade.value})]
