@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Integer, and_, case, func, insert, select, update
+from sqlalchemy import Connection, Engine, Integer, and_, case, func, insert, select, update
 
 from coordinator.campaign_files import Distinct, Report, distinct
 from coordinator.campaigns import Path, path_of
 from coordinator.chain import Call, Status
 from coordinator.store.campaign_models import campaign_calls, campaigns
 from coordinator.store.models import TracebackRow
+from coordinator.store.stir_models import campaign_identities
 from coordinator.store.writing import writing
 from coordinator.way_reader import ways_of
 from protos.e164 import E164
@@ -30,6 +31,11 @@ _SAME_CALL = and_(
     _tracebacks.c.called == campaign_calls.c.called,
     _tracebacks.c.at == campaign_calls.c.at,
     _tracebacks.c.terminating == campaign_calls.c.terminating,
+)
+
+_SAME_NUMBER = and_(
+    campaign_identities.c.campaign == campaign_calls.c.campaign,
+    campaign_identities.c.number == campaign_calls.c.number,
 )
 
 
@@ -85,6 +91,8 @@ class CampaignBook:
                     insert(campaign_calls),
                     [_call_row(name, len(known) + n, one, now) for n, one in enumerate(new, start=1)],
                 )
+            numbered = [(numbers[_key(one.call)], one) for one in again]
+            _keep_identities(connection, name, [*numbered, *enumerate(new, start=len(known) + 1)])
         return Taken(tuple(new), sum(len(one.lines) for one in again) + sum(len(one.lines) - 1 for one in new))
 
     def summaries(self) -> list[CampaignSummary]:
@@ -119,16 +127,20 @@ class CampaignBook:
         with self._engine.connect() as connection:
             return [CampaignSummary(*row) for row in connection.execute(query)]
 
-    def untraced(self, name: str) -> list[Call]:
-        """The campaign's calls that have no traceback yet, in order of import: each is to be traced, pattern or no."""
+    def untraced(self, name: str) -> list[tuple[Call, str]]:
+        """The campaign's calls that have no traceback yet, in order of import: each is to be traced, pattern or no.
+
+        Beside each the Identity header that came with it, empty where none did.
+        """
         query = (
-            select(campaign_calls)
+            select(campaign_calls, campaign_identities.c.header)
             .outerjoin(_tracebacks, _SAME_CALL)
+            .outerjoin(campaign_identities, _SAME_NUMBER)
             .where(campaign_calls.c.campaign == name, _tracebacks.c.id.is_(None))
             .order_by(campaign_calls.c.number)
         )
         with self._engine.connect() as connection:
-            return [_call(row) for row in connection.execute(query).mappings()]
+            return [(_call(row), row["header"] or "") for row in connection.execute(query).mappings()]
 
     def tracebacks(self, name: str) -> list[uuid.UUID]:
         """The tracebacks of the campaign's calls, in the calls' order; of a call that was traced twice the last one."""
@@ -159,6 +171,20 @@ def _call(row: Any) -> Call:
         calling=E164(row["calling"]) if row["calling"] else None,
         window=row["window_ms"] * _MS,
     )
+
+
+def _keep_identities(connection: Connection, name: str, numbered: Iterable[tuple[int, Distinct]]) -> None:
+    """Keep the headers of these calls of a campaign; a call that has one keeps it."""
+    came = {number: one.identity.text for number, one in numbered if one.identity is not None}
+    if not came:
+        return
+    mine = select(campaign_identities.c.number).where(campaign_identities.c.campaign == name)
+    known = set(connection.execute(mine).scalars())
+    rows = [
+        {"campaign": name, "number": number, "header": header} for number, header in came.items() if number not in known
+    ]
+    if rows:
+        connection.execute(insert(campaign_identities), rows)
 
 
 def _call_row(name: str, number: int, one: Distinct, now: datetime) -> dict[str, Any]:

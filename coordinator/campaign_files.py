@@ -1,13 +1,13 @@
 """Calls in bulk: CSV, JSON lines or Parquet, every row a call or rejected with its reason; one call is taken once.
 
-Columns: called, at, terminating, and if you like calling, window; see `coordinator.intake`. In Parquet, `at` may be a
-timestamp with a zone. A column that is not known is refused: a misspelt one would silently lose what it says.
+Columns: called, at, terminating, and if you like calling, window, identity; see `coordinator.intake`. In Parquet, `at`
+may be a timestamp with a zone. A column that is not known is refused: a misspelt one would silently lose what it says.
 
 Two rows report one call where the called number and the terminating provider are the same, the times lie no further
 apart than the smaller of their windows, and the caller IDs don't contradict (a report without one fits any). The
 earliest stands for all of them: of three at 0 s, 50 s and 100 s with a window of 60 s the third is another call. Rows
-are compared in order of time, so that the same rows give the same calls in whatever order they come. A caller ID that
-only a later report has is kept.
+are compared in order of time, so that the same rows give the same calls in whatever order they come. A caller ID or
+an Identity header that only a later report has is kept.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 from coordinator.chain import Call
 from coordinator.intake import COLUMNS, CallsFileError, Intake, IntakeError, RejectedCall, read_rows
+from coordinator.stir.passport import Identity
 from protos.types import WINDOW_CAP
 
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -36,14 +37,16 @@ class Report:
 
     line: int
     call: Call
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
-    """A call, and the lines that report it, the one that stands for it first."""
+    """A call, the lines that report it, the one that stands for it first, and an Identity header if one came."""
 
     call: Call
     lines: tuple[int, ...]
+    identity: Identity | None = None
 
 
 def read_reports(file: Path, intake: Intake, form: str | None = None) -> Iterator[Report | RejectedCall]:
@@ -62,7 +65,7 @@ def read_reports(file: Path, intake: Intake, form: str | None = None) -> Iterato
             continue
         line, fields = row
         try:
-            yield Report(line, intake.call(fields))
+            yield Report(line, *intake.reported(fields))
         except IntakeError as error:
             yield RejectedCall(line, error.problems)
 
@@ -106,7 +109,7 @@ def _parquet(file: Path) -> Iterator[Row | RejectedCall]:
         what = (
             f"lacks {', '.join(missing)}" if missing else f"has {', '.join(map(_shown, unknown)) or 'a column twice'}"
         )
-        raise CallsFileError(f"the columns are called,at,terminating[,calling][,window]: it {what}")
+        raise CallsFileError(f"the columns are called,at,terminating[,calling][,window][,identity]: it {what}")
     line = 0
     try:
         for batch in source.iter_batches(batch_size=4096):
@@ -165,9 +168,10 @@ def distinct(reports: Iterable[Report], known: Iterable[Call] = ()) -> tuple[lis
             made.append(stand)
         if stand.call.calling is None:
             stand.call = replace(stand.call, calling=report.call.calling)
+        stand.identity = stand.identity or report.identity
         stand.lines.append(report.line)
-    new = [Distinct(one.call, tuple(one.lines)) for one in made if not one.old]
-    return new, [Distinct(one.call, tuple(one.lines)) for one in made if one.old and one.lines]
+    new = [one.distinct for one in made if not one.old]
+    return new, [one.distinct for one in made if one.old and one.lines]
 
 
 @dataclass(slots=True)
@@ -177,6 +181,11 @@ class _Stand:
     call: Call
     old: bool
     lines: list[int] = field(default_factory=list)
+    identity: Identity | None = None
+
+    @property
+    def distinct(self) -> Distinct:
+        return Distinct(self.call, tuple(self.lines), self.identity)
 
 
 def _stand(stands: dict[tuple[str, str], list[_Stand]], call: Call, *, old: bool) -> _Stand:

@@ -42,6 +42,7 @@ from coordinator.commands.report import report
 from coordinator.commands.retention import retention
 from coordinator.commands.run import run
 from coordinator.commands.serve import serve
+from coordinator.commands.stir import examiner_of, stir
 from coordinator.commands.tasks import tasks
 from coordinator.commands.trace import import_calls, trace
 from protos.program import Program
@@ -131,15 +132,20 @@ def retry(traceback_id: str, as_json: bool, show_numbers: bool, config_path: Pat
 @numbers_option
 @config_option
 def show(traceback_id: str, as_json: bool, show_numbers: bool, config_path: Path) -> None:
-    """Show one traceback; the first characters of its id are enough."""
+    """Show one traceback, and what its call's Identity header says of it; the beginning of its id is enough."""
     from coordinator.present import traceback_json, whole
+    from coordinator.present_stir import block
+    from coordinator.stir.written import as_json as check_json
 
-    with opened_store(config_path) as (_, store):
+    with opened_store(config_path) as (loaded, store):
         found = find_traceback(store, traceback_id).traceback
+        check = examiner_of(loaded, store.engine).check(found)
     if as_json:
-        write_json(traceback_json(found))
+        write_json(traceback_json(found) | {"stir": check_json(check) if check else None})
     else:
         show_rich(whole(found, show_numbers=show_numbers))
+        if check is not None:
+            show_rich(block(check))
 
 
 @main.command("list")
@@ -175,5 +181,6 @@ main.add_command(checkpoints)
 main.add_command(campaign)
 main.add_command(report)
 main.add_command(retention)
+main.add_command(stir)
 for command in (authority, enrolment, key, serve):
     main.add_command(command)

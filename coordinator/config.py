@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from coordinator.batching import LaneTerms
 from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
 from coordinator.checkpoints import WitnessTerms
-from coordinator.config_tables import MailTable, RegistryTable, RetentionTable, TasksTable
+from coordinator.config_tables import MailTable, RegistryTable, RetentionTable, StirTable, TasksTable
 from coordinator.deadlines.settings import DeadlinesTable
 from coordinator.driver import Limits
 from coordinator.identity_config import AuthorityTable, EnrolmentTable, ListenTable, Operators, RevocationTable
@@ -158,6 +158,9 @@ fetch_every = "10m"                    # `run` and `serve` ask every agent for i
 [retention]
 pseudonymise_after = "548d"            # closed tracebacks lose their telephone numbers then; see `retention run`
 key_file = "retention.key"             # 64 hexadecimal digits; must not be readable by others
+
+[stir]                                 # Identity headers of reported calls: a cross-check, never a hop
+# roots = "sti-roots"                  # directory of PEM files: the STI-CAs' roots; without, no signer is verified
 """
 
 
@@ -342,6 +345,7 @@ class Config(_Table):
     registry: RegistryTable = RegistryTable()
     checkpoints: CheckpointsTable = CheckpointsTable()
     retention: RetentionTable = RetentionTable()
+    stir: StirTable = StirTable()
     listen: ListenTable | None = None
     access: AccessTable = AccessTable()
     authority: AuthorityTable | None = None

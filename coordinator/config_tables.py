@@ -1,4 +1,4 @@
-"""The tables of the configuration that concern people: tasks and mail, the registry, what is kept how long.
+"""The tables of the configuration beside tracing: tasks, mail, the registry, what is kept how long, STIR/SHAKEN.
 
 Belongs to `coordinator.config`, which says how a file is read; [deadlines] stands in `coordinator.deadlines.settings`.
 """
@@ -71,6 +71,12 @@ class RetentionTable(_Table):
 
     pseudonymise_after: Annotated[Duration, Field(ge=timedelta(days=1))] = timedelta(days=548)
     key_file: str = "retention.key"
+
+
+class StirTable(_Table):
+    """What Identity headers are verified with: `roots` is a directory of PEM files, the STI-CAs' roots."""
+
+    roots: str | None = None
 
 
 def private_text(path: Path) -> str:

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from coordinator.intake import Intake, IntakeError, RejectedCall, read_rows
 from coordinator.orders import DEFAULT_LIFE, OrdersError, Terms, evidence_digest, order_of
+from coordinator.stir.passport import Identity
 from protos.orders import Order, Purpose
 
 COLUMNS: Final = ("purpose", "legal_basis", "campaign", "evidence", "certification")
@@ -44,6 +45,14 @@ class Wording:
     certification: str = ""
 
 
+class Draft(NamedTuple):
+    """A draft with its line in the file (0: of none), and the Identity header that came with the call, if one did."""
+
+    line: int
+    order: Order
+    identity: Identity | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Where drafts are made: for which coordinator, by whom, of which calls; evidence files lie in `directory`."""
@@ -55,7 +64,7 @@ class Desk:
     life: timedelta = DEFAULT_LIFE
     read: ReadFile = Path.read_bytes
 
-    def draft(self, fields: Mapping[str, str], wording: Wording) -> Order:
+    def draft(self, fields: Mapping[str, str], wording: Wording, line: int = 0) -> Draft:
         """An order for the call that `fields` describe; what they say besides the call goes before `wording`.
 
         Raises:
@@ -63,9 +72,9 @@ class Desk:
         """
         said = {name: fields.get(name) or getattr(wording, name) for name in COLUMNS}
         problems: list[str] = []
-        call = None
+        call, identity = None, None
         try:
-            call = self.intake.call(fields)
+            call, identity = self.intake.reported(fields)
         except IntakeError as error:
             problems += error.problems
         purpose = PURPOSES.get(said["purpose"])
@@ -90,11 +99,12 @@ class Desk:
             life=self.life,
         )
         try:
-            return order_of(call, terms, self.intake.now, uuid.uuid4(), os.urandom(16))
+            order = order_of(call, terms, self.intake.now, uuid.uuid4(), os.urandom(16))
         except OrdersError as error:
             raise IntakeError([str(error)]) from None
+        return Draft(line, order, identity)
 
-    def drafts(self, text: str, wording: Wording) -> Iterator[tuple[int, Order] | RejectedCall]:
+    def drafts(self, text: str, wording: Wording) -> Iterator[Draft | RejectedCall]:
         """Orders for the calls of a file (CSV with a header), each with its line.
 
         Raises:
@@ -106,7 +116,7 @@ class Desk:
                 continue
             line, fields = row
             try:
-                yield line, self.draft(fields, wording)
+                yield self.draft(fields, wording, line)
             except IntakeError as error:
                 yield RejectedCall(line, error.problems)
 

@@ -1,8 +1,9 @@
 """What people hand in: one call from the command line, or a file of calls; each becomes a `Call` or is refused.
 
 Nothing is guessed. A number must be E.164, a time must carry its zone (or Z), lie in the past and not before 2000, a
-window must lie within the protocol's cap, the terminating provider must be in the registry. All that is wrong with a
-row is said at once. No message repeats a telephone number.
+window must lie within the protocol's cap, the terminating provider must be in the registry. With a call may come its
+Identity header (`coordinator.stir.passport`). All that is wrong with a row is said at once. No message repeats a
+telephone number.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from typing import TypeVar
 
 from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW, Call
 from coordinator.ports import Registry
+from coordinator.stir.passport import Identity, PassportError, parse_identity
 from protos.e164 import parse_e164
 from protos.identity import InvalidIdentityError, ProviderId, parse_provider_id
 from protos.types import WINDOW_CAP
 
 T = TypeVar("T")
 
-COLUMNS = ("called", "at", "calling", "terminating", "window")
+COLUMNS = ("called", "at", "calling", "terminating", "window", "identity")
 _REQUIRED = ("called", "at", "terminating")
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)", re.ASCII)
@@ -81,6 +83,26 @@ class Intake:
         if problems or called is None or at is None or terminating is None or window is None:
             raise IntakeError(problems)
         return Call(called, at, terminating, calling, window, self.hop_limit)
+
+    def reported(self, fields: Mapping[str, str]) -> tuple[Call, Identity | None]:
+        """The call, and the Identity header that came with it, None where none did.
+
+        Raises:
+            IntakeError: naming all that is wrong with either.
+        """
+        problems: list[str] = []
+        call, identity = None, None
+        try:
+            call = self.call(fields)
+        except IntakeError as error:
+            problems += error.problems
+        try:
+            identity = parse_identity(fields["identity"]) if fields.get("identity") else None
+        except PassportError as error:
+            problems.append(f"identity: {error}; leave it out to have the call traced without it")
+        if problems or call is None:
+            raise IntakeError(problems)
+        return call, identity
 
     def _time(self, text: str) -> datetime:
         return parse_time(text, self.now)
@@ -151,7 +173,7 @@ def parse_window(text: str) -> timedelta:
 
 
 def read_calls(text: str, intake: Intake) -> Iterator[tuple[int, Call] | RejectedCall]:
-    """The calls of a CSV file with a header (columns: see COLUMNS; calling and window optional), line by line.
+    """The calls of a CSV file with a header (columns: see COLUMNS; calling, window, identity optional), line by line.
 
     Raises:
         CallsFileError: the header lacks a column or has one that is not known, or the file is no CSV.
@@ -179,7 +201,7 @@ def read_rows(text: str, more: Sequence[str] = ()) -> Iterator[tuple[int, dict[s
     unknown = [name for name in header if name not in COLUMNS and name not in more]
     if missing or unknown or len(set(header)) != len(header):
         what = f"it lacks {', '.join(missing)}" if missing else f"{', '.join(unknown) or 'a column twice'} is not known"
-        optional = "".join(f"[,{name}]" for name in ("calling", "window", *more))
+        optional = "".join(f"[,{name}]" for name in ("calling", "window", "identity", *more))
         raise CallsFileError(f"the first line must name the columns called,at,terminating{optional}: {what}")
     try:
         for cells in reader:

@@ -39,6 +39,14 @@ class PersonFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Improper:
+    """A provider attested A for a call of which it says, asked by that question, that it came from somebody else."""
+
+    provider: ProviderId
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """A number and the questions behind it."""
 
@@ -91,10 +99,10 @@ class Scorecard:
 
 FIGURES = (
     *("asked", "answered", "not_found", "records_expired", "ambiguous", "unmapped", "refused"),
-    *("silent", "declined", "bad_answer", "named_disputed", "denied"),
+    *("silent", "declined", "bad_answer", "named_disputed", "denied", "improper_attestation"),
     *("persons_asked", "persons_answered", "persons_late", "persons_non_responsive", "persons_waiting"),
 )
-"""Names of the figures: questions to agents, disputes, questions to persons."""
+"""Names of the figures: questions to agents, disputes, attestations against answers, questions to persons."""
 
 DISPUTES = frozenset({"named_disputed", "denied"})
 """Figures that rest on what somebody else said."""
@@ -128,6 +136,7 @@ def scorecards(
     persons: Iterable[PersonFact],
     now: datetime,
     policy: CooperationPolicy = DEFAULT_POLICY,
+    improper: Iterable[Improper] = (),
 ) -> list[Scorecard]:
     """A scorecard for every provider that was asked or named, by id."""
     tallies: dict[ProviderId, _Tally] = defaultdict(_Tally)
@@ -140,6 +149,8 @@ def scorecards(
             tallies[denying.provider].facts["denied"].append(str(denying.question_id))
     for fact in persons:
         _count_person(tallies[fact.provider], fact.request, now)
+    for one in improper:
+        tallies[one.provider].facts["improper_attestation"].append(one.question)
     return [
         Scorecard(
             provider=provider,

@@ -2,8 +2,9 @@
 
 What is replaced by pseudonyms (`coordinator.pseudonyms`): called and calling number of a traceback, of its campaign's
 call and of its tasks, and the numbers in its questions and answers, which are written anew without seals. What is
-removed: the bytes of envelopes, answers that were none, notes, and sets of orders that have expired. What stays: who
-was asked when, what came of it, the chain: reports read as before, and equal numbers are still seen to be equal.
+removed: the bytes of envelopes, answers that were none, notes, sets of orders that have expired, and Identity headers.
+What stays: who was asked when, what came of it, the chain, what a header said of it: reports read as before, and equal
+numbers are still seen to be equal.
 
 So the evidence ends here: whoever needs a bundle must have exported it before. A traceback waits while a task of its is
 open, and while one that shares an envelope with it is not old enough: the envelope holds the numbers of both.
@@ -17,7 +18,7 @@ beyond this.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -41,10 +42,12 @@ from sqlalchemy import (
 from coordinator.chain import Phase, Status
 from coordinator.pseudonyms import PREFIX, Pseudonyms
 from coordinator.signed import decode_answer, decode_question
+from coordinator.stir.written import lasting
 from coordinator.store.campaign_models import campaign_calls
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
 from coordinator.store.order_models import OrderRow, OrderSealRow, OrderSetRow
 from coordinator.store.retention_models import retired_tracebacks
+from coordinator.store.stir_models import campaign_identities, order_identities
 from coordinator.store.task_models import task_attestations, tasks
 from coordinator.store.writing import writing
 from coordinator.tasks.task import State
@@ -70,7 +73,12 @@ _CLEANED = (
     "tasks",
     "campaign_calls",
     "task_attestations",
+    "order_identities",
+    "campaign_identities",
 )
+
+Examine = Callable[[uuid.UUID], str | None]
+"""What a traceback's Identity header says of it, without numbers, as it is to be kept; None where there is nothing."""
 
 
 @dataclass(slots=True)
@@ -85,8 +93,16 @@ class Retired:
     cleaned: bool = False
 
 
-def retire(engine: Engine, pseudonyms: Pseudonyms, before: datetime, now: datetime, *, clean: bool = True) -> Retired:
-    """Take the numbers out of what was closed before `before`.
+def retire(
+    engine: Engine,
+    pseudonyms: Pseudonyms,
+    before: datetime,
+    now: datetime,
+    *,
+    clean: bool = True,
+    examine: Examine = lambda traceback_id: None,  # noqa: ARG005
+) -> Retired:
+    """Take the numbers out of what was closed before `before`; `examine` is asked while they are still there.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database failed; blocks that were done stay done.
@@ -95,12 +111,14 @@ def retire(engine: Engine, pseudonyms: Pseudonyms, before: datetime, now: dateti
     with engine.connect() as connection:
         ripe = list(connection.execute(select(_tracebacks.c.id).where(_ripe(before))).scalars())
     for first in range(0, len(ripe), BLOCK):
+        found = {one: examine(one) for one in ripe[first : first + BLOCK]}
         with writing(engine) as connection:
             _delete_securely(connection)
             still = and_(_tracebacks.c.id.in_(ripe[first : first + BLOCK]), _old(before))  # none was reopened meanwhile
             block = connection.execute(select(_tracebacks.c.id).where(still).with_for_update()).scalars().all()
             for traceback_id in block:
                 _retire_one(connection, pseudonyms, traceback_id)
+                _forget_header(connection, traceback_id, found[traceback_id])
             if block:
                 rows = [{"traceback_id": one, "retired_at": now} for one in block]
                 connection.execute(insert(retired_tracebacks), rows)
@@ -109,6 +127,7 @@ def retire(engine: Engine, pseudonyms: Pseudonyms, before: datetime, now: dateti
         _delete_securely(connection)
         report.envelopes = _remove_envelopes(connection)
         report.order_sets = _remove_orders(connection, before)
+        _forget_headers_of_nothing(connection, before)
         report.campaign_calls = _retire_campaign_calls(connection, pseudonyms, before)
         report.deferred = connection.execute(
             select(func.count()).select_from(_tracebacks).where(_old(before))
@@ -238,6 +257,25 @@ def _remove_orders(connection: Connection, before: datetime) -> int:
     return len(old)
 
 
+def _forget_header(connection: Connection, traceback_id: uuid.UUID, found: str | None) -> None:
+    """Remove the header that came with this call, and keep what was found with it."""
+    columns = order_identities.c
+    order = select(_tracebacks.c.order_sha256).where(_tracebacks.c.id == traceback_id).scalar_subquery()
+    this = and_(columns.order_sha256 == order, columns.header.is_not(None))
+    row = connection.execute(select(columns.order_sha256, columns.origid).where(this)).first()
+    if row is not None:
+        gone = {"header": None, "origid": lasting(row.origid or ""), "found": found}
+        connection.execute(update(order_identities).where(columns.order_sha256 == row.order_sha256).values(gone))
+
+
+def _forget_headers_of_nothing(connection: Connection, before: datetime) -> None:
+    """Remove headers of orders that are not there any more, and that no traceback was made of."""
+    columns = order_identities.c
+    traced = select(_tracebacks.c.order_sha256).where(_tracebacks.c.order_sha256.is_not(None))
+    none = and_(columns.order_sha256.not_in(select(_orders.c.sha256)), columns.order_sha256.not_in(traced))
+    connection.execute(delete(order_identities).where(columns.taken_at < before, none))
+
+
 def _retire_campaign_calls(connection: Connection, pseudonyms: Pseudonyms, before: datetime) -> int:
     """Those that were imported long ago, unless their traceback still has its numbers."""
     traced = exists().where(
@@ -251,6 +289,8 @@ def _retire_campaign_calls(connection: Connection, pseudonyms: Pseudonyms, befor
     )
     old = connection.execute(query).all()
     for row in old:
+        same = and_(campaign_identities.c.campaign == row.campaign, campaign_identities.c.number == row.number)
+        connection.execute(delete(campaign_identities).where(same))
         connection.execute(
             update(campaign_calls)
             .where(columns.campaign == row.campaign, columns.number == row.number)

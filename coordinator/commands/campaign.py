@@ -63,10 +63,11 @@ def import_campaign(
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """Add the calls of FILE to campaign NAME: CSV, JSON lines or Parquet; called, at, terminating[, calling, window].
+    """Add the calls of FILE to campaign NAME: CSV, JSON lines or Parquet; called, at, terminating[, ...].
 
-    Reports of one call (same called number and terminating provider, times within the window, caller IDs that don't
-    contradict) are one call. Every row that is none is named with its line and the reason; then the exit code is 65.
+    Further columns: calling, window, identity (the call's Identity header, STIR/SHAKEN). Reports of one call (same
+    called number and terminating provider, times within the window, caller IDs that don't contradict) are one call.
+    Every row that is none is named with its line and the reason; then the exit code is 65.
     """
     from coordinator.campaign_files import read_reports
     from coordinator.intake import CallsFileError, Intake, RejectedCall
@@ -142,17 +143,22 @@ def list_campaigns(as_json: bool, config_path: Path) -> None:
 def show_campaign(name: str, untraced: Path | None, as_json: bool, config_path: Path) -> None:
     """Show what the chains of campaign NAME have in common: the common upstream, origins, gateways, supply."""
     from coordinator.campaigns import findings
+    from coordinator.commands.stir import examiner_of
+    from coordinator.present_stir import recurring_rows, signer_rows, survey_json, survey_lines
 
-    with opened_engine(config_path) as (_, engine):
+    with opened_engine(config_path) as (loaded, engine):
         book = _book(engine)
         one = next((summary for summary in book.summaries() if summary.name == name), None)
         if one is None:
             raise click.UsageError(f"no campaign is called {name!r}: see `hopback-coordinator campaign list`")
         found = findings(book.paths(name))
+        signed = examiner_of(loaded, engine).survey(book.tracebacks(name))
         if untraced is not None:
             _write(untraced, book.untraced(name))
     if as_json:
-        write_json({"name": name, "calls": one.calls, "reports": one.reports, **_json_of(found)})
+        write_json(
+            {"name": name, "calls": one.calls, "reports": one.reports, **_json_of(found), "stir": survey_json(signed)}
+        )
         return
     click.echo(f"{name}: {one.calls:,} calls, {found.calls:,} traced, {found.finished:,} to the end.")
     if found.nearest_common_upstream:
@@ -175,6 +181,13 @@ def show_campaign(name: str, untraced: Path | None, as_json: bool, config_path: 
     if found.stopped:
         ends = [(status.value, provider, f"{count:,}") for status, provider, count in found.stopped[:MOST_SHOWN]]
         show_rich(table(("Stopped as", "At", "Calls"), ends, right=("Calls",)))
+    if signed.headers:
+        click.echo("\n".join(survey_lines(signed)))
+        columns = ("Signer", "Calls", "A", "B", "C", "Verified", "Agrees")
+        show_rich(table(columns, signer_rows(signed, MOST_SHOWN), right=columns[1:]))
+    if signed.recurring:
+        recurring = recurring_rows(signed, MOST_SHOWN)
+        show_rich(table(("Signer", "Origid", "Calls", "Found at"), recurring, right=("Calls",)))
 
 
 @campaign.command("suggest")
@@ -223,16 +236,16 @@ def _named(name: str) -> None:
         raise click.UsageError("a campaign's name is 1 to 200 printable characters")
 
 
-def _write(path: Path, calls: list[Call]) -> None:
+def _write(path: Path, calls: list[tuple[Call, str]]) -> None:
     """The calls as `order new --file` reads them; telephone numbers stand in it, so that nobody else may read it."""
     try:
         path.touch(mode=0o600)
         with path.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["called", "at", "terminating", "calling", "window"])
-            for call in calls:
+            rows.writerow(["called", "at", "terminating", "calling", "window", "identity"])
+            for call, identity in calls:
                 window = f"{call.window.total_seconds():.3f}".rstrip("0").rstrip(".")
-                rows.writerow([call.called, iso(call.at), call.terminating, call.calling or "", f"{window}s"])
+                rows.writerow([call.called, iso(call.at), call.terminating, call.calling or "", f"{window}s", identity])
     except OSError as error:
         raise BadData(f"{path} can't be written: {error.strerror}") from None
 

@@ -31,11 +31,12 @@ from coordinator.commands.frame import (
 if TYPE_CHECKING:
     import uuid
 
+    from sqlalchemy import Engine
+
     from coordinator.config import LoadedConfig
-    from coordinator.drafts import Wording
+    from coordinator.drafts import Draft, Wording
     from coordinator.orders import OrderSet
     from coordinator.store.orders import OrderBook
-    from protos.orders import Order
     from protos.signing import Domain, Signer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,6 +62,11 @@ def wording_options(function: F) -> F:
     return function
 
 
+identity_option = click.option(
+    "--identity", "identity_file", type=_path, help="File with the call's Identity header (STIR/SHAKEN): a cross-check."
+)
+
+
 @click.group()
 def order() -> None:
     """Orders: which calls may be traced, who says so, who approved it.
@@ -81,6 +87,7 @@ def order() -> None:
 @click.option("--terminating", default="", help="Id of the provider that delivered it.")
 @click.option("--calling", default="", help="Number shown as caller: a hint that is often false.")
 @click.option("--window", default="", help="How far records may lie from the time, either side; 300s at most.")
+@identity_option
 @wording_options
 @click.option("--submitter", default="", help="Who will submit it; may be left out where only one person may.")
 @json_option
@@ -93,6 +100,7 @@ def order_new(
     terminating: str,
     calling: str,
     window: str,
+    identity_file: Path | None,
     submitter: str,
     as_json: bool,
     show_numbers: bool,
@@ -101,21 +109,24 @@ def order_new(
 ) -> None:
     """Draft orders for one call, or for every call of a file. Nobody is asked anything before they are approved.
 
-    A file may have columns purpose, legal_basis, campaign, evidence and certification of its own. A row of which no
-    order can be made is named with its line; then the exit code is 65.
+    A file may have columns purpose, legal_basis, campaign, evidence, certification and identity of its own. A row of
+    which no order can be made is named with its line; then the exit code is 65.
     """
     from coordinator.intake import RejectedCall
 
     fields = {"called": called, "at": at, "terminating": terminating, "calling": calling, "window": window}
     if (file is None) == (not called):
         raise click.UsageError("name one call (--called, --at, --terminating), or a file of calls (--file)")
+    if file and identity_file:
+        raise click.UsageError("--identity is for one call: a file of calls has a column identity")
+    fields["identity"] = text_of(identity_file) if identity_file else ""
     wording, life = wording_of(words)
     with opened_engine(config_path) as (loaded, engine):
         from coordinator.store.orders import OrderBook
 
         desk = desk_of(loaded, engine, _submitter(loaded, submitter), file.parent if file else Path(), life)
-        rows = drafted(desk, text_of(file), wording, file) if file else [(0, one_draft(desk, fields, wording))]
-        made = keep_drafts(OrderBook(engine), [row[1] for row in rows if not isinstance(row, RejectedCall)])
+        rows = drafted(desk, text_of(file), wording, file) if file else [one_draft(desk, fields, wording)]
+        made = keep_drafts(engine, [row for row in rows if not isinstance(row, RejectedCall)])
         _show(loaded, OrderBook(engine), made, as_json=as_json, show_numbers=show_numbers)
     if len(made.orders) < len(rows):
         sys.exit(BAD_DATA)
@@ -261,12 +272,12 @@ def desk_of(
     return Desk(loaded.config.coordinator.name, submitter, intake, directory, life)
 
 
-def one_draft(desk: Any, fields: dict[str, str], wording: Wording) -> Order:
-    """The order for one call; what is wrong with it ends the command."""
+def one_draft(desk: Any, fields: dict[str, str], wording: Wording) -> Draft:
+    """The draft for one call; what is wrong with it ends the command."""
     from coordinator.intake import IntakeError
 
     try:
-        made: Order = desk.draft(fields, wording)
+        made: Draft = desk.draft(fields, wording)
     except IntakeError as error:
         names = {"legal_basis": "basis", "certification": "certify"}
         problems = []
@@ -278,7 +289,7 @@ def one_draft(desk: Any, fields: dict[str, str], wording: Wording) -> Order:
 
 
 def drafted(desk: Any, text: str, wording: Wording, file: Path) -> list[Any]:
-    """Orders and rejected rows of a file; the latter are named. A file without a good row ends the command."""
+    """Drafts and rejected rows of a file; the latter are named. A file without a good row ends the command."""
     from coordinator.intake import CallsFileError, RejectedCall
 
     try:
@@ -293,16 +304,26 @@ def drafted(desk: Any, text: str, wording: Wording, file: Path) -> list[Any]:
     return rows
 
 
-def keep_drafts(book: OrderBook, orders: Sequence[Order]) -> OrderSet:
-    """These orders as a set in the database."""
+def keep_drafts(engine: Engine, drafts: Sequence[Draft]) -> OrderSet:
+    """These drafts as a set in the database, beside it the Identity headers that came with their calls."""
     from coordinator.orders import OrdersError, OrderSet
+    from coordinator.stir.book import IdentityBook
+    from coordinator.store.orders import OrderBook
+    from protos.codec import digest
     from protos.orders import encode_order
 
     try:
-        made = OrderSet.of(map(encode_order, orders))
+        made = OrderSet.of(encode_order(draft.order) for draft in drafts)
     except OrdersError as error:
         raise BadData(str(error)) from None
-    book.add(made, now())
+    came = {
+        digest(exact): (draft.order.campaign, draft.identity)
+        for exact, draft in zip(made.exact, drafts, strict=True)
+        if draft.identity is not None
+    }
+    if came:
+        IdentityBook(engine).keep(came, now())
+    OrderBook(engine).add(made, now())
     return made
 
 

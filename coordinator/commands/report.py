@@ -68,13 +68,15 @@ def participants_report(config_path: Path, **asked: Any) -> None:
 @config_option
 def scorecard_report(provider: str, config_path: Path, **asked: Any) -> None:
     """How PROVIDER, or everybody, answered: figures with the questions behind them (in JSON), and the label."""
+    from coordinator.commands.stir import examiner_of
     from coordinator.report_reader import persons_between, provider_names
     from coordinator.reports import scorecards
     from coordinator.way_reader import ways_between
 
     form = form_of(**asked)
     wanted = provider_id(provider) if provider else None
-    with opened_engine(config_path) as (_, engine):
-        names = provider_names(engine)
-        every = scorecards(ways_between(engine, *form.period), persons_between(engine, *form.period), now())
+    with opened_engine(config_path) as (loaded, engine):
+        names, improper = provider_names(engine), examiner_of(loaded, engine).improper(*form.period)
+        ways, persons = ways_between(engine, *form.period), persons_between(engine, *form.period)
+        every = scorecards(ways, persons, now(), improper=improper)
     show_scorecards([card for card in every if wanted in (None, card.provider)], names, form, one=wanted is not None)

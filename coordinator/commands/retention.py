@@ -58,6 +58,7 @@ def run(keep_space: bool, as_json: bool, config_path: Path) -> None:
     """
     from dataclasses import asdict
 
+    from coordinator.commands.stir import examiner_of
     from coordinator.config_tables import private_text
     from coordinator.pseudonyms import Pseudonyms, parse_key
     from coordinator.retention import retire
@@ -70,7 +71,8 @@ def run(keep_space: bool, as_json: bool, config_path: Path) -> None:
         except ValueError as error:
             hint = "make one with `hopback-coordinator retention new-key`"
             raise Misconfigured(f"{loaded.file}: retention.key_file: {error}; {hint}") from None
-        done = retire(engine, pseudonyms, at - table.pseudonymise_after, at, clean=not keep_space)
+        before, examiner = at - table.pseudonymise_after, examiner_of(loaded, engine)
+        done = retire(engine, pseudonyms, before, at, clean=not keep_space, examine=examiner.to_keep)
     if as_json:
         write_json(asdict(done))
         return

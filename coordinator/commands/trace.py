@@ -30,6 +30,7 @@ from coordinator.commands.order import (
     desk_of,
     drafted,
     find_set,
+    identity_option,
     keep_drafts,
     one_draft,
     signer_at,
@@ -39,8 +40,10 @@ from coordinator.commands.order import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from coordinator.config import LoadedConfig
-    from coordinator.drafts import Wording
+    from coordinator.drafts import Draft, Wording
     from coordinator.foreground import Office
     from coordinator.orders import OrderSet
     from coordinator.store.orders import OrderBook
@@ -73,6 +76,7 @@ def _key_options(function: F) -> F:
 @click.option("--terminating", default="", help="Id of the provider that delivered the call.")
 @click.option("--calling", default="", help="Number shown as caller: a hint that is often false.")
 @click.option("--window", default="", help="How far records may lie from --at, either side, e.g. 60s; 300s at most.")
+@identity_option
 @click.option("--hop-limit", type=click.IntRange(1, 32), help="How many providers may be asked at most.")
 @wording_options
 @_key_options
@@ -87,6 +91,7 @@ def trace(
     terminating: str,
     calling: str,
     window: str,
+    identity_file: Path | None,
     hop_limit: int | None,
     submit_key: Path | None,
     approve_keys: tuple[Path, ...],
@@ -108,6 +113,8 @@ def trace(
     """
     if sum(map(bool, (order_name, set_name, called))) != 1:
         raise click.UsageError("name an approved order (--order), a set of them (--set), or in a lab a call (--called)")
+    if identity_file and not called:
+        raise click.UsageError("--identity is for a call (--called); an order has the one that it was drafted with")
     fields = {"called": called, "at": at, "terminating": terminating, "calling": calling, "window": window}
     with opened_store(config_path) as (loaded, store):
         from coordinator.store.engine import engine_for
@@ -118,9 +125,10 @@ def trace(
             book = OrderBook(engine)
             if called:
                 wording, life = wording_of(words)
-                lab = _Lab(loaded, book, submit_key, approve_keys)
+                lab = _Lab(loaded, engine, submit_key, approve_keys)
                 desk = desk_of(loaded, engine, lab.submitter, Path(), life, hop_limit)
-                granted = lab.granted([one_draft(desk, fields, tried_out(wording, fields))])
+                header = {"identity": text_of(identity_file)} if identity_file else {}
+                granted = lab.granted([one_draft(desk, fields | header, tried_out(wording, fields))])
             else:
                 granted = _granted_set(book, set_name) if set_name else [_granted_order(book, order_name)]
         _require_startable(loaded, granted)
@@ -145,12 +153,13 @@ def import_calls(
     config_path: Path,
     **words: str,
 ) -> None:
-    """In a lab: order, approve and trace every call of FILE: CSV, columns called, at, terminating[,calling][,window].
+    """In a lab: order, approve and trace every call of FILE: CSV, columns called, at, terminating, and optional ones.
 
     In earnest, draft the file with `order new --file`, have it submitted and approved, and `trace --set` it.
 
     Each row that can't be traced is named with its line and the reason, the others are traced, and the exit code is
-    65. With --json every finished traceback is one line of JSON, with the line of FILE that it came from.
+    65. With --json every finished traceback is one line of JSON, with the line of FILE that it came from. Optional
+    columns are calling, window and identity.
 
     \b
     called,at,terminating,calling
@@ -160,19 +169,18 @@ def import_calls(
 
     with opened_store(config_path) as (loaded, store):
         from coordinator.store.engine import engine_for
-        from coordinator.store.orders import OrderBook
 
         office = office_of(loaded, store)
         text, (wording, life) = text_of(file), wording_of(words)
         with engine_for(loaded.store_url) as engine:
-            lab = _Lab(loaded, OrderBook(engine), submit_key, approve_keys)
+            lab = _Lab(loaded, engine, submit_key, approve_keys)
             desk = desk_of(loaded, engine, lab.submitter, file.parent, life)
             rows = drafted(desk, text, tried_out(wording, {"file": text}), file)
             good = [row for row in rows if not isinstance(row, RejectedCall)]
-            granted = lab.granted([made for _, made in good]) if good else []
+            granted = lab.granted(good) if good else []
         _require_startable(loaded, granted)
         rejected = len(rows) - len(good)
-        _trace_many(office, store, granted, lines=[line for line, _ in good], rejected=rejected, as_json=as_json)
+        _trace_many(office, store, granted, lines=[draft.line for draft in good], rejected=rejected, as_json=as_json)
     if rejected:
         sys.exit(BAD_DATA)
 
@@ -194,7 +202,7 @@ class _Lab:
     """Where the keys of submitter and approvers lie beside each other, so that an order is made in one go."""
 
     def __init__(
-        self, loaded: LoadedConfig, book: OrderBook, submit_key: Path | None, approve_keys: Sequence[Path]
+        self, loaded: LoadedConfig, engine: Engine, submit_key: Path | None, approve_keys: Sequence[Path]
     ) -> None:
         from coordinator.orders import name_of
 
@@ -204,7 +212,7 @@ class _Lab:
                 "submitted and approved, then name it with --order; or, in a lab that `init` made, give --submit-key "
                 "people/ann.key and --approve-key people/bob.key"
             )
-        self._loaded, self._book = loaded, book
+        self._loaded, self._engine = loaded, engine
         self._submitting = signer_at(submit_key)
         self._approving = [signer_at(path) for path in approve_keys]
         name = name_of(self._submitting.key_id, loaded.config.orders.submitters)
@@ -212,16 +220,17 @@ class _Lab:
             raise click.UsageError(f"--submit-key: no person of orders.submitters in {loaded.file} has this key")
         self.submitter = name
 
-    def granted(self, orders: Sequence[Any]) -> list[Granted]:
-        """These orders, submitted and approved."""
+    def granted(self, drafts: Sequence[Draft]) -> list[Granted]:
+        """The orders of these drafts, submitted and approved."""
         from coordinator.orders import OrdersError, sign
+        from coordinator.store.orders import OrderBook
         from protos.signing import Domain
 
-        signed = sign(keep_drafts(self._book, orders), Domain.ORDER, self._submitting)
+        signed = sign(keep_drafts(self._engine, drafts), Domain.ORDER, self._submitting)
         for signer in self._approving:
             signed = sign(signed, Domain.APPROVAL, signer)
         try:
-            take_in(self._loaded, self._book, signed)
+            take_in(self._loaded, OrderBook(self._engine), signed)
         except OrdersError as error:
             raise click.UsageError(str(error)) from None
         return signed.granted() or []

@@ -146,7 +146,6 @@ def signer_of(certificate: x509.Certificate) -> Signer:
     """
     try:
         key, extensions = certificate.public_key(), certificate.extensions
-        subject = certificate.subject.rfc4514_string()
     except _UNREADABLE:
         raise SignerError("it can't be read") from None
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
@@ -156,13 +155,13 @@ def signer_of(certificate: x509.Certificate) -> Signer:
     except x509.ExtensionNotFound:
         raise SignerError("it has no TNAuthList: it was issued to no service provider") from None
     der = value.value if isinstance(value, x509.UnrecognizedExtension) else value.public_bytes()
-    return Signer(
-        sha256=sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
-        subject="".join(one if one.isprintable() else "?" for one in subject)[:200],
-        codes=codes_of(der),
-        valid_from=certificate.not_valid_before_utc,
-        valid_to=certificate.not_valid_after_utc,
-    )
+    return _described(certificate, codes_of(der))
+
+
+def described(der: bytes) -> Signer:
+    """What a certificate says that `read_pem` has taken, an authority's as well, which has no codes."""
+    certificate = x509.load_der_x509_certificate(der)
+    return _described(certificate, ()) if _is_authority(certificate) else signer_of(certificate)
 
 
 class Shelf:
@@ -246,6 +245,20 @@ def read_roots(pem: bytes) -> list[x509.Certificate]:
     if not all(map(_is_authority, found)):
         raise SignerError("one of its certificates is no certification authority's")
     return found
+
+
+def _described(certificate: x509.Certificate, codes: tuple[str, ...]) -> Signer:
+    try:
+        subject = certificate.subject.rfc4514_string()
+    except _UNREADABLE:
+        raise SignerError("its subject can't be read") from None
+    return Signer(
+        sha256=sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
+        subject="".join(one if one.isprintable() else "?" for one in subject)[:200],
+        codes=codes,
+        valid_from=certificate.not_valid_before_utc,
+        valid_to=certificate.not_valid_after_utc,
+    )
 
 
 def _verifier(roots: Sequence[x509.Certificate], at: datetime) -> x509.verification.ClientVerifier:

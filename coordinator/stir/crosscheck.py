@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from coordinator.chain import Hop, Phase, Status, Traceback, standing
+from coordinator.chain import Hop, Status, Traceback, standing
 from coordinator.registry.aliases import Alias, AliasKind
 from coordinator.stir.certificates import Grade, Judged
 from coordinator.stir.passport import Identity, Passport

@@ -278,7 +278,7 @@ class TestANewCall:
         traced(either_engine, call(0), "ginkgo", "fir", "alder")
         assert findings(book.paths("warranty")).nearest_common_upstream == "fir"
         book.take("warranty", "", one(call(500)), "olga", NOW)
-        assert book.untraced("warranty") == [call(500)]
+        assert book.untraced("warranty") == [(call(500), "")]
 
 
 def traced(

@@ -255,7 +255,7 @@ class TestADraft:
         return Desk("lab", "ann", intake, directory)
 
     def test_says_of_the_call_what_was_handed_in_and_of_the_rest_what_holds_for_all(self) -> None:
-        made = self.desk().draft(CALL, WORDS)
+        made = self.desk().draft(CALL, WORDS).order
         assert (made.called, made.at, made.terminating, made.calling) == (CALLED, T0, "ginkgo", CALLING)
         assert (made.campaign, made.purpose, made.submitter) == ("auto-warranty", Purpose.UNLAWFUL_ROBOCALLS, "ann")
         assert made.expires - made.issued == timedelta(hours=72)
@@ -267,14 +267,14 @@ class TestADraft:
             f"{CALLED},{AT},elm,,,,\n"
         )
         rows = [row for row in self.desk().drafts(text, WORDS) if not isinstance(row, RejectedCall)]
-        first, second = (made for _, made in rows)
+        first, second = (row.order for row in rows)
         assert (first.purpose, first.campaign, first.certification) == (Purpose.THREAT_TO_LIFE, "swatting", "Heard it.")
         assert first.evidence_sha256 == bytes.fromhex("bb" * 32)
         assert (second.campaign, second.evidence_sha256) == ("auto-warranty", bytes.fromhex("aa" * 32))
 
     def test_names_evidence_by_the_digest_of_its_file_which_stays_where_it_is(self, tmp_path: Path) -> None:
         (tmp_path / "complaint.wav").write_bytes(b"synthetic recording")
-        made = self.desk(tmp_path).draft(CALL, replace(WORDS, evidence="complaint.wav"))
+        made = self.desk(tmp_path).draft(CALL, replace(WORDS, evidence="complaint.wav")).order
         assert made.evidence_sha256 == digest(b"synthetic recording")
 
     def test_is_refused_with_all_that_is_wrong_with_it_and_no_number_in_it(self) -> None:

@@ -1,0 +1,205 @@
+"""`hopback-coordinator stir`: Identity headers by themselves, and the certificates that they are verified with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coordinator.commands.frame import (
+    BadData,
+    Misconfigured,
+    config_option,
+    json_option,
+    now,
+    numbers_option,
+    opened_engine,
+    show_rich,
+    text_of,
+    write_json,
+)
+from coordinator.commands.registry import operator_option
+from coordinator.commands.tables import iso, minute, table
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from sqlalchemy import Engine
+
+    from coordinator.config import LoadedConfig
+    from coordinator.stir.certificates import Judged
+    from coordinator.stir.examiner import Examiner
+    from coordinator.stir.passport import Passport
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def stir() -> None:
+    """STIR/SHAKEN: what the Identity headers of reported calls claim. A cross-check, never a hop.
+
+    \b
+    hopback-coordinator stir certificates import birch.pem
+    hopback-coordinator stir check header.txt
+    hopback-coordinator order new --called ... --identity header.txt
+    """
+
+
+@stir.command("check")
+@click.argument("file", type=_file)
+@click.option("--certificates", "pem", type=_file, help="Signers' certificates (PEM) in place of those imported.")
+@click.option("--roots", type=_file, help="Roots (PEM) in place of those of [stir] roots.")
+@json_option
+@numbers_option
+@config_option
+def check(
+    file: Path, pem: Path | None, roots: Path | None, as_json: bool, show_numbers: bool, config_path: Path
+) -> None:
+    """Read the Identity header in FILE, and say how much is known of who signed it.
+
+    With --certificates and --roots nothing of the coordinator is needed. The certificate is never fetched.
+    """
+    from coordinator.present_stir import passport_rows
+    from coordinator.stir.certificates import Shelf, SignerError, read_pem, read_roots
+    from coordinator.stir.passport import PassportError, parse_identity
+
+    try:
+        identity = parse_identity(text_of(file))
+    except PassportError as error:
+        raise BadData(f"{file}: {error}") from None
+    try:
+        certificates = read_pem(pem.read_bytes()) if pem else None
+    except SignerError as error:
+        raise BadData(f"{pem}: {error}") from None
+    try:
+        trusted = read_roots(roots.read_bytes()) if roots else None
+    except SignerError as error:
+        raise BadData(f"{roots}: {error}") from None
+    if certificates is None or trusted is None:
+        with opened_engine(config_path) as (loaded, engine):
+            certificates = _imported(engine) if certificates is None else certificates
+            trusted = roots_of(loaded) if trusted is None else trusted
+    shelf = Shelf(certificates, trusted)
+    judged = [(one, shelf.judge(one)) for one in (identity.shaken, *identity.div)]
+    if as_json:
+        write_json([_passport_json(*one) for one in judged])
+        return
+    for passport, found in judged:
+        show_rich(table(("", ""), passport_rows(passport, found, show=show_numbers)))
+
+
+@stir.group()
+def certificates() -> None:
+    """Certificates of signers, and of the authorities between them and the roots."""
+
+
+@certificates.command("import")
+@click.argument("file", type=_file)
+@operator_option
+@json_option
+@config_option
+def import_certificates(file: Path, operator: str, as_json: bool, config_path: Path) -> None:
+    """Add the certificates of FILE (PEM): signers', as a header's x5u leads to, and those between them and a root."""
+    from coordinator.stir.book import IdentityBook
+    from coordinator.stir.certificates import SignerError, read_pem
+
+    try:
+        found = read_pem(file.read_bytes())
+    except SignerError as error:
+        raise BadData(f"{file}: {error}") from None
+    with opened_engine(config_path) as (_, engine):
+        new = IdentityBook(engine).add_certificates(found, operator, now())
+    if as_json:
+        write_json({"new": new, "known": len(found) - new})
+    else:
+        click.echo(f"{new:,} new, {len(found) - new:,} known already.")
+
+
+@certificates.command("list")
+@json_option
+@config_option
+def list_certificates(as_json: bool, config_path: Path) -> None:
+    """List the certificates: to whom they were issued, as the registry has it now, until when, who imported them."""
+    from coordinator.registry.book import RegistryBook
+    from coordinator.stir.book import IdentityBook
+    from coordinator.stir.certificates import described
+    from coordinator.stir.crosscheck import provider_of
+
+    with opened_engine(config_path) as (_, engine):
+        found = [(one, described(one.certificate)) for one in IdentityBook(engine).certificates()]
+        aliases = RegistryBook(engine).aliases()
+    rows = [(kept, signer, provider_of(signer.codes, aliases, now())) for kept, signer in found]
+    if as_json:
+        write_json(
+            [
+                {
+                    "sha256": signer.sha256,
+                    "subject": signer.subject,
+                    "codes": list(signer.codes),
+                    "provider": provider,
+                    "valid_from": iso(signer.valid_from),
+                    "valid_to": iso(signer.valid_to),
+                    "added_at": iso(kept.added_at),
+                    "added_by": kept.added_by,
+                }
+                for kept, signer, provider in rows
+            ]
+        )
+    elif rows:
+        columns = ("SHA-256", "Subject", "SPC", "Provider", "Valid to (UTC)", "Imported by")
+        show_rich(
+            table(
+                columns,
+                [
+                    (one.sha256[:8], one.subject, " ".join(one.codes), who, minute(one.valid_to), kept.added_by)
+                    for kept, one, who in rows
+                ],
+            )
+        )
+    else:
+        click.echo("No certificates yet: `hopback-coordinator stir certificates import FILE`.")
+
+
+# What other commands share
+
+
+def roots_of(loaded: LoadedConfig) -> list[x509.Certificate]:
+    """The pinned roots of STI-CAs; what is wrong with them ends the command."""
+    from coordinator.stir.certificates import SignerError
+    from coordinator.stir.examiner import pinned_roots
+
+    named = loaded.config.stir.roots
+    try:
+        return pinned_roots(loaded.path(named) if named else None)
+    except SignerError as error:
+        raise Misconfigured(f"{loaded.file}: stir.roots: {error}") from None
+
+
+def examiner_of(loaded: LoadedConfig, engine: Engine) -> Examiner:
+    """Who examines headers, with what is at hand now."""
+    from coordinator.stir.examiner import Examiner
+
+    return Examiner(engine, roots_of(loaded))
+
+
+def _imported(engine: Engine) -> list[bytes]:
+    from coordinator.stir.book import IdentityBook
+
+    return [one.certificate for one in IdentityBook(engine).certificates()]
+
+
+def _passport_json(passport: Passport, judged: Judged) -> dict[str, Any]:
+    return {
+        "kind": passport.kind,
+        "attestation": passport.attestation or None,
+        "orig": passport.orig or None,
+        "dest": list(passport.dest),
+        "diverted": passport.diverted or None,
+        "issued": iso(passport.issued),
+        "origid": passport.origid or None,
+        "x5u": passport.x5u,
+        "grade": judged.grade.value,
+        "why": judged.why or None,
+        "codes": list(judged.signer.codes) if judged.signer else [],
+        "certificate": judged.signer.sha256 if judged.signer else None,
+    }

@@ -1,0 +1,127 @@
+"""The cross-check against STIR/SHAKEN as people see it, under a chain and under a campaign. No telephone number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from coordinator.stir.certificates import Grade, Judged
+from coordinator.stir.crosscheck import CONTRADICTIONS, CrossCheck, Kind
+from coordinator.stir.passport import Passport
+from coordinator.stir.survey import Survey, signer_name
+
+GRADES = {
+    Grade.VERIFIED: "verified to a pinned root",
+    Grade.CHAIN_UNKNOWN: "signature good, certificate not verified",
+    Grade.NOT_VERIFIED: "not verified",
+}
+HINT = "A header is a hint: no hop follows from it."
+
+
+def block(check: CrossCheck) -> RenderableType:
+    """A few lines for under the chain."""
+    lines = [Text(line) for line in grade_lines(check)]
+    for one in check.findings:
+        alarming = one.kind in CONTRADICTIONS
+        lines.append(Text(one.words, style="yellow" if alarming else "bold" if one.kind is Kind.LEAD else ""))
+    return Group(Text(title(check), style="bold"), *(Padding(line, (0, 0, 0, 2)) for line in [*lines, Text(HINT)]))
+
+
+def title(check: CrossCheck) -> str:
+    """The header in one line."""
+    codes = f" (SPC {' '.join(check.codes)})" if check.signer and check.codes else ""
+    by = "" if check.grade is Grade.NOT_VERIFIED else f", signed by {signer_name(check)}{codes}"
+    return f"STIR/SHAKEN: attestation {check.attestation}{by}"
+
+
+def grade_lines(check: CrossCheck | Judged) -> list[str]:
+    """How much is known of who signed."""
+    words = GRADES[check.grade]
+    return [f"{words[0].upper()}{words[1:]}{f': {check.why}' if check.why else ''}."]
+
+
+def passport_rows(passport: Passport, judged: Judged, *, show: bool) -> list[tuple[str, object]]:
+    """One PASSporT as names and values."""
+    from protos.e164 import masked
+
+    def number(digits: str) -> str:
+        return f"+{digits}" if show else masked(f"+{digits}")
+
+    signer = judged.signer
+    rows: list[tuple[str, object]] = [
+        ("PASSporT", passport.kind),
+        ("attestation", passport.attestation or None),
+        ("calling number", number(passport.orig) if passport.orig else None),
+        ("called number", ", ".join(map(number, passport.dest)) or None),
+        ("forwarded from", number(passport.diverted) if passport.diverted else None),
+        ("signed at", f"{passport.issued:%Y-%m-%d %H:%M:%S} UTC"),
+        ("origid", passport.origid or None),
+        ("certificate at", passport.x5u),
+        ("signer", " ".join(signer.codes) or signer.subject if signer else None),
+        ("certificate", signer.sha256 if signer else None),
+        ("grade", grade_lines(judged)[0]),
+    ]
+    return [row for row in rows if row[1] is not None]
+
+
+def survey_lines(found: Survey) -> list[str]:
+    """A campaign's headers in a few lines."""
+    rate = found.rate
+    agree = f"; {found.agrees:,} of {found.of:,} agree with the chain ({100 * rate:.0f} %)" if rate is not None else ""
+    lines = [f"STIR/SHAKEN: {found.headers:,} calls came with a header{agree}. {HINT}"]
+    if found.contradictions:
+        told = ", ".join(f"{kind.value.replace('_', ' ')} {count:,}" for kind, count in found.contradictions)
+        lines.append(f"Contradictions: {told}.")
+    return lines
+
+
+def signer_rows(found: Survey, most: int) -> list[Sequence[object]]:
+    """Signers that recur: name, calls, levels, verified, agreement."""
+    return [
+        (
+            one.signer,
+            f"{one.calls:,}",
+            *(f"{one.level(level):,}" for level in "ABC"),
+            f"{one.verified:,}",
+            f"{one.agrees:,} of {one.of:,}" if one.of else "",
+        )
+        for one in found.signers[:most]
+    ]
+
+
+def recurring_rows(found: Survey, most: int) -> list[Sequence[object]]:
+    """Origids that recur: signer, origid, calls, where their chains ended."""
+    return [
+        (one.signer, one.origid, f"{one.calls:,}", ", ".join(f"{who} {count:,}" for who, count in one.ends))
+        for one in found.recurring[:most]
+    ]
+
+
+def survey_json(found: Survey) -> dict[str, Any]:
+    """The JSON object of a campaign's headers."""
+    return {
+        "headers": found.headers,
+        "agrees": found.agrees,
+        "of": found.of,
+        "rate": round(found.rate, 4) if found.rate is not None else None,
+        "signers": [
+            {
+                "signer": one.signer,
+                "calls": one.calls,
+                "levels": dict(one.levels),
+                "verified": one.verified,
+                "agrees": one.agrees,
+                "of": one.of,
+            }
+            for one in found.signers
+        ],
+        "recurring": [
+            {"signer": one.signer, "origid": one.origid, "calls": one.calls, "ends": dict(one.ends)}
+            for one in found.recurring
+        ],
+        "contradictions": {kind.value: count for kind, count in found.contradictions},
+    }

@@ -1,0 +1,139 @@
+"""Cross-checks of tracebacks: their headers, the certificates at hand, the registry's codes, the campaign's sisters."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from sqlalchemy import Engine
+
+from coordinator.chain import Status, Traceback
+from coordinator.registry.book import RegistryBook
+from coordinator.reports import Improper
+from coordinator.stir.book import IdentityBook
+from coordinator.stir.certificates import Judged, Shelf, SignerError, read_roots
+from coordinator.stir.crosscheck import CrossCheck, Kind, Sister, crosscheck, provider_of
+from coordinator.stir.passport import Identity, PassportError, parse_identity
+from coordinator.stir.survey import Checked, Survey, survey
+from coordinator.stir.written import keep
+from coordinator.stir.written import kept as read_kept
+from coordinator.store.sql_store import SqlStore
+
+_FINISHED = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
+
+
+class Examiner:
+    """Examines headers with what is in the database when it is made; `roots` are the pinned ones."""
+
+    def __init__(self, engine: Engine, roots: Sequence[x509.Certificate] = ()) -> None:
+        self._book, self._store = IdentityBook(engine), SqlStore(engine)
+        self._shelf = Shelf((one.certificate for one in self._book.certificates()), roots)
+        self._aliases = [one for one in RegistryBook(engine).aliases() if one.kind.is_number]
+
+    def identity(self, traceback: Traceback) -> Identity | None:
+        """The header that came with this call, None where none came, or it is gone."""
+        order = traceback.call.order_sha256
+        header = self._book.headers([order]).get(order) if order else None
+        return _read(header.text) if header is not None and header.text is not None else None
+
+    def check(self, traceback: Traceback, *, with_sisters: bool = True) -> CrossCheck | None:
+        """What this call's header says of its chain; what was found before, where the header is gone; None for none."""
+        order = traceback.call.order_sha256
+        header = self._book.headers([order]).get(order) if order else None
+        if order is None or header is None:
+            return None
+        if header.text is None:
+            return _kept(header.found)
+        identity = _read(header.text)
+        if identity is None:
+            return None
+        judged = self._shelf.judge(identity.shaken)
+        signer = provider_of(judged.signer.codes, self._aliases, identity.shaken.issued) if judged.signer else None
+        sisters = self._sisters(order, header.campaign, identity, judged) if with_sisters else ()
+        return crosscheck(identity, judged, signer, traceback, sisters)
+
+    def survey(self, ids: Sequence[uuid.UUID]) -> Survey:
+        """What the headers of these tracebacks' calls have in common."""
+        return survey(
+            Checked(check, one.hops[-1].provider if one.status in _FINISHED and one.hops else None)
+            for one, check in self._checked(self._book.that_have_headers(ids))
+        )
+
+    def improper(self, since: datetime, until: datetime) -> list[Improper]:
+        """Who attested A improperly in tracebacks submitted from `since` until before `until`, by its own answers."""
+        return [
+            Improper(check.signer, found.facts["question"])
+            for _, check in self._checked(self._book.between(since, until))
+            for found in check.of(Kind.IMPROPER_ATTESTATION)
+            if check.signer is not None
+        ]
+
+    def _checked(self, ids: Iterable[uuid.UUID]) -> Iterator[tuple[Traceback, CrossCheck]]:
+        """Tracebacks with what their headers say of them; sisters are not looked for."""
+        for kept in map(self._store.load, ids):
+            check = self.check(kept.traceback, with_sisters=False) if kept is not None else None
+            if kept is not None and check is not None:
+                yield kept.traceback, check
+
+    def to_keep(self, traceback_id: uuid.UUID) -> str | None:
+        """What is kept of a traceback's cross-check when its header goes; see `coordinator.retention`."""
+        kept = self._store.load(traceback_id)
+        check = self.check(kept.traceback) if kept is not None else None
+        return keep(check) if check is not None else None
+
+    def chain(self, identity: Identity) -> list[bytes]:
+        """The certificate that makes this header good, and those between it and its root, DER."""
+        return self._shelf.with_chain(self._shelf.judge(identity.shaken))
+
+    def _sisters(self, order: bytes, campaign: str, identity: Identity, judged: Judged) -> Iterable[Sister]:
+        own = _signer_key(identity, judged)
+        for text, sister in self._book.sisters(order, campaign, identity.shaken.origid):
+            other = _read(text)
+            if other is not None and _signer_key(other, self._shelf.judge(other.shaken)) == own:
+                yield sister
+
+
+def pinned_roots(directory: Path | None) -> list[x509.Certificate]:
+    """The roots in a directory of PEM files; none where there is no directory.
+
+    Raises:
+        SignerError: it can't be read, has no PEM file, or one holds no authority's certificates; the file is named.
+    """
+    if directory is None:
+        return []
+    try:
+        files = sorted(one for one in directory.iterdir() if one.suffix in (".pem", ".crt"))
+        contents = [(file, file.read_bytes()) for file in files]
+    except OSError as error:
+        raise SignerError(f"{directory} can't be read: {error.strerror}") from None
+    if not files:
+        raise SignerError(f"{directory} holds no .pem or .crt file")
+    found = []
+    for file, content in contents:
+        try:
+            found += read_roots(content)
+        except SignerError as error:
+            raise SignerError(f"{file}: {error}") from None
+    return found
+
+
+def _signer_key(identity: Identity, judged: Judged) -> tuple[str, ...]:
+    """By what two headers are of one signer: the codes of its certificate, or else where that is said to lie."""
+    return judged.signer.codes if judged.signer else (identity.shaken.x5u,)
+
+
+def _read(text: str) -> Identity | None:
+    try:
+        return parse_identity(text)
+    except PassportError:  # a later version may refuse what this one took
+        return None
+
+
+def _kept(found: str | None) -> CrossCheck | None:
+    try:
+        return read_kept(found) if found else None
+    except ValueError:
+        return None
