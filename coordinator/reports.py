@@ -104,7 +104,7 @@ FIGURES = (
 )
 """Names of the figures: questions to agents, disputes, attestations against answers, questions to persons."""
 
-DISPUTES = frozenset({"named_disputed", "denied"})
+DISPUTES = frozenset({"named_disputed", "denied", "improper_attestation"})
 """Figures that rest on what somebody else said."""
 
 _BY_OUTCOME = {

@@ -20,7 +20,9 @@ from coordinator.leases import owner_name
 from coordinator.online import notary_of
 from coordinator.priorities import Priority, priority_of
 from coordinator.registry.book import RegistryBook
+from coordinator.reports import Improper
 from coordinator.runtime import open_store
+from coordinator.stir.examiner import Examiner, roots_of
 from coordinator.store.engine import engine_for
 from coordinator.store.order_views import OrderViews
 from coordinator.store.orders import OrderBook
@@ -45,7 +47,7 @@ def services_of(loaded: LoadedConfig, transport: Transport) -> Iterator[dict[str
     """The services over this configuration's database, by name; agents are asked for proofs over `transport`.
 
     Raises:
-        ConfigError: there is no such database, or its tables are not this version's.
+        ConfigError: there is no such database, its tables are not this version's, or roots can't be read.
     """
     access = loaded.config.access
     orders = loaded.config.orders
@@ -81,9 +83,14 @@ def services_of(loaded: LoadedConfig, transport: Transport) -> Iterator[dict[str
             orders.persons,
             _now,
         )
+        pinned = roots_of(loaded)
+
+        def improper(since: datetime, until: datetime) -> list[Improper]:
+            return Examiner(engine, pinned).improper(since, until)
+
         yield {
             SERVICE: TracebackApi(house, door).methods(),
-            REPORTS: ReportApi(door, engine, ReportViews(engine), _now).methods(),
+            REPORTS: ReportApi(door, engine, ReportViews(engine), _now, improper).methods(),
             REGISTRY: RegistryApi(door, registry, _now).methods(),
             ORDERS: order_api.methods(),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -19,7 +19,7 @@ from coordinator.api.report_messages import (
 )
 from coordinator.api.rpc import Door, Handlers, RefusedError
 from coordinator.report_reader import provider_names
-from coordinator.reports import Scorecard, own_scorecard, participants, scorecards, transparency
+from coordinator.reports import Improper, Scorecard, own_scorecard, participants, scorecards, transparency
 from coordinator.store.report_views import ReportViews, TooMuchError
 from hopback.v1 import report_pb2 as pb
 from protos.identity import ProviderId
@@ -35,6 +35,7 @@ class ReportApi:
     engine: Engine
     views: ReportViews
     clock: Callable[[], datetime]
+    improper: Callable[[datetime, datetime], Iterable[Improper]] = lambda since, until: ()  # noqa: ARG005
 
     async def transparency(self, caller: Caller, request: pb.TransparencyRequest) -> pb.TransparencyResponse:
         """The report of a period."""
@@ -73,7 +74,10 @@ class ReportApi:
                 return []
             hops = self.views.own_hops(caller, since, until)
             return [own_scorecard(ProviderId(caller.name), hops, persons, self.clock())]
-        every = scorecards(self.views.ways(caller, since, until), persons, self.clock())
+        ways = list(self.views.ways(caller, since, until))
+        seen = {str(hop.question_id) for way in ways for hop in way.hops}
+        improper = [one for one in self.improper(since, until) if one.question in seen]
+        every = scorecards(ways, persons, self.clock(), improper=improper)
         return [card for card in every if provider in ("", card.provider)]
 
     async def _apart(self, work: Callable[[], T]) -> T:

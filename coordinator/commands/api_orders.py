@@ -87,6 +87,11 @@ def import_calls(
         raise BadData(f"{file}: {error}") from None
     rejected = [row for row in rows if isinstance(row, RejectedCall)]
     reports = [row for row in rows if not isinstance(row, RejectedCall)]
+    if any(row.identity is not None for row in reports):
+        raise BadData(
+            f"{file}: Identity headers don't travel over this service: take the column identity out, or draft the "
+            "orders at the coordinator, with `hopback-coordinator order new --file`"
+        )
     for row in rejected:
         click.echo(f"{file}:{row.line}: {'; '.join(row.problems)}", err=True)
     if not reports:

@@ -9,9 +9,9 @@ import click
 
 from coordinator.commands.frame import (
     BadData,
-    Misconfigured,
     config_option,
     json_option,
+    misconfigured,
     now,
     numbers_option,
     opened_engine,
@@ -23,7 +23,6 @@ from coordinator.commands.registry import operator_option
 from coordinator.commands.tables import iso, minute, table
 
 if TYPE_CHECKING:
-    from cryptography import x509
     from sqlalchemy import Engine
 
     from coordinator.config import LoadedConfig
@@ -61,6 +60,7 @@ def check(
     """
     from coordinator.present_stir import passport_rows
     from coordinator.stir.certificates import Shelf, SignerError, read_pem, read_roots
+    from coordinator.stir.examiner import roots_of
     from coordinator.stir.passport import PassportError, parse_identity
 
     try:
@@ -78,7 +78,7 @@ def check(
     if certificates is None or trusted is None:
         with opened_engine(config_path) as (loaded, engine):
             certificates = _imported(engine) if certificates is None else certificates
-            trusted = roots_of(loaded) if trusted is None else trusted
+            trusted = roots_of(loaded) if trusted is None else trusted  # a ConfigError ends the command
     shelf = Shelf(certificates, trusted)
     judged = [(one, shelf.judge(one)) for one in (identity.shaken, *identity.div)]
     if as_json:
@@ -160,26 +160,18 @@ def list_certificates(as_json: bool, config_path: Path) -> None:
         click.echo("No certificates yet: `hopback-coordinator stir certificates import FILE`.")
 
 
-# What other commands share
-
-
-def roots_of(loaded: LoadedConfig) -> list[x509.Certificate]:
-    """The pinned roots of STI-CAs; what is wrong with them ends the command."""
-    from coordinator.stir.certificates import SignerError
-    from coordinator.stir.examiner import pinned_roots
-
-    named = loaded.config.stir.roots
-    try:
-        return pinned_roots(loaded.path(named) if named else None)
-    except SignerError as error:
-        raise Misconfigured(f"{loaded.file}: stir.roots: {error}") from None
+# What the commands share
 
 
 def examiner_of(loaded: LoadedConfig, engine: Engine) -> Examiner:
-    """Who examines headers, with what is at hand now."""
-    from coordinator.stir.examiner import Examiner
+    """Who examines headers, with what is at hand now; what is wrong with the pinned roots ends the command."""
+    from coordinator.config import ConfigError
+    from coordinator.stir.examiner import Examiner, roots_of
 
-    return Examiner(engine, roots_of(loaded))
+    try:
+        return Examiner(engine, roots_of(loaded))
+    except ConfigError as error:
+        raise misconfigured(error) from None
 
 
 def _imported(engine: Engine) -> list[bytes]:

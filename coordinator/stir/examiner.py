@@ -11,6 +11,7 @@ from cryptography import x509
 from sqlalchemy import Engine
 
 from coordinator.chain import Status, Traceback
+from coordinator.config import ConfigError, LoadedConfig
 from coordinator.registry.book import RegistryBook
 from coordinator.reports import Improper
 from coordinator.stir.book import IdentityBook
@@ -118,6 +119,19 @@ def pinned_roots(directory: Path | None) -> list[x509.Certificate]:
         except SignerError as error:
             raise SignerError(f"{file}: {error}") from None
     return found
+
+
+def roots_of(loaded: LoadedConfig) -> list[x509.Certificate]:
+    """The roots that the configuration pins.
+
+    Raises:
+        ConfigError: what is wrong with them.
+    """
+    named = loaded.config.stir.roots
+    try:
+        return pinned_roots(loaded.path(named) if named else None)
+    except SignerError as error:
+        raise ConfigError(loaded.file, [f"stir.roots: {error}"]) from None
 
 
 def _signer_key(identity: Identity, judged: Judged) -> tuple[str, ...]:
