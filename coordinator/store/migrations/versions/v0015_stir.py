@@ -1,6 +1,6 @@
 """Identity headers of calls, and the certificates that they are verified with.
 
-Revision: 0015, after 0010.
+Revision: 0015, after 0014.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from alembic import op
 from coordinator.store.models import UtcDateTime
 
 revision = "0015"
-down_revision = "0010"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
