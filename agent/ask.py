@@ -193,7 +193,8 @@ class AskHandler:
 
     def _case(self, session: Session, asked: Asked) -> Case:
         granted = session.granted(asked)
-        return Case(asked, digest(asked.exact), "" if granted is None else granted.order.campaign)
+        campaign = "" if granted is None else granted.order.campaign
+        return Case(asked, digest(asked.exact), asked.question.question_id.bytes, campaign)
 
     async def _search(self, session: Session, cases: Sequence[Case], now: datetime) -> list[Parts]:
         """The answers to questions that passed the gate, as they stand in the log."""
@@ -214,7 +215,7 @@ class AskHandler:
 
     async def _searched(self, session: Session, cases: Sequence[Case], now: datetime) -> list[Parts]:
         """Log the intents, search, log the answers."""
-        ids = [case.asked.question.question_id.bytes for case in cases]
+        ids = [case.question_id for case in cases]
         asker = session.envelope.asker
         first: int | None = None
         try:
@@ -328,7 +329,7 @@ class AskHandler:
 
     async def _again(self, case: Case, found: dict[bytes, Parts]) -> Reply:
         """What was answered before to the same question."""
-        question_id = case.asked.question.question_id.bytes
+        question_id = case.question_id
         parts = found.get(case.sha256)
         if parts is None and (waiting := self._found.get(question_id)) is not None:
             try:

@@ -48,10 +48,14 @@ _REFUSALS: Final = {reason.value: reason.name for reason in RefusalReason} | {Re
 
 
 class Case(NamedTuple):
-    """A question as it is filed: with the digest of its exact bytes, and the campaign of its order ("" if unknown)."""
+    """A question as it is filed: with the digest of its exact bytes, the bytes of its id, and its order's campaign.
+
+    The campaign is empty where the order is unknown.
+    """
 
     asked: Asked
     sha256: bytes
+    question_id: bytes
     campaign: str = ""
 
 
@@ -200,11 +204,11 @@ class AuditBook:
         nonces = os.urandom(_NONCE * len(cases))
         encrypt, entry = self._key.encrypt, EntryMaker(kind, at_ms, asker).entry
         entries, known = [], []
-        for number, (asked, sha256, campaign) in enumerate(cases):
+        for number, (asked, sha256, question_id, campaign) in enumerate(cases):
             nonce = nonces[_NONCE * number : _NONCE * (number + 1)]
             exact = asked.exact
             plain = b"%b%b%b" % (_QUESTION, len(exact).to_bytes(2, "big"), exact)
-            about = asked.question.question_id.bytes, sha256, asked.authority.order_sha256, campaign
+            about = question_id, sha256, asked.authority.order_sha256, campaign
             entries.append(entry(about, nonce, encrypt(nonce, plain, b"%c%b" % (kind, sha256))))
             known.append((key_of(sha256), at_ms))
         return self.log.append(entries, known)
@@ -214,7 +218,7 @@ class AuditBook:
         nonces = os.urandom(_NONCE * len(replies))
         encrypt, entry = self._key.encrypt, EntryMaker(kind, at_ms, asker).entry
         entries, known = [], []
-        for number, ((asked, sha256, campaign), answer, parts, opening) in enumerate(replies):
+        for number, ((asked, sha256, question_id, campaign), answer, parts, opening) in enumerate(replies):
             nonce = nonces[_NONCE * number : _NONCE * (number + 1)]
             exact = asked.exact
             # both parts end in zeros up to one size, which `Opened` puts back
@@ -232,7 +236,7 @@ class AuditBook:
             )
             if opening is not None:
                 plain += item(SALT, opening.salt) + item(RECORD, opening.record)
-            about = asked.question.question_id.bytes, sha256, asked.authority.order_sha256, campaign
+            about = question_id, sha256, asked.authority.order_sha256, campaign
             sealed = encrypt(nonce, plain, b"%c%b" % (kind, sha256))
             outcome, refusal = _OUTCOMES[answer.outcome._value_], _REFUSALS[answer.refusal._value_]
             entries.append(entry(about, nonce, sealed, parts.leaf, outcome, refusal))

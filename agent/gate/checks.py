@@ -4,7 +4,7 @@ Pure. The checks stand in `CHECKS` in their order: what is cheap and proves most
 last (`agent.gate.gate` does replay and budgets after these). docs/protocol.md shows the same table; a test holds the
 two in step. A question falls at the first check that it fails, so that a refusal says one thing and always the same.
 
-An order is judged once per envelope, however many questions name it.
+Whose signatures count is judged once for all questions of one instant (`Signatures`), and for no longer than that.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from agent.answered import AnsweredBefore
 from agent.gate.envelope import Envelope, IsRevoked
 from agent.gate.limits import Limits
 from protos.certificates import Certified
-from protos.hops import QUESTION_LIFE, Asked, Named, tell_apart
+from protos.hops import QUESTION_LIFE, Named, tell_apart
 from protos.identity import ProviderId, provider_uri
-from protos.orders import Granted, Persons, grant_problem
+from protos.orders import Granted, Order, Persons, signatures_problem
 from protos.signing import Domain
-from protos.types import Handover, Outcome, RecordCoverage, RefusalReason, Sister
+from protos.types import Authority, Handover, Outcome, Question, RecordCoverage, RefusalReason, Sister
 
 CLOCKS_DIFFER: Final = timedelta(seconds=5)
 """How far the asking side's clock may be ahead of ours."""
@@ -61,15 +61,72 @@ class Rules:
     answered: AnsweredBefore = lambda question_id: None  # noqa: ARG005 (nothing was, where no log is kept)
 
 
-class Case(NamedTuple):
-    """One question before the gate, with what it names; `now` is aware UTC."""
+class Signatures:
+    """Whose signatures count, of those that came with one envelope, at one instant.
 
-    asked: Asked
+    Many orders are under the same seals, and so are many namings: whether these count, whoever they name, is judged
+    once. That a leaf is under its seal is looked at for each.
+    """
+
+    __slots__ = ("_granting", "_naming", "_now", "_rules", "envelope")
+
+    def __init__(self, envelope: Envelope, rules: Rules, now: datetime) -> None:
+        self.envelope = envelope
+        self._rules = rules
+        self._now = now
+        # the envelope keeps all seals that these know by their ids
+        self._granting: dict[tuple[object, ...], RefusalReason | None] = {}
+        self._naming: dict[tuple[int, ProviderId, datetime], bool] = {}
+
+    def grant_problem(self, granted: Granted) -> RefusalReason | None:
+        """As `protos.orders.grant_problem`."""
+        submission, approvals, submitter = granted.submission, granted.approvals, granted.order.submitter
+        if not self.envelope.covers(submission, granted.exact):
+            return RefusalReason.ORDER_SIGNATURE
+        known = (submitter, id(submission.seal), *map(id, approvals))
+        if known not in self._granting:
+            self._granting[known] = signatures_problem(
+                submitter, submission.seal, approvals, self._rules.persons, self.envelope
+            )
+        return self._granting[known]
+
+    def named(self, named: Named, order: Order) -> bool:
+        """Whether the provider that a naming says has signed it: with a key certified as its own since the order."""
+        proof, provider = named.proof, named.naming.provider
+        known = id(proof.seal), provider, order.issued
+        good = self._naming.get(known)
+        if good is None:
+            signer = self._certified_as(provider, proof.seal.key_id, order.issued)
+            good = signer is not None and self.envelope.is_good(proof.seal, Domain.ANSWER, signer.key)
+            self._naming[known] = good
+        return good and self.envelope.covers(proof, named.leaf)
+
+    def _certified_as(self, provider: ProviderId, key_id: bytes, since: datetime) -> Certified | None:
+        """Whose key it is, if that provider's: certified at some time since the order, for the answer is younger."""
+        uri = provider_uri(provider)
+        for one in self.envelope.certificates.get(key_id, ()):
+            timely = one.valid_from <= self._now + CLOCKS_DIFFER and since < one.valid_to
+            if one.uri == uri and timely and not self._rules.is_revoked(one):
+                return one
+        return None
+
+
+class Case(NamedTuple):
+    """One question before the gate, with what it names.
+
+    `now` is aware UTC, `latest` what another party's right clock says then at most; `order` is the granted one.
+    """
+
+    question: Question
+    authority: Authority
     granted: Granted
+    order: Order
     named: Named | None
     envelope: Envelope
+    signatures: Signatures
     rules: Rules
     now: datetime
+    latest: datetime
 
 
 class Stated(NamedTuple):
@@ -88,23 +145,23 @@ class Check(NamedTuple):
 
 
 def _for_this_coordinator(case: Case) -> RefusalReason | None:
-    return None if case.granted.order.coordinator == case.envelope.coordinator else RefusalReason.ORDER_INVALID
+    return None if case.order.coordinator == case.envelope.coordinator else RefusalReason.ORDER_INVALID
 
 
 def _granted(case: Case) -> RefusalReason | None:
-    return grant_problem(case.granted, case.rules.persons, case.envelope, case.envelope.covers)
+    return case.signatures.grant_problem(case.granted)
 
 
 def _order_valid(case: Case) -> RefusalReason | None:
-    order, now = case.granted.order, case.now
-    return None if order.issued <= now + CLOCKS_DIFFER and now < order.expires else RefusalReason.ORDER_EXPIRED
+    order = case.order
+    return None if order.issued <= case.latest and case.now < order.expires else RefusalReason.ORDER_EXPIRED
 
 
 def _question_valid(case: Case) -> RefusalReason | None:
-    issued, expires, now = case.asked.authority.issued, case.asked.question.deadline, case.now
+    issued, expires = case.authority.issued, case.question.deadline
     valid = (
-        issued <= now + CLOCKS_DIFFER
-        and now < expires <= case.granted.order.expires
+        issued <= case.latest
+        and case.now < expires <= case.order.expires
         and issued < expires <= issued + QUESTION_LIFE
     )
     return None if valid else RefusalReason.LIFETIME
@@ -112,9 +169,9 @@ def _question_valid(case: Case) -> RefusalReason | None:
 
 def _named(case: Case) -> RefusalReason | None:
     """The time need not be the naming's: clocks differ, and `_inside_the_order` bounds what is asked for."""
-    question, authority, named = case.asked.question, case.asked.authority, case.named
+    question, authority, named = case.question, case.authority, case.named
     if authority.naming_sha256 is None:
-        terminating = case.granted.order.terminating == case.rules.me
+        terminating = case.order.terminating == case.rules.me
         return None if terminating and question.named_by is None and not authority.position else _NOT_NAMED
     if named is None:
         return _NOT_NAMED
@@ -133,27 +190,15 @@ def _naming_signed(case: Case) -> RefusalReason | None:
     named = case.named
     if named is None:
         return None
-    proof = named.proof
-    if proof.seal.algorithm == Domain.ATTESTATION.algorithm:
+    if named.proof.seal.algorithm == _ATTESTATION:
         return _attested(case, named)
-    return None if _signed(named, case) else RefusalReason.NAMING_SIGNATURE
-
-
-def _signed(named: Named, case: Case) -> bool:
-    """Whether the provider that a naming says has signed it."""
-    proof = named.proof
-    signer = _certified_as(named.naming.provider, proof.seal.key_id, case)
-    return (
-        signer is not None
-        and case.envelope.covers(proof, named.leaf)
-        and case.envelope.is_good(proof.seal, Domain.ANSWER, signer.key)
-    )
+    return None if case.signatures.named(named, case.order) else RefusalReason.NAMING_SIGNATURE
 
 
 def _attested(case: Case, named: Named) -> RefusalReason | None:
     """A person's word in place of a provider's signature: by an approver whom this provider pinned, never alone by who
     submitted the order, and never of a provider that has a key of its own."""
-    rules, order, proof, envelope = case.rules, case.granted.order, named.proof, case.envelope
+    rules, order, proof, envelope = case.rules, case.order, named.proof, case.envelope
     if rules.attested is AttestedNamings.REFUSE:
         return RefusalReason.POLICY
     uri, submitter = provider_uri(named.naming.provider), rules.persons.submitters.get(order.submitter)
@@ -169,46 +214,36 @@ def _attested(case: Case, named: Named) -> RefusalReason | None:
     return None
 
 
-def _certified_as(provider: ProviderId, key_id: bytes, case: Case) -> Certified | None:
-    """Whose key it is, if that provider's: certified at some time since the order, for the answer is younger."""
-    uri, since = provider_uri(provider), case.granted.order.issued
-    for one in case.envelope.certificates.get(key_id, ()):
-        timely = one.valid_from <= case.now + CLOCKS_DIFFER and since < one.valid_to
-        if one.uri == uri and timely and not case.rules.is_revoked(one):
-            return one
-    return None
-
-
 def _by_a_neighbour(case: Case) -> RefusalReason | None:
-    named_by = case.asked.question.named_by
+    named_by = case.question.named_by
     return None if named_by is None or named_by in case.rules.neighbours else RefusalReason.UNKNOWN_PROVIDER
 
 
 def _inside_the_order(case: Case) -> RefusalReason | None:
-    question, order = case.asked.question, case.granted.order
+    question, order = case.question, case.order
     inside = (
         (case.named is not None or question.called == order.called)
         and abs(question.at - order.at) + question.window <= order.window
         and (question.calling is None or question.calling == order.calling)
-        and case.asked.authority.position < order.hop_limit
+        and case.authority.position < order.hop_limit
     )
     return None if inside else RefusalReason.OUTSIDE_ORDER
 
 
 def _inside_my_limits(case: Case) -> RefusalReason | None:
-    question, limits = case.asked.question, case.rules.limits
-    if question.window > limits.window:
+    limits = case.rules.limits
+    if case.question.window > limits.window:
         return RefusalReason.WINDOW_TOO_WIDE
-    return None if case.asked.authority.position < limits.hop_limit else RefusalReason.POLICY
+    return None if case.authority.position < limits.hop_limit else RefusalReason.POLICY
 
 
 def _past(case: Case) -> RefusalReason | None:
-    return None if case.asked.question.at <= case.now + CLOCKS_DIFFER else RefusalReason.TIME_IN_FUTURE
+    return None if case.question.at <= case.latest else RefusalReason.TIME_IN_FUTURE
 
 
 def _not_denied(case: Case) -> RefusalReason | None:
     denied = case.rules.limits.denied
-    mentioned = case.asked.question.called in denied or case.granted.order.called in denied
+    mentioned = case.question.called in denied or case.order.called in denied
     return RefusalReason.DENIED if mentioned else None
 
 
@@ -218,7 +253,7 @@ _ONE_CALL: Final = frozenset({Outcome.UPSTREAM, Outcome.FOREIGN_UPSTREAM, Outcom
 
 def _sisters(case: Case) -> RefusalReason | None:
     """docs/adr/0012-elimination.md says why each of these is needed."""
-    sisters, own = case.asked.authority.sisters, case.named
+    sisters, own = case.authority.sisters, case.named
     if not sisters:
         return None
     if own is None:
@@ -236,7 +271,8 @@ def _is_sister(sister: Sister, named: Named, own: Named, case: Case) -> bool:
     """Whether the same neighbour named this provider for it, and this provider said here without doubt whose it was."""
     naming, asker = named.naming, case.envelope.asker
     same = (naming.provider, naming.upstream, naming.called) == (own.naming.provider, case.rules.me, own.naming.called)
-    answered = case.rules.answered(sister.question_id) if same and _signed(named, case) else None
+    signed = case.signatures.named
+    answered = case.rules.answered(sister.question_id) if same and signed(named, case.order) else None
     return (
         answered is not None
         and answered.asker == asker
@@ -248,6 +284,7 @@ def _is_sister(sister: Sister, named: Named, own: Named, case: Case) -> bool:
 
 
 _NOT_NAMED: Final = RefusalReason.NOT_NAMED
+_ATTESTATION: Final = Domain.ATTESTATION.algorithm
 
 ORDER_CHECKS: Final = (
     Check("the order is for the coordinator that asks", (RefusalReason.ORDER_INVALID,), _for_this_coordinator),
@@ -315,20 +352,13 @@ AFFORDABLE: Final = Stated(
 CHECKS: Final[tuple[Stated | Check, ...]] = (PRESENT, *ORDER_CHECKS, *QUESTION_CHECKS, RETAINED, FRESH, AFFORDABLE)
 """All checks of one question in their order; the first and the last three are made in `agent.gate.gate`."""
 
-
-def order_problem(case: Case) -> RefusalReason | None:
-    """Why the order of this case permits nothing now, None when it may."""
-    for _, _, problem in ORDER_CHECKS:
-        reason = problem(case)
-        if reason is not None:
-            return reason
-    return None
+_PROBLEMS: Final = tuple(check.problem for check in (*ORDER_CHECKS, *QUESTION_CHECKS))
 
 
-def question_problem(case: Case) -> RefusalReason | None:
+def problem(case: Case) -> RefusalReason | None:
     """Why this question is not answered under its order, None when it may be."""
-    for _, _, problem in QUESTION_CHECKS:
-        reason = problem(case)
+    for found in _PROBLEMS:
+        reason = found(case)
         if reason is not None:
             return reason
     return None

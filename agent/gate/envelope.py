@@ -47,6 +47,7 @@ class Envelope:
     certificates: dict[bytes, list[Certified]]
     seals: SealChecker
     _trees: dict[tuple[int, bytes], Inclusions | Whole] = field(default_factory=dict)
+    _tree_of: dict[int, tuple[Seal, Inclusions | Whole]] = field(default_factory=dict)
     _good: dict[tuple[int, str, bytes], tuple[Seal, bool]] = field(default_factory=dict)
 
     @property
@@ -61,21 +62,27 @@ class Envelope:
 
     def covers(self, proof: Proof, leaf: bytes) -> bool:
         """As `Proof.covers`; many proofs in one tree share their steps."""
-        seal = proof.seal
-        if not self._trees:
-            self._trees.update(whole_trees(self.requests))
-        tree = self._trees.get((seal.size, seal.root))
-        if tree is None:
-            tree = self._trees[seal.size, seal.root] = Inclusions(seal.size, seal.root)
-        return tree.proves(leaf, proof.index, proof.path)
+        seal, index, path = proof.seal, proof.index, proof.path
+        # a seal is kept beside what is known of it, so that nothing else can come to bear its id
+        known = self._tree_of.get(id(seal))
+        if known is None:
+            known = self._tree_of[id(seal)] = seal, self._tree(seal)
+        return known[1].proves(leaf, index, path)
 
     def is_good(self, seal: Seal, domain: Domain, key: PublicKey) -> bool:
         """As `SealChecker.is_good`, for a seal of this envelope: many proofs share it."""
         known = self._good.get((id(seal), domain._value_, key.raw))
         if known is None:
-            # the seal is kept beside, so that nothing else can come to bear its id
             known = self._good[id(seal), domain._value_, key.raw] = seal, self.seals.is_good(seal, domain, key)
         return known[1]
+
+    def _tree(self, seal: Seal) -> Inclusions | Whole:
+        if not self._trees:
+            self._trees.update(whole_trees(self.requests))
+        tree = self._trees.get((seal.size, seal.root))
+        if tree is None:
+            tree = self._trees[seal.size, seal.root] = Inclusions(seal.size, seal.root)
+        return tree
 
 
 def whole_trees(requests: Requests) -> dict[tuple[int, bytes], Whole]:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agent.audit.book import Case as Filed
-from agent.gate.checks import AttestedNamings, Case, Rules, order_problem, question_problem
+from agent.gate.checks import CLOCKS_DIFFER, AttestedNamings, Case, Rules, Signatures, problem
 from agent.gate.envelope import Envelope, Reception
 from agent.gate.memory import UNANSWERED, Memory, Searched
 from protos.certificates import PinnedRoots
@@ -64,31 +64,31 @@ class Gate:
         Those to be searched are remembered and paid for when this returns.
         """
         verdicts: list[Verdict] = []
-        known = self.memory.recall([case.asked.question.question_id.bytes for case in cases])
-        now_ms, oldest = unix_ms(now), now - self._retention
+        known = self.memory.recall([case.question_id for case in cases])
+        now_ms, oldest, latest = unix_ms(now), now - self._retention, now + CLOCKS_DIFFER
+        signatures = Signatures(session.envelope, self.rules, now)
         for case in cases:
-            reason = self._permitted(session, case.asked, now)
+            reason = self._permitted(case.asked, signatures, now, latest)
             verdicts.append(self._counted(case, known, now_ms, oldest) if reason is None else reason)
         return verdicts
 
-    def _permitted(self, session: Session, asked: Asked, now: datetime) -> RefusalReason | None:
-        requests = session.envelope.requests
-        authority = asked.authority
-        granted = requests.orders.get(authority.order_sha256)
+    def _permitted(self, asked: Asked, signatures: Signatures, now: datetime, latest: datetime) -> RefusalReason | None:
+        envelope, authority = signatures.envelope, asked.authority
+        granted, sha256 = envelope.requests.orders.get(authority.order_sha256), authority.naming_sha256
         if granted is None:
             return RefusalReason.ORDER_MISSING
-        sha256 = authority.naming_sha256
-        named = None if sha256 is None else requests.namings.get(sha256)
-        case = Case(asked, granted, named, session.envelope, self.rules, now)
-        reason = session.order_problem(case)
-        return question_problem(case) if reason is None else reason
+        named = None if sha256 is None else envelope.requests.namings.get(sha256)
+        return problem(
+            Case(
+                asked.question, authority, granted, granted.order, named, envelope, signatures, self.rules, now, latest
+            )
+        )
 
     def _counted(self, filed: Filed, known: dict[bytes, Searched], now_ms: int, oldest: datetime) -> Verdict:
-        asked, sha256, campaign = filed
+        asked, sha256, question_id, campaign = filed
         question = asked.question
         if question.at + question.window < oldest:
             return Passage.EXPIRED
-        question_id = question.question_id.bytes
         memory, before = self.memory, known.get(question_id)
         if before is not None:
             return self._again(before, sha256)
@@ -112,12 +112,11 @@ class Gate:
 
 
 class Session:
-    """One envelope before the gate: what is judged of its orders is judged once."""
+    """One envelope before the gate."""
 
     def __init__(self, gate: Gate, envelope: Envelope) -> None:
         self.gate = gate
         self.envelope = envelope
-        self._orders: dict[bytes, tuple[datetime, RefusalReason | None]] = {}
 
     def judge(self, cases: Sequence[Filed], now: datetime) -> list[Verdict]:
         """See `Gate.judge`."""
@@ -134,10 +133,3 @@ class Session:
             return False
         named = self.envelope.requests.namings.get(sha256)
         return named is not None and named.proof.seal.algorithm == Domain.ATTESTATION.algorithm
-
-    def order_problem(self, case: Case) -> RefusalReason | None:
-        """See `agent.gate.checks.order_problem`."""
-        known = self._orders.get(case.asked.authority.order_sha256)
-        if known is None or known[0] != case.now:
-            known = self._orders[case.asked.authority.order_sha256] = case.now, order_problem(case)
-        return known[1]

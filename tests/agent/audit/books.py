@@ -102,7 +102,7 @@ def case(number: int) -> Case:
     )
     exact = encode_question(question)
     assert question.authority is not None
-    return Case(Asked(exact, question, question.authority), digest(exact), CAMPAIGN)
+    return Case(Asked(exact, question, question.authority), digest(exact), question.question_id.bytes, CAMPAIGN)
 
 
 def reply(number: int) -> Reply:

@@ -42,7 +42,7 @@ def config(tmp_path: Path) -> Path:
     book.started(bytes(32))
     answered(book, 0, 1)
     clock.now += timedelta(days=1)
-    other = Case(*case(2)[:2], "=cmd|' /C calc'!A0")
+    other = Case(*case(2)[:3], "=cmd|' /C calc'!A0")
     book.intent([other], "hopback://coordinator/other")
     book.answers([reply(2)._replace(case=other)], "hopback://coordinator/other")
     book.sync()

@@ -312,7 +312,7 @@ class TestSealedParts:
         book = book_of(directory)
         if what == "question":
             honest = case(5)
-            lie = Case(replace(honest.asked, exact=b"x"), honest.sha256)
+            lie = Case(replace(honest.asked, exact=b"x"), honest.sha256, honest.question_id)
             book.intent([lie], LAB)
         else:
             told = reply(5)
