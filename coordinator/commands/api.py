@@ -234,7 +234,8 @@ def tasks(line: Line, everything: bool, as_json: bool, show_numbers: bool) -> No
          _asked_as(task), minute(task.due_unix_ms))
         for task in found
     ]  # fmt: skip
-    show_rich(table(("Task", "Provider", "Called", "At (UTC)", "State", "Due (UTC)"), rows))
+    columns = ("Task", "Provider", "Called", "At (UTC)", "State", "Due (UTC)")
+    show_rich(table(columns, rows, whole=("Task", "Called")))
 
 
 def _asked_as(task: pb.TaskView) -> str:

@@ -75,6 +75,7 @@ def import_calls(
     """
     from coordinator.campaign_files import distinct, read_reports
     from coordinator.intake import CallsFileError, Intake, RejectedCall
+    from coordinator.present import counted
     from coordinator.registry import RegistrySnapshot
 
     wording, life = wording_of(words)
@@ -102,7 +103,10 @@ def import_calls(
         "repeated": len(reports) - len(calls),
         "rejected": [{"line": row.line, "problems": list(row.problems)} for row in rejected],
     }
-    said = f"{len(calls):,} orders, {counts['repeated']:,} rows that report a call again, {len(rejected):,} rejected"
+    said = (
+        f"{counted(len(calls), 'order')}; {counted(len(rows), 'row')}, {counts['repeated']:,} of a call that is there"
+    )
+    said += f" already, {len(rejected):,} rejected"
     made = _set_of(line, calls, wording, life, who, file.parent)
     if dry_run:
         write_json(counts) if as_json else click.echo(f"{said}. Nothing was sent.")
@@ -226,7 +230,7 @@ def list_sets(line: Line, as_json: bool) -> None:
             for one in found
         ]
         columns = ("Set", "Orders", "Campaign", "Submitter", "Drafted (UTC)", "Valid until", "State")
-        show_rich(table(columns, rows, right=("Orders",)))
+        show_rich(table(columns, rows, right=("Orders",), whole=("Set", "Drafted (UTC)", "Valid until", "State")))
     else:
         click.echo("No orders that you may see.")
 

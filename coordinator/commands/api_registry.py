@@ -152,7 +152,7 @@ def proposals(line: Line, every: bool, as_json: bool) -> None:
             )
             for one in found
         ]
-        show_rich(table(("Id", "State", "Proposed (UTC)", "By", "Change", "Reason"), rows))
+        show_rich(table(("Id", "State", "Proposed (UTC)", "By", "Change", "Reason"), rows, whole=("Id", "State", "By")))
     else:
         click.echo("Nothing waits for confirmation.")
 

@@ -23,17 +23,14 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Names = Mapping["ProviderId", str]
 Period = tuple[datetime, datetime]
-SHOWN = (
-    *("provider", "asked", "answered", "silent", "refused", "denied"),
-    *("persons_asked", "persons_answered", "persons_non_responsive", "latency_p50_ms", "non_cooperative"),
-)
+SHOWN = ("provider", "asked", "answered", "silent", "refused", "denied", "latency_p50_ms", "people", "non_cooperative")
 """Columns of a scorecard that fit a terminal."""
 _HEADINGS = {
-    "persons_asked": "people asked",
-    "persons_answered": "people answered",
-    "persons_non_responsive": "people silent",
     "latency_p50_ms": "p50 ms",
-    "non_cooperative": "non-coop.",
+    "non_cooperative": "label",
+    "originating": "origin",
+    "terminating": "term.",
+    "non_responsive": "silent",
 }
 _QUARTER = re.compile(r"([0-9]{4})[qQ]([1-4])")
 
@@ -131,12 +128,28 @@ def show_scorecards(cards: Sequence[Scorecard], names: Names, form: Form, *, one
         show_rich(table((str(rows[0][0]), str(rows[1][0])), list(shown)))
         return
     if form.for_people:
-        columns = [name for name in SHOWN if name in rows[0]]
-        places = [rows[0].index(name) for name in columns]
+        columns = [name for name in SHOWN if name in rows[0] or name == "people"]
+        named = [dict(zip(map(str, rows[0]), row, strict=True)) for row in rows[1:]]
         headings = [_HEADINGS.get(name, name) for name in columns]
-        show_rich(table(headings, [[row[i] for i in places] for row in rows[1:]], right=headings[1:-1]))
+        cells = [[_shown(row, name) for name in columns] for row in named]
+        show_rich(table(headings, cells, right=headings[1:-2], whole=headings[1:]))
         return
     _put(form, rows, lambda: [_card_json(card, names.get(card.provider)) for card in cards])
+
+
+def _shown(row: Mapping[str, object], name: str) -> object:
+    """A cell of a scorecard for people."""
+    if name == "people":  # asked, and what came of it
+        asked, silent = row["persons_asked"], row["persons_non_responsive"]
+        said = f"{row['persons_answered']} of {asked}" if asked else ""
+        return f"{said}, {silent} silent" if silent else said
+    if name == "non_cooperative":
+        return "non-cooperative" if row[name] == "yes" else ""
+    return row[name]
+
+
+def _is_number(cell: object) -> bool:
+    return isinstance(cell, int | float)
 
 
 def period_of(quarter: str, since: str, until: str) -> Period:
@@ -176,7 +189,9 @@ def _put(form: Form, rows: Sequence[Sequence[object]], as_json: Callable[[], Any
     elif form.form == "csv" or out is not None:
         text = _csv(rows)
     else:
-        show_rich(table([str(name).replace("_", " ") for name in rows[0]], rows[1:]))
+        headings = [_HEADINGS.get(str(name), str(name).replace("_", " ")) for name in rows[0]]
+        numbers = [name for name, cell in zip(headings, rows[1] if rows[1:] else (), strict=False) if _is_number(cell)]
+        show_rich(table(headings, rows[1:], right=numbers, whole=numbers))
         return
     if out is None:
         click.echo(text, nl=False)

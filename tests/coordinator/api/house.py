@@ -43,7 +43,7 @@ from tests.coordinator.test_tasks import OneOffice
 LISTED = {
     Role.REQUESTER: ("ann", "abe"),
     Role.APPROVER: ("bob", "eve"),
-    Role.ANALYST: ("una",),
+    Role.ANALYST: ("una", "ute"),
     Role.AUDITOR: ("otto",),
 }
 
