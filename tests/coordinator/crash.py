@@ -2,7 +2,8 @@
 
 The agents stand in a directory, so that they outlive every process: whoever asks appends the question's id to a file,
 and an id that stands there already is answered without a search, as an agent does. So `searches` counts what reached
-an agent's records, whatever was killed in between.
+an agent's records, whatever was killed in between. They are asked as in earnest, by signed questions under orders, and
+check what they are shown; or, in a trial, without.
 """
 
 from __future__ import annotations
@@ -13,24 +14,29 @@ import signal
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import psycopg  # noqa: F401  imported once, before processes are forked
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
+from coordinator.asking import SignedAgents
 from coordinator.driver import Driver, Limits
 from coordinator.leases import Keeper, owner_name
 from coordinator.live import Silent
-from coordinator.ports import Change, Kept, Lease, Provider, Reply
+from coordinator.ports import AgentClient, Change, Kept, Lease, Provider, Reply
 from coordinator.runtime import SystemClock
 from coordinator.scheduler import Everything, Scheduler, SchedulerTerms
 from coordinator.store.engine import open_engine
+from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import SqlStore
 from protos.codec import digest, encode_answer
+from protos.hops import Asked
 from protos.types import Answer, Outcome, Question
 from tests.coordinator.make import provider, says, upstream
+from tests.coordinator.parties import InProcess, Parties
 
 HOPS = 10
 T = TypeVar("T")
@@ -66,13 +72,39 @@ class Agents:
         return self._reply(provider, question, exact)
 
     def _note(self, provider: Provider, question: Question) -> None:
-        with (self._directory / f"{provider.id}.asked").open("ab") as file:
-            file.write(question.question_id.bytes + question.called.encode().ljust(16))
+        note(self._directory, provider, question)
 
     def _reply(self, provider: Provider, question: Question, exact: bytes) -> Reply:
         self._note(provider, question)
         answer = answer_of(provider.id)
         return Reply(answer, encode_answer(answer, digest(exact)))
+
+
+def note(directory: Path, provider: Provider, question: Question) -> None:
+    with (directory / f"{provider.id}.asked").open("ab") as file:
+        file.write(question.question_id.bytes + question.called.encode().ljust(16))
+
+
+class SignedAgentsOfThePath(InProcess):
+    """The same agents, asked in envelopes; they check order, naming, place and every signature."""
+
+    def __init__(self, parties: Parties, directory: Path) -> None:
+        super().__init__(parties, {name: partial(_answered, name) for name in PATH})
+        self._directory = directory
+
+    async def call(self, entry: Provider, method: str, request: bytes, timeout: timedelta) -> bytes:
+        await asyncio.sleep(0)
+        self.now = datetime.now(UTC)
+        received = await super().call(entry, method, request, timeout)
+        for asked in self.asked:
+            note(self._directory, entry, asked.question)
+        self.asked.clear()
+        return received
+
+
+def _answered(name: str, asked: Asked) -> Answer:
+    del asked
+    return answer_of(name)
 
 
 def searches(directory: Path) -> Counter[tuple[str, str]]:
@@ -123,12 +155,33 @@ class MortalStore(SqlStore):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def coordinate(url: str, agents: Path, point: Point | None) -> None:
+def client(store: SqlStore, agents: Path, parties: Path | None) -> AgentClient:
+    """Of the agents; without `parties` it asks unsigned."""
+    if parties is None:
+        return Agents(agents)
+    known, book = Parties(parties), OrderBook(store.engine)
+    return SignedAgents(
+        SignedAgentsOfThePath(known, agents),
+        signer=known.coordinator.signer,
+        certificate=known.coordinator.certificate,
+        roots=known.roots,
+        orders=book,
+        certificates=book,
+        clock=SystemClock().now,
+    )
+
+
+async def coordinate(url: str, agents: Path, parties: Path | None, point: Point | None) -> None:
     """Trace whatever is due until nothing is open, or until death at `point`."""
     store, clock = MortalStore(url, point), SystemClock()
     try:
         driver = Driver(
-            store=store, registry=Registry(), agents=Agents(agents), clock=clock, watcher=Silent(), limits=Limits()
+            store=store,
+            registry=Registry(),
+            agents=client(store, agents, parties),
+            clock=clock,
+            watcher=Silent(),
+            limits=Limits(),
         )
         scheduler = Scheduler(
             driver=driver,
@@ -146,6 +199,6 @@ async def coordinate(url: str, agents: Path, point: Point | None) -> None:
         store.close()
 
 
-def process(url: str, agents: Path, point: Point | None) -> None:
+def process(url: str, agents: Path, parties: Path | None, point: Point | None) -> None:
     """The whole life of a process."""
-    asyncio.run(coordinate(url, agents, point))
+    asyncio.run(coordinate(url, agents, parties, point))

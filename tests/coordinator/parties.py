@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,8 +18,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from coordinator.asking import SignedAgents
 from coordinator.chain import Call, Traceback
-from coordinator.lab_ca import Credentials, LabAuthority
+from coordinator.lab_ca import Credentials, LabAuthority, make_person_key
+from coordinator.orders import OrderSet, call_of, sign
 from coordinator.ports import Provider
+from coordinator.store.orders import OrderBook
 from hopback.v1 import evidence_pb2 as evidence
 from protos import hops
 from protos.certificates import PinnedRoots
@@ -51,20 +53,31 @@ def party_of(issued: Credentials) -> Party:
 
 
 class Parties:
-    """One lab authority and everybody that it certified; `ann` submits, `bob` and `eve` approve."""
+    """One lab authority and everybody that it certified; `ann` submits, `bob` and `eve` approve.
+
+    They are made in `directory`, and found there by another process.
+    """
 
     def __init__(self, directory: Path, now: datetime = NOW) -> None:
-        self.authority = LabAuthority.create(directory, clock=lambda: now)
+        there = (directory / "ca.key").exists()
+        make = LabAuthority.open if there else LabAuthority.create
+        self.authority = make(directory, clock=lambda: now)
         self.roots = PinnedRoots.from_pem((directory / "ca.crt").read_bytes())
         self.coordinator = self._party(coordinator_uri(NAME), "coordinator-evidence")
         self._providers: dict[str, Party] = {}
-        self.people = {name: Signer(Ed25519PrivateKey.generate()) for name in ("ann", "bob", "eve")}
+        keys = {name: directory / "people" / f"{name}.key" for name in ("ann", "bob", "eve")}
+        if not there:
+            for key in keys.values():
+                make_person_key(key)
+        self.people = {name: read_signer(key) for name, key in keys.items()}
         self.persons = Persons(
             {"ann": self.people["ann"].public}, {name: self.people[name].public for name in ("bob", "eve")}
         )
 
     def _party(self, uri: str, stem: str) -> Party:
-        return party_of(self.authority.issue_evidence(uri, stem))
+        home = self.authority.directory
+        known = Credentials(home / f"{stem}.crt", home / f"{stem}.key", home / "ca.crt")
+        return party_of(known if known.certificate.exists() else self.authority.issue_evidence(uri, stem))
 
     def of(self, name: str) -> Party:
         """The provider's party."""
@@ -81,6 +94,15 @@ class Parties:
             Granted(order, one, submission, approvals)
             for order, one, submission in zip(orders, exact, submissions, strict=True)
         ]
+
+    def keep(self, book: OrderBook, orders: Iterable[Order], now: datetime) -> list[Call]:
+        """These orders, signed by ann and bob, in a coordinator's book; the calls that may be traced under them."""
+        made = OrderSet.of(map(encode_order, orders))
+        book.add(made, now)
+        for name, domain in (("ann", Domain.ORDER), ("bob", Domain.APPROVAL)):
+            made = sign(made, domain, self.people[name])
+            book.sign(made.id, made.signatures[-1], name, now)
+        return [call_of(one, digest(exact)) for one, exact in zip(made.orders, made.exact, strict=True)]
 
 
 def order(**changes: object) -> Order:

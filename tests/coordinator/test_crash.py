@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,11 +26,13 @@ from sqlalchemy import Engine, func, select, text
 from coordinator.chain import Status, Traceback
 from coordinator.runtime import SystemClock
 from coordinator.store.models import HopRow, TracebackRow
+from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import opened
 from protos.e164 import parse_e164
 from tests.coordinator import databases
 from tests.coordinator.crash import HOPS, KILLED, PATH, STOPPED, Point, process, searches
 from tests.coordinator.make import call
+from tests.coordinator.parties import Parties, order
 
 STEPS = 1 + 1 + HOPS  # the claim, the first question, one step for each answer
 AT_ONCE = 6
@@ -37,21 +40,27 @@ T = TypeVar("T")
 
 
 class Case:
-    """One database, its agents, and processes that live and die over it."""
+    """One database, its agents, and processes that live and die over it; without `parties` it is all a trial."""
 
-    def __init__(self, engine: Engine, directory: Path, processes: ForkServerContext) -> None:
-        self.engine, self.agents, self._processes = engine, directory, processes
+    def __init__(self, engine: Engine, directory: Path, processes: ForkServerContext, parties: Parties | None) -> None:
+        self.engine, self.agents, self._processes, self._parties = engine, directory, processes, parties
         self._url = engine.url.render_as_string(hide_password=False)
 
     def submit(self, count: int) -> None:
-        base = call(terminating=PATH[0])
+        now = SystemClock().now().replace(microsecond=0)
         numbers = [parse_e164(f"+1202555{number:04}") for number in range(count)]
-        many = [Traceback(uuid.uuid4(), replace(base, called=number)) for number in numbers]
+        if self._parties is None:
+            calls = [replace(call(terminating=PATH[0]), called=number) for number in numbers]
+        else:
+            base = order(terminating=PATH[0], issued=now, expires=now + timedelta(hours=1))
+            orders = [replace(base, order_id=uuid.uuid4(), called=number) for number in numbers]
+            calls = self._parties.keep(OrderBook(self.engine), orders, now)
         with opened(self.engine) as store:
-            store.submit(many, SystemClock().now())
+            store.submit([Traceback(uuid.uuid4(), one) for one in calls], now)
 
     def start(self, point: Point | None = None) -> ForkServerProcess:
-        child = self._processes.Process(target=process, args=(self._url, self.agents, point))
+        parties = None if self._parties is None else self._parties.authority.directory
+        child = self._processes.Process(target=process, args=(self._url, self.agents, parties, point))
         child.start()
         return child
 
@@ -86,12 +95,25 @@ def processes() -> ForkServerContext:
     return context
 
 
-Cases = Callable[[], AbstractContextManager[Case]]
+@pytest.fixture(scope="module")
+def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
+    """Everybody who signs, with their keys in files."""
+    made = Parties(tmp_path_factory.mktemp("parties"), SystemClock().now())
+    for name in PATH:
+        made.of(name)
+    return made
+
+
+Cases = Callable[..., AbstractContextManager[Case]]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def cases(
-    request: pytest.FixtureRequest, tmp_path: Path, sqlite_template: Path, processes: ForkServerContext
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    sqlite_template: Path,
+    processes: ForkServerContext,
+    parties: Parties,
 ) -> Iterator[Cases]:
     """Makes cases over SQLite or PostgreSQL; a database of PostgreSQL is emptied for the next case."""
     empty: SimpleQueue[Engine] = SimpleQueue()
@@ -106,16 +128,17 @@ def cases(
             )  # the template is there now
 
         @contextmanager
-        def case() -> Iterator[Case]:
+        def case(*, trial: bool = False) -> Iterator[Case]:
+            signing = None if trial else parties
             directory = tmp_path / uuid.uuid4().hex[:8]
             directory.mkdir()
             if request.param == "sqlite":
                 with databases.in_sqlite(directory / "coordinator.db", sqlite_template) as engine:
-                    yield Case(engine, directory, processes)
+                    yield Case(engine, directory, processes, signing)
                 return
             engine = empty.get()
             try:
-                yield Case(engine, directory, processes)
+                yield Case(engine, directory, processes, signing)
             finally:
                 with engine.begin() as connection:
                     connection.execute(text("TRUNCATE tracebacks CASCADE"))
@@ -143,6 +166,8 @@ def points(steps: int = STEPS) -> list[Point]:
 
 @pytest.mark.slow
 class TestAProcessThatIsKilled:
+    """Ten hops, each by a signed question under an order."""
+
     def test_at_any_durable_step_leaves_a_traceback_that_another_ends(self, cases: Cases) -> None:
         def check(point: Point) -> None:
             with cases() as case:
@@ -164,8 +189,9 @@ class TestAProcessThatIsKilled:
 
         each(points(STEPS - 6), check)
 
-    def test_again_and_again_makes_no_difference_to_many(self, cases: Cases) -> None:
-        with cases() as case:
+    @pytest.mark.parametrize("trial", [False, True])
+    def test_again_and_again_makes_no_difference_to_many(self, cases: Cases, trial: bool) -> None:
+        with cases(trial=trial) as case:
             case.submit(40)
             for step in (1, 1, 2, 2, 3):
                 assert case.run(Point(step, after=step % 2 == 0)) == KILLED
