@@ -32,12 +32,12 @@ from agent.index.coverage import CoverageState
 from agent.quiet import Quiet
 from agent.review.disclosing import Disclosing, Leaving
 from agent.service import Consultation, Desk, SisterAnswers
-from protos.codec import digest
 from protos.errors import Fault, FaultError
 from protos.evidence_key import EvidenceKey
 from protos.hops import Asked, Finding, Parts, Requests, answer_parts, decode_parts, decode_requests, encode_responses
 from protos.identity import ProviderId
 from protos.live import Live
+from protos.orders import Granted
 from protos.signing import Domain
 from protos.types import Answer, ErrorReason, Outcome, RecordCoverage, RefusalReason
 
@@ -166,7 +166,8 @@ class AskHandler:
     # One slice
 
     async def _answer(self, session: Session, asked: Sequence[Asked], now: datetime) -> list[Parts]:
-        cases = [self._case(session, one) for one in asked]
+        orders = session.envelope.requests.orders
+        cases = [_case(one, orders.get(one.authority.order_sha256)) for one in asked]
         verdicts = session.judge(cases, now)
         passed = [case for case, verdict in zip(cases, verdicts, strict=True) if verdict is Passage.SEARCH]
         found = dict(zip((case.sha256 for case in passed), await self._search(session, passed, now), strict=True))
@@ -190,11 +191,6 @@ class AskHandler:
         self._memory.passed(now)
         self._memory.take_up(self._book.log.size)
         return parts
-
-    def _case(self, session: Session, asked: Asked) -> Case:
-        granted = session.granted(asked)
-        campaign = "" if granted is None else granted.order.campaign
-        return Case(asked, digest(asked.exact), asked.question.question_id.bytes, campaign)
 
     async def _search(self, session: Session, cases: Sequence[Case], now: datetime) -> list[Parts]:
         """The answers to questions that passed the gate, as they stand in the log."""
@@ -220,7 +216,7 @@ class AskHandler:
         first: int | None = None
         try:
             self._book.intent(cases, asker)
-            attested = {case.sha256 for case in cases if session.is_to_be_reviewed(case.asked)}
+            attested = session.to_be_reviewed(cases)
             leaving, tags = await self._leaving(cases, ids, session.envelope, now, attested)
             replies = self._replies(cases, leaving, tags, now)
             first = self._book.answers(replies, asker)
@@ -247,10 +243,10 @@ class AskHandler:
         And the tags of calls that can be told from others, by the digests of their questions.
         """
         self._disclosing.take_decisions()
-        standing = [self._disclosing.standing(case) for case in cases]
-        open_cases = [case for case, known in zip(cases, standing, strict=True) if known is None]
+        standing = self._disclosing.standing(cases)
+        open_cases = [case for case in cases if case.sha256 not in standing] if standing else cases
         if not open_cases:
-            return [known for known in standing if known is not None], {}
+            return [standing[case.sha256] for case in cases], {}
         consultations = await self._consult([case.asked for case in open_cases], ids, now)
         salts = os.urandom(_SALT * len(consultations))
         found = [
@@ -261,8 +257,10 @@ class AskHandler:
         if self._noted is not None:
             self._noted(consultations)
         tags = self._tags_of(open_cases, consultations, leaving, envelope.coordinator)
+        if not standing:
+            return leaving, tags
         disclosed = iter(leaving)
-        return [next(disclosed) if known is None else known for known in standing], tags
+        return [standing.get(case.sha256) or next(disclosed) for case in cases], tags
 
     def _tags_of(
         self, cases: Sequence[Case], found: Sequence[Consultation], leaving: Sequence[Leaving], coordinator: str
@@ -369,6 +367,11 @@ class AskHandler:
             self._flushing = asyncio.get_running_loop().run_in_executor(None, self._memory.flush)
         else:
             self._flush_later()
+
+
+def _case(asked: Asked, granted: Granted | None) -> Case:
+    campaign = "" if granted is None else granted.order.campaign
+    return Case(asked, sha256(asked.exact).digest(), asked.question.question_id.bytes, campaign)
 
 
 def _opening(consultation: Consultation, salt: bytes) -> Opening | None:

@@ -64,6 +64,8 @@ _S: Final = timedelta(seconds=1)
 _LAST_MS: Final = 253402300799999
 _WIDEST_MS: Final = WINDOW_CAP // _MS
 _LONGEST_PATH: Final = 24 * HASH_SIZE
+_ANSWER: Final = b"\x0a\x86\x04\x0a\x80\x02"  # AskResponse.answers, 518 bytes; HopAnswer.naming, 256 of them
+_ITS_FINDING: Final = b"\x12\x80\x02"  # HopAnswer.finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,15 +417,19 @@ def decode_requests(data: bytes) -> Requests:
 
 
 def encode_responses(
-    parts: Iterable[Parts], seal: Seal, certificate: bytes, checkpoint: evidence.SignedCheckpoint
+    parts: Sequence[Parts], seal: Seal, certificate: bytes, checkpoint: evidence.SignedCheckpoint
 ) -> bytes:
-    """A serialised AskResponse."""
-    return pb.AskResponse(
-        answers=[pb.HopAnswer(naming=one.naming, finding=one.finding) for one in parts],
-        seal=seal.to_message(),
-        certificate=certificate,
-        checkpoint=checkpoint,
-    ).SerializeToString(deterministic=True)
+    """A serialised AskResponse.
+
+    Raises:
+        ValueError: a part has another size than all have.
+    """
+    if any(len(one.naming) != PART_SIZE or len(one.finding) != PART_SIZE for one in parts):
+        raise ValueError(f"an answer's parts have {PART_SIZE} bytes each")
+    # fields are serialised in their order: the answers first, all of one size
+    answers = [piece for one in parts for piece in (_ANSWER, one.naming, _ITS_FINDING, one.finding)]
+    rest = pb.AskResponse(seal=seal.to_message(), certificate=certificate, checkpoint=checkpoint)
+    return b"".join((*answers, rest.SerializeToString(deterministic=True)))
 
 
 def decode_responses(data: bytes, count: int) -> Responses:

@@ -90,8 +90,11 @@ class Signatures:
             )
         return self._granting[known]
 
-    def named(self, named: Named, order: Order) -> bool:
-        """Whether the provider that a naming says has signed it: with a key certified as its own since the order."""
+    def named(self, named: Named, sha256: bytes, order: Order) -> bool:
+        """Whether the provider that a naming says has signed it: with a key certified as its own since the order.
+
+        `sha256` is the naming's digest, by which it was found.
+        """
         proof, provider = named.proof, named.naming.provider
         known = id(proof.seal), provider, order.issued
         good = self._naming.get(known)
@@ -99,7 +102,7 @@ class Signatures:
             signer = self._certified_as(provider, proof.seal.key_id, order.issued)
             good = signer is not None and self.envelope.is_good(proof.seal, Domain.ANSWER, signer.key)
             self._naming[known] = good
-        return good and self.envelope.covers(proof, named.leaf)
+        return good and self.envelope.covers(proof, sha256 + named.finding_sha256)
 
     def _certified_as(self, provider: ProviderId, key_id: bytes, since: datetime) -> Certified | None:
         """Whose key it is, if that provider's: certified at some time since the order, for the answer is younger."""
@@ -187,12 +190,12 @@ def _named(case: Case) -> RefusalReason | None:
 
 
 def _naming_signed(case: Case) -> RefusalReason | None:
-    named = case.named
-    if named is None:
+    named, sha256 = case.named, case.authority.naming_sha256
+    if named is None or sha256 is None:
         return None
     if named.proof.seal.algorithm == _ATTESTATION:
         return _attested(case, named)
-    return None if case.signatures.named(named, case.order) else RefusalReason.NAMING_SIGNATURE
+    return None if case.signatures.named(named, sha256, case.order) else RefusalReason.NAMING_SIGNATURE
 
 
 def _attested(case: Case, named: Named) -> RefusalReason | None:
@@ -272,7 +275,8 @@ def _is_sister(sister: Sister, named: Named, own: Named, case: Case) -> bool:
     naming, asker = named.naming, case.envelope.asker
     same = (naming.provider, naming.upstream, naming.called) == (own.naming.provider, case.rules.me, own.naming.called)
     signed = case.signatures.named
-    answered = case.rules.answered(sister.question_id) if same and signed(named, case.order) else None
+    sha256 = sister.naming_sha256
+    answered = case.rules.answered(sister.question_id) if same and signed(named, sha256, case.order) else None
     return (
         answered is not None
         and answered.asker == asker

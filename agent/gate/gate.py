@@ -21,7 +21,6 @@ from agent.gate.memory import UNANSWERED, Memory, Searched
 from protos.certificates import PinnedRoots
 from protos.codec import unix_ms
 from protos.hops import Asked, Requests
-from protos.orders import Granted
 from protos.signing import Domain, SealChecker
 from protos.types import RefusalReason
 
@@ -117,19 +116,15 @@ class Session:
     def __init__(self, gate: Gate, envelope: Envelope) -> None:
         self.gate = gate
         self.envelope = envelope
+        namings, attestation = envelope.requests.namings, Domain.ATTESTATION.algorithm
+        self._attested = {sha256 for sha256, one in namings.items() if one.proof.seal.algorithm == attestation}
 
     def judge(self, cases: Sequence[Filed], now: datetime) -> list[Verdict]:
         """See `Gate.judge`."""
         return self.gate.judge(self, cases, now)
 
-    def granted(self, asked: Asked) -> Granted | None:
-        """The order that a question names."""
-        return self.envelope.requests.orders.get(asked.authority.order_sha256)
-
-    def is_to_be_reviewed(self, asked: Asked) -> bool:
-        """Whether this provider wants a person to see the answer, because the naming is an attested one."""
-        sha256 = asked.authority.naming_sha256
-        if sha256 is None or self.gate.rules.attested is not AttestedNamings.REVIEW:
-            return False
-        named = self.envelope.requests.namings.get(sha256)
-        return named is not None and named.proof.seal.algorithm == Domain.ATTESTATION.algorithm
+    def to_be_reviewed(self, cases: Sequence[Filed]) -> set[bytes]:
+        """The digests of questions whose answers a person is to see first, because the naming is an attested one."""
+        if self.gate.rules.attested is not AttestedNamings.REVIEW or not self._attested:
+            return set()
+        return {case.sha256 for case in cases if case.asked.authority.naming_sha256 in self._attested}

@@ -73,10 +73,17 @@ class Disclosing:
         self._campaigns = self._store.campaigns()
         self._version = version
 
-    def standing(self, case: Case) -> Leaving | None:
-        """What leaves without a search, because the matter waits for a person or was decided by one."""
+    def standing(self, cases: Sequence[Case]) -> dict[bytes, Leaving]:
+        """What leaves without a search, because the matter waits for a person or was decided by one.
+
+        By the digest of the question.
+        """
         if not self._held:
-            return None
+            return {}
+        found = ((case.sha256, self._standing(case)) for case in cases)
+        return {sha256: leaving for sha256, leaving in found if leaving is not None}
+
+    def _standing(self, case: Case) -> Leaving | None:
         key = matter_key(case.asked)
         found = self._store.get(key) if key in self._held else None
         if found is None:

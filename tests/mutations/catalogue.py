@@ -33,7 +33,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a sister naming needs no signature",
         "agent/gate/checks.py",
-        "case.rules.answered(sister.question_id) if same and signed(named, case.order) else None",
+        "case.rules.answered(sister.question_id) if same and signed(named, sha256, case.order) else None",
         "case.rules.answered(sister.question_id) if same else None",
         "tests/agent/gate/test_sisters.py::TestNoSister",
     ),
@@ -362,7 +362,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a naming needs no signature",
         "agent/gate/checks.py",
-        "    return None if case.signatures.named(named, case.order) else RefusalReason.NAMING_SIGNATURE\n",
+        "    return None if case.signatures.named(named, sha256, case.order) else RefusalReason.NAMING_SIGNATURE\n",
         "    return None\n",
         "tests/agent/gate/test_checks.py::TestTheNaming",
     ),

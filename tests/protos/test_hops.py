@@ -240,6 +240,21 @@ class TestEnvelopes:
             sizes.add(len(sent))
         assert len(sizes) == 1
 
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_of_answers_are_what_the_library_serialises(self, count: int) -> None:
+        parts = [answer_parts(Answer(GINKGO, Outcome.NOT_FOUND), FIRST, bytes(32), FINDING, bytes(32))] * count
+        seal = GINKGO_KEY.seal(Domain.ANSWER, [one.leaf for one in parts])[0]
+        message = pb.AskResponse(
+            answers=[pb.HopAnswer(naming=one.naming, finding=one.finding) for one in parts],
+            seal=seal.to_message(),
+            certificate=b"certificate",
+            checkpoint=CHECKPOINT,
+        )
+        expected = message.SerializeToString(deterministic=True)
+        assert hops.encode_responses(parts, seal, b"certificate", CHECKPOINT) == expected
+        with pytest.raises(ValueError, match="256 bytes each"):
+            hops.encode_responses([*parts, hops.Parts(bytes(256), bytes(255))], seal, b"certificate", CHECKPOINT)
+
     def test_with_another_number_of_answers_are_refused(self) -> None:
         seal = GINKGO_KEY.seal(Domain.ANSWER, [PARTS.leaf])[0]
         sent = hops.encode_responses([PARTS], seal, b"certificate", CHECKPOINT)
