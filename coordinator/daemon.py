@@ -3,7 +3,8 @@
 Any number of these may run over one PostgreSQL database, on as many machines; over one SQLite file as many as are on
 its machine. What the database can't take now is tried again, at growing intervals; meanwhile nothing is asked, and
 another process takes over when the leases end. The registry is read again every `REGISTRY_S` seconds. Beside it works
-the clerk between chains and people (`coordinator.clerking`).
+the clerk between chains and people (`coordinator.clerking`), and whoever looks for sister calls
+(`coordinator.eliminating`).
 
 The log names events and counts, never a number of a subscriber.
 """
@@ -25,6 +26,7 @@ from coordinator.chance import scatter
 from coordinator.clerking import clerking
 from coordinator.config import LoadedConfig
 from coordinator.driver import Driver, Rested
+from coordinator.eliminating import Eliminator
 from coordinator.leases import Keeper, owner_name
 from coordinator.live import Silent
 from coordinator.offset_book import OffsetBook
@@ -124,6 +126,7 @@ class Daemon:
             working = people.enter_context(clerking(self._loaded, self._store, owner, self._clock.now))
             beside.append(asyncio.create_task(working.keep_working()))
             self.tally.notice = working.clerk.notice
+            beside.append(asyncio.create_task(self._eliminator(owner).keep_working()))
             ready()
             while not self._stopping.is_set():
                 try:
@@ -143,6 +146,13 @@ class Daemon:
             people.close()
             self.tally.report()
             log.info("stopped", owner=owner)
+
+    def _eliminator(self, owner: str) -> Eliminator:
+        limits = self._loaded.config.limits
+        patience = limits.driver.patience
+        return Eliminator(
+            self._store.engine, self._store, self._clock.now, f"{owner} sisters", lease=limits.lease, patience=patience
+        )
 
     async def _drive(self, owner: str, registry: LiveRegistry) -> None:
         limits = self._loaded.config.limits

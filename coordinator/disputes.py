@@ -132,9 +132,10 @@ def disputes(traceback: Traceback) -> tuple[Dispute, ...]:
 
 
 def hop_labels(traceback: Traceback) -> list[str]:
-    """What each hop is called: its place from 1, with a letter for the branch where the chain forks there."""
+    """What each hop is called: its place from 1, with a letter where the chain forks or it was asked again."""
     every = places(traceback.hops)
     branched = {fork.place for fork in forks(traceback)} | {fork.place + 1 for fork in forks(traceback)}
+    branched |= {place for place, times in Counter(every).items() if times > 1}
     seen: Counter[int] = Counter()
     labels = []
     for place in every:

@@ -67,6 +67,11 @@ def repeated(traceback: Traceback, others: Iterable[Traceback]) -> tuple[uuid.UU
     return tuple(same)
 
 
+def sisters_named(question: Question) -> tuple[uuid.UUID, ...]:
+    """The tracebacks of the sister calls that a question names."""
+    return tuple(one.traceback_id for one in question.sisters) if isinstance(question, SignedQuestion) else ()
+
+
 def may_be_asked(ambiguous: Traceback, sisters: Sequence[SisterNaming]) -> bool:
     """Whether the last provider may be asked once more with these: it was not yet, nor too often with others."""
     if ambiguous.status is not Status.AMBIGUOUS or not 0 < len(sisters) <= MOST_SISTERS:

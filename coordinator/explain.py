@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from coordinator.chain import Hop, Problem, Status, Traceback
+from coordinator.chain import Hop, Problem, Status, Traceback, eliminates
 from coordinator.disputes import Fork, Settled, forks
 from protos.types import Handover, Outcome, RefusalReason
 
@@ -164,10 +164,14 @@ def _records_expired(traceback: Traceback) -> _Words:
 
 
 def _ambiguous(traceback: Traceback) -> _Words:
-    provider = _last(traceback).provider
+    hop = _last(traceback)
+    provider = hop.provider
+    still = " That is so without the sister calls, too." if eliminates(hop.question) else ""
     return (
-        f"Several calls in the records of {provider} fit and came from different providers; it named none of them.",
-        "Trace it anew with a more exact time or the calling number, or trace another call of the same campaign.",
+        f"Several calls in the records of {provider} fit and came from different providers; it named none of them."
+        + still,
+        "Trace it anew with a more exact time or the calling number, or trace other calls of the same campaign to this "
+        "number: what they settle is asked again by itself.",
     )
 
 

@@ -9,7 +9,7 @@ import asyncio
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ import click
 
 from coordinator.chain import Status, Traceback
 from coordinator.config import LoadedConfig
+from coordinator.eliminating import Eliminator
 from coordinator.leases import owner_name
 from coordinator.live import ChainLines, GrowingChain, Silent, console, progress_bar
 from coordinator.ports import Kept, Lease, Registry, Watcher
@@ -99,6 +100,10 @@ class Office:
         if not as_json:
             _summarise(done, rejected)
 
+    def _eliminator(self) -> Eliminator:
+        patience = self.loaded.config.limits.driver.patience
+        return Eliminator(self.store.engine, self.store, SystemClock().now, self.owner, patience=patience)
+
     def _run(
         self,
         claimed: Sequence[Kept],
@@ -108,9 +113,8 @@ class Office:
         reopen: bool = False,
         each: Callable[[Traceback], None] | None = None,
     ) -> list[Traceback]:
-        async def run() -> list[Traceback]:
-            done = []
-            resting = carry_on(
+        def driven(claimed: Sequence[Kept], ids: Sequence[uuid.UUID], *, reopen: bool) -> AsyncIterator[Traceback]:
+            return carry_on(
                 claimed,
                 ids,
                 owner=self.owner,
@@ -121,17 +125,34 @@ class Office:
                 watcher=watcher,
                 reopen=reopen,
             )
-            async for traceback in resting:
+
+        async def run() -> list[Traceback]:
+            done: dict[uuid.UUID, Traceback] = {}
+            resting = driven(claimed, ids, reopen=reopen)
+            while True:
+                async for traceback in resting:
+                    done[traceback.id] = traceback
+                    if each is not None and traceback.status is not Status.AMBIGUOUS:
+                        each(traceback)
+                # what they all found may settle what was ambiguous
+                again = await self._eliminator().take([one.id for one in done.values() if _is_ambiguous(one)])
+                if not again:
+                    break
+                resting = driven((), again, reopen=False)
+            for traceback in filter(_is_ambiguous, done.values()):
                 if each is not None:
                     each(traceback)
-                done.append(traceback)
-            return done
+            return list(done.values())
 
         try:
             return asyncio.run(run())
         except KeyboardInterrupt:
             click.echo("Stopped. Nothing is lost: go on with `hopback-coordinator resume`.", err=True)
             raise SystemExit(INTERRUPTED) from None
+
+
+def _is_ambiguous(traceback: Traceback) -> bool:
+    return traceback.status is Status.AMBIGUOUS
 
 
 def _summarise(done: Sequence[Traceback], rejected: int) -> None:

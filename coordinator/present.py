@@ -21,6 +21,7 @@ from rich.text import Text
 
 from coordinator.chain import Hop, Phase, Problem, Status, Traceback, moved_by, role, standing
 from coordinator.disputes import disputes, forks, hop_labels
+from coordinator.elimination import sisters_named
 from coordinator.explain import TITLES, explain, explain_forks
 from coordinator.ports import Provider
 from coordinator.signed import SignedAnswer
@@ -107,6 +108,7 @@ def _hop_json(traceback: Traceback, position: int) -> dict[str, Any]:
         "ask_called": answer.ask_called if answer else None,
         "time_shift_s": moved_by(traceback.hops, position) // timedelta(seconds=1),
         "time_correction_s": answer.time_correction // timedelta(seconds=1) if answer else 0,
+        "sisters": [str(sister) for sister in sisters_named(question)],
         "question_id": str(question.question_id),
         "round": hop.round,
         "signed": isinstance(answer, SignedAnswer),
@@ -183,14 +185,16 @@ class Said:
     called_changed: bool = False
     time_correction: timedelta = timedelta(0)
     moved_by: timedelta = timedelta(0)
+    without: tuple[str, ...] = ()
+    """Tracebacks of the sister calls that were left out."""
 
     @property
     def words(self) -> str:
         """A few words."""
         if self.problem is not None:
-            return _PROBLEMS[self.problem]
+            return _PROBLEMS[self.problem] + self._left_out
         if self.outcome is None:
-            return "asking ..."
+            return "asking ..." + self._left_out
         refusal = self.refusal.name.lower().replace("_", " ")
         notes = [_OUTCOMES[self.outcome].format(upstream=self.upstream, refusal=refusal)]
         if self.named_by is not None and self.handover is not Handover.UNSPECIFIED:
@@ -200,7 +204,11 @@ class Said:
             notes.append("called number changed here")
         if self.time_correction:
             notes.append(f"clock differs by {self.time_correction // timedelta(seconds=1):+d} s")
-        return "; ".join(notes)
+        return "; ".join(notes) + self._left_out
+
+    @property
+    def _left_out(self) -> str:
+        return f"; asked without the sister calls {', '.join(self.without)}" if self.without else ""
 
     @property
     def shift(self) -> str:
@@ -211,8 +219,9 @@ class Said:
 
 def _said(hop: Hop, moved: timedelta = timedelta(0)) -> Said:
     answer = hop.answer
+    without = tuple(str(sister)[:8] for sister in sisters_named(hop.question))
     if answer is None:
-        return Said(hop.problem, named_by=hop.question.named_by, moved_by=moved)
+        return Said(hop.problem, named_by=hop.question.named_by, moved_by=moved, without=without)
     return Said(
         problem=hop.problem,
         outcome=answer.outcome,
@@ -223,6 +232,7 @@ def _said(hop: Hop, moved: timedelta = timedelta(0)) -> Said:
         called_changed=answer.ask_called is not None,
         time_correction=answer.time_correction,
         moved_by=moved,
+        without=without,
     )
 
 

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from coordinator.evidence import container
 from coordinator.evidence.container import Damage
+from coordinator.evidence.sisters import sisters_problem
 from coordinator.evidence.timestamp import TimestampError, stamped_at
 from hopback.v1 import audit_pb2 as audit
 from hopback.v1 import bundle_pb2 as pb
@@ -380,6 +381,8 @@ class _Check:
             else:
                 before = last.get(authority.position - 1)
                 made.append(self._named(before, hop.asked, granted, place))
+                if authority.sisters:
+                    made.append(self._told_apart(hop.message, hop.asked, before, place))
             # What was asked at this place before, and further on from there, is another branch, or an earlier round.
             last = {place: one for place, one in last.items() if place < authority.position} | {authority.position: hop}
         if last and max(last) == len(last) - 1:
@@ -403,6 +406,21 @@ class _Check:
         if self._is_attestation(before.message.answer_proof):
             return _proven(what, f"the attestation that a person at {before.answer.provider} said so")
         return _proven(what, provider_uri(before.answer.provider))
+
+    def _told_apart(self, message: pb.HopEvidence, asked: Asked, before: HopSeen | None, place: str) -> Statement:
+        """That the sister calls which the question names are not the one that it asks for, by the neighbour's word."""
+        named_by = asked.question.named_by or asked.question.target
+        what, uri = f"{place} was asked without sister calls, which {named_by} tells apart", provider_uri(named_by)
+        own = b"" if before is None else before.message.naming
+        problem = sisters_problem(asked, own, [sister.naming for sister in message.sisters])
+        for sister in message.sisters:
+            if problem is None:
+                leaf = digest(sister.naming) + sister.finding_sha256
+                try:
+                    problem = self._signed(self._proof(sister.naming_proof), leaf, Domain.ANSWER, uri)
+                except _NoSealError as error:
+                    problem = str(error)
+        return _proven(what, uri) if problem is None else _broken(what, problem)
 
     def _proof(self, message: evidence.Proof) -> Proof:
         return Proof(self._seal(message.seal), message.index, message.path)
@@ -502,6 +520,13 @@ def _never_proven(seen: Sequence[HopSeen]) -> list[Statement]:
             _unproven(
                 "no two neighbours agreed on a false hop",
                 "each hop rests on the word of the provider and, where it confirms, of its neighbour",
+            )
+        )
+    if any(hop.asked is not None and hop.asked.authority.sisters for hop in seen):
+        made.append(
+            _unproven(
+                "an answered call is one call between two neighbours",
+                "where a provider named somebody after sister calls were left out, it rests on that",
             )
         )
     made.append(_unproven("who the customer is", "no bundle holds a customer's identity"))

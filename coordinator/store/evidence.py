@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, RowMapping, select
 
-from coordinator.signed import is_said, read_kept
+from coordinator.signed import is_said, read_kept, read_sisters
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
 from coordinator.store.orders import OrderBook
 from hopback.v1 import audit_pb2 as audit
@@ -54,7 +54,8 @@ def collect(
             .order_by(HopRow.position, HopRow.round)
         )
         rows = connection.execute(select(*query.subquery().c)).mappings().all()
-    granted = OrderBook(engine).granted([traceback["order_sha256"]]).get(traceback["order_sha256"])
+    book = OrderBook(engine)
+    granted = book.granted([traceback["order_sha256"]]).get(traceback["order_sha256"])
     if granted is None:
         raise NoEvidenceError("its order is not in the database any more")
     message = pb.TracebackEvidence(
@@ -70,7 +71,7 @@ def collect(
     message.order.approvals.extend(map(seals.place, granted.approvals))
     certificates: dict[bytes, None] = {}
     for row in rows:
-        _add_hop(message, row, seals, certificates, logged)
+        _add_hop(message, row, seals, certificates, logged, book.certificate)
     message.certificates.extend(certificates)
     return message
 
@@ -99,6 +100,7 @@ def _add_hop(
     seals: _Seals,
     certificates: dict[bytes, None],
     logged: LogProofs,
+    certified: Callable[[Seal], bytes | None],
 ) -> None:
     entry = message.hops.add(position=row["position"], provider=row["provider"])
     if row["outcome"] is not None and row["sent"] is None and row["answer"] is not None and not is_said(row["answer"]):
@@ -124,6 +126,16 @@ def _add_hop(
     entry.answer_proof.CopyFrom(seals.proof(kept.proof))
     entry.checkpoint.CopyFrom(received.checkpoint)
     certificates.update(dict.fromkeys([*sent.certificates, received.certificate]))
+    if row["sisters"]:
+        for sister in read_sisters(row["sisters"], decode_question(row["question"]).authority.sisters):
+            certificate = certified(sister.proof.seal)
+            certificates.update({} if certificate is None else {certificate: None})
+            entry.sisters.add(
+                traceback_id=str(sister.traceback_id),
+                naming=sister.parts.naming,
+                finding_sha256=sister.parts.finding_sha256,
+                naming_proof=seals.proof(sister.proof),
+            )
     proofs = logged(row["provider"], digest(row["question"]))
     if proofs is not None:
         entry.logged.CopyFrom(proofs)

@@ -34,6 +34,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     Uuid,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -82,6 +83,12 @@ class TracebackRow(Base):
         Index("ix_tracebacks_priority_claimable", "priority", "claimable"),
         Index("ix_tracebacks_submitted_at", "submitted_at"),
         Index("ix_tracebacks_called_at", "called", "at"),
+        Index(
+            "ix_tracebacks_ambiguous",
+            "expires",
+            sqlite_where=text("status = 'ambiguous'"),
+            postgresql_where=text("status = 'ambiguous'"),
+        ),
         {"comment": "One call to trace, and where its tracing stands"},
     )
 

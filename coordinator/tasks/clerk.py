@@ -21,21 +21,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
 
 from sqlalchemy import Engine, and_, exists, not_, or_, select
 
 from coordinator.chain import Phase, Status, Traceback
 from coordinator.events import Event, GivenUp, LeftToPerson, PersonAnswered, Reopened
 from coordinator.patience import Patience
-from coordinator.ports import Change, Kept, Lease, Leases, Store
 from coordinator.signed import decode_answer, encode_question, keep_said, said_answer
+from coordinator.steps import Chains, Steps
 from coordinator.store.models import TracebackRow
 from coordinator.store.task_models import tasks
 from coordinator.tasks.desk import COORDINATOR, TaskDesk
 from coordinator.tasks.ports import PersonsResult
 from coordinator.tasks.task import Asked, Kind, State
-from coordinator.traceback import advance
 from protos.codec import ContractError
 from protos.types import Outcome
 
@@ -64,14 +62,6 @@ class ClerkTerms:
     lease: timedelta = timedelta(seconds=15)
     block: int = 500
     sweep_every: timedelta = timedelta(minutes=1)
-
-
-class Chains(Store, Leases, Protocol):
-    """The store of tracebacks, as far as the clerk needs it; `coordinator.store.sql_store.SqlStore` is one."""
-
-    def load(self, traceback_id: uuid.UUID) -> Kept | None:
-        """The traceback with this id, None when there is none."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +96,9 @@ class Clerk:
         self._chains = chains
         self._desk = desk
         self._now = now
-        self._owner = owner
         self._patience = patience or Patience()
         self._terms = terms or ClerkTerms()
+        self._steps = Steps(chains, now, owner, self._terms.lease, self._patience)
         self._noticed: set[uuid.UUID] = set()
         self._sweeps_at: datetime | None = None
 
@@ -148,7 +138,7 @@ class Clerk:
                 continue
             traceback = kept.traceback
             due = await asyncio.to_thread(self._task_for, traceback, _KINDS[traceback.status])
-            count += bool(await self._step(identity, partial(self._left_event, due)))
+            count += bool(await self._steps.take(identity, partial(self._left_event, due)))
         return count
 
     def _left_event(self, due: datetime, traceback: Traceback) -> Event | None:
@@ -221,7 +211,7 @@ class Clerk:
                 reason = "the question was asked anew since it was attested"
                 await asyncio.to_thread(self._desk.void_attestation, result.task_id, reason, self._now())
                 return None
-        return await self._step(
+        return await self._steps.take(
             result.traceback_id,
             lambda traceback: self._event(traceback, result),
             lambda traceback: _bytes_of(traceback, result),
@@ -261,7 +251,7 @@ class Clerk:
 
         count = 0
         for identity in await asyncio.to_thread(held):
-            count += bool(await self._step(identity, self._again))
+            count += bool(await self._steps.take(identity, self._again))
         return count
 
     def _again(self, traceback: Traceback) -> Event | None:
@@ -293,41 +283,6 @@ class Clerk:
             return sum(self._desk.withdraw(task, COORDINATOR, why, now) for task in needless)
 
         return await asyncio.to_thread(take_back)
-
-    # Steps
-
-    async def _step(
-        self,
-        identity: uuid.UUID,
-        event_of: Callable[[Traceback], Event | None],
-        bytes_of: Callable[[Traceback], bytes | None] = lambda traceback: None,  # noqa: ARG005
-    ) -> bool | None:
-        """One step of a traceback that rests: whether it changed, None where another process has it just now."""
-        kept = self._chains.load(identity)
-        if kept is None:
-            return False
-        if not kept.traceback.status.phase.rests:
-            return None
-        if self._after(kept.traceback, event_of) is kept.traceback:
-            return False
-        now = self._now()
-        lease = Lease(self._owner, now, now + self._terms.lease)
-        claimed = await self._chains.claim_these(lease, [identity], closed_too=True)
-        if not claimed:
-            return None
-        kept = claimed[0]
-        before = kept.traceback
-        after = self._after(before, event_of)
-        received = None if after is before else bytes_of(before)
-        if await self._chains.save([Change(before, after, kept.version, now, received, fence=kept.fence)]):
-            return None
-        if not after.status.phase.rests:
-            await self._chains.let_go({identity: kept.fence}, after.due or now)
-        return after is not before
-
-    def _after(self, traceback: Traceback, event_of: Callable[[Traceback], Event | None]) -> Traceback:
-        event = event_of(traceback)
-        return traceback if event is None else advance(traceback, event, self._patience)[0]
 
 
 def _bytes_of(traceback: Traceback, result: PersonsResult) -> bytes | None:

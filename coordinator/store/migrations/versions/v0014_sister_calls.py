@@ -25,3 +25,12 @@ def upgrade() -> None:
             )
         )
     op.create_index("ix_tracebacks_called_at", "tracebacks", ["called", "at"], unique=False)
+    ambiguous = sa.text("status = 'ambiguous'")
+    op.create_index(
+        "ix_tracebacks_ambiguous",
+        "tracebacks",
+        ["expires"],
+        unique=False,
+        sqlite_where=ambiguous,
+        postgresql_where=ambiguous,
+    )

@@ -1,0 +1,143 @@
+"""Finds ambiguous tracebacks that sister calls of their campaign settle, and has their last provider asked once more.
+
+In rounds, beside the driver or after it: what of this is certain, and how often it is tried, `coordinator.elimination`
+and the state machine decide. A sister that finishes later is found by the first round after that. Any number of these
+may work over one database; what one of them did already changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Engine, and_, exists, or_, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from coordinator.chain import Status, Traceback
+from coordinator.elimination import NEAR, sisters_for
+from coordinator.events import SistersKnown
+from coordinator.patience import Patience
+from coordinator.steps import Chains, Steps
+from coordinator.store.models import TracebackRow
+from coordinator.store.order_models import OrderRow
+
+ROUND_S: Final = 5.0
+"""Between two rounds."""
+AGAIN: Final = timedelta(minutes=1)
+"""What changed so long before the last round is looked at again: processes' clocks differ."""
+BLOCK: Final = 500
+"""Ambiguous tracebacks in one round, at most."""
+MOST_OTHERS: Final = 50
+"""Calls to one number that are looked at beside each, nearest in time first."""
+
+_tracebacks: Any = TracebackRow.__table__
+_orders: Any = OrderRow.__table__
+
+log = structlog.get_logger()
+
+
+class Eliminator:
+    """Works over one database."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        chains: Chains,
+        now: Callable[[], datetime],
+        owner: str,
+        *,
+        lease: timedelta = timedelta(seconds=15),
+        patience: Patience | None = None,
+    ) -> None:
+        self._engine = engine
+        self._chains = chains
+        self._now = now
+        self._steps = Steps(chains, now, owner, lease, patience or Patience())
+        self._looked: datetime | None = None
+
+    async def round(self) -> list[uuid.UUID]:
+        """Look at what changed since the last round; those whose last provider is now to be asked once more.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database failed; another round goes on.
+        """
+        now = self._now()
+        since = None if self._looked is None else self._looked - AGAIN
+        found = await asyncio.to_thread(self._ambiguous, now, since)
+        taken = await self.take(found)
+        self._looked = now
+        return taken
+
+    async def take(self, ambiguous: Collection[uuid.UUID]) -> list[uuid.UUID]:
+        """The same for these tracebacks."""
+        taken = []
+        for identity, others in (await asyncio.to_thread(self._with_others, ambiguous)).items():
+            found = [kept.traceback for kept in map(self._chains.load, others) if kept is not None]
+
+            def settle(traceback: Traceback, found: Sequence[Traceback] = found) -> SistersKnown | None:
+                sisters = sisters_for(traceback, found)
+                return SistersKnown(self._now(), sisters) if sisters else None
+
+            if await self._steps.take(identity, settle):
+                taken.append(identity)
+        return taken
+
+    async def keep_working(self) -> None:
+        """Round after round; ends by being cancelled."""
+        while True:
+            await asyncio.sleep(ROUND_S)
+            try:
+                taken = await self.round()
+            except SQLAlchemyError as error:
+                log.error("sisters_failed", error=type(error).__name__)  # noqa: TRY400 (the type says it all)
+                continue
+            if taken:
+                log.info("sisters_known", asked_again=len(taken))
+
+    def _ambiguous(self, now: datetime, since: datetime | None) -> list[uuid.UUID]:
+        """Those under a living order with other calls to the number, one of which or itself changed since then."""
+        mine, other = _tracebacks.c, _tracebacks.alias("other").c
+        near = and_(other.called == mine.called, other.id != mine.id)
+        changed = near if since is None else and_(near, or_(other.changed_at >= since, mine.changed_at >= since))
+        query = (
+            select(mine.id)
+            .where(
+                mine.status == Status.AMBIGUOUS.value,
+                mine.expires > now,
+                mine.claimable.is_(None),
+                exists().where(changed),
+            )
+            .order_by(mine.expires, mine.id)
+            .limit(BLOCK)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def _with_others(self, ambiguous: Collection[uuid.UUID]) -> dict[uuid.UUID, list[uuid.UUID]]:
+        """Calls of the same campaign to the same number near in time, for each of these."""
+        found = {}
+        with self._engine.connect() as connection:
+            for identity in ambiguous:
+                own = select(_tracebacks.c.called, _tracebacks.c.at, _orders.c.campaign).where(
+                    _tracebacks.c.id == identity, _orders.c.sha256 == _tracebacks.c.order_sha256
+                )
+                row = connection.execute(own).first()
+                if row is None:
+                    continue  # a trial, which has no sisters
+                near = (
+                    select(_tracebacks.c.id, _tracebacks.c.at)
+                    .join(_orders, _orders.c.sha256 == _tracebacks.c.order_sha256)
+                    .where(
+                        _tracebacks.c.called == row.called,
+                        _tracebacks.c.at.between(row.at - 2 * NEAR, row.at + 2 * NEAR),
+                        _tracebacks.c.id != identity,
+                        _orders.c.campaign == row.campaign,
+                    )
+                )
+                others = sorted(connection.execute(near), key=lambda one: (abs(one.at - row.at), one.id))
+                found[identity] = [one.id for one in others[:MOST_OTHERS]]
+        return {identity: others for identity, others in found.items() if others}
