@@ -112,13 +112,16 @@ class CrossCheck:
 
 
 def provider_of(codes: Iterable[str], aliases: Iterable[Alias], at: datetime) -> ProviderId | None:
-    """Whose these service provider codes are at that time, by SPC or OCN; None if nobody's, or if of several."""
+    """Whose these service provider codes are at that time, by SPC or OCN; None if nobody's, or if of several.
+
+    The registry dates a code by when it was entered, which is after the call as a rule: a code that nobody held at that
+    time counts as that of its later holder, if it has had no other.
+    """
     wanted = set(codes)
-    holders = {
-        alias.provider
-        for alias in aliases
-        if alias.kind in (AliasKind.SPC, AliasKind.OCN) and alias.value in wanted and alias.holds_at(at)
-    }
+    ever = [one for one in aliases if one.kind in (AliasKind.SPC, AliasKind.OCN) and one.value in wanted]
+    holders = {one.provider for one in ever if one.holds_at(at)}
+    if not holders and all(one.valid_from is not None and one.valid_from > at for one in ever):
+        holders = {one.provider for one in ever}
     return holders.pop() if len(holders) == 1 else None
 
 

@@ -308,6 +308,14 @@ class TestTheRegistry:
         assert provider_of(["709J"], aliases, T0 - timedelta(seconds=1)) == "oak"
         assert provider_of(["111A"], aliases, T0) is None
 
+    def test_gives_a_code_that_was_entered_after_the_call_to_its_only_holder(self) -> None:
+        later = self.alias("birch", AliasKind.SPC, "709J", valid_from=NOW)
+        assert provider_of(["709J"], [later], T0) == "birch"
+        ended = self.alias("oak", AliasKind.SPC, "709J", valid_to=T0 - timedelta(days=1))
+        assert provider_of(["709J"], [later, ended], T0) is None
+        other = self.alias("oak", AliasKind.OCN, "709J", valid_from=NOW + timedelta(days=1))
+        assert provider_of(["709J"], [later, other], T0) is None
+
     def test_gives_codes_of_several_to_nobody(self) -> None:
         aliases = [self.alias("oak", AliasKind.SPC, "709J"), self.alias("birch", AliasKind.OCN, "709J")]
         assert provider_of(["709J"], aliases, T0) is None
