@@ -5,65 +5,77 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.simulator.simulation import Report, Terms, shown, simulate
+from coordinator.runtime import settle_memory
+from tests.simulator.report import Report, shown, table
+from tests.simulator.simulation import REGISTRY, Terms, simulate, usual_terms
+
+MANY = 5000
 
 
 @click.command()
-@click.option("--providers", default=40, show_default=True, help="Providers in the industry.")
-@click.option("--calls", default=30, show_default=True, help="Calls to trace, all submitted at once.")
+@click.option("--providers", type=int, help="Providers in the industry.  [default: 40]")
+@click.option("--calls", type=int, help="Calls to trace.  [default: 30]")
 @click.option("--seed", default=1, show_default=True, help="The first seed.")
 @click.option("--seeds", default=1, show_default=True, help="How many seeds, one after the other.")
-@click.option("--kills", default=3, show_default=True, help="How often a coordinator is killed.")
-@click.option("--coordinators", default=2, show_default=True, help="Coordinators over the one database.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a seed.")
-def main(providers: int, calls: int, seed: int, seeds: int, kills: int, coordinators: int, as_json: bool) -> None:
+@click.option("--trace", type=click.Path(path_type=Path), help="Write here all that happened, of the last seed.")
+def main(providers: int | None, calls: int | None, seed: int, seeds: int, as_json: bool, trace: Path | None) -> None:
     """Trace CALLS through PROVIDERS of all habits over a bad network, and compare with the truth.
 
-    The same seed does the same, to the byte. Exit code 1: something happened that must never happen.
+    The same seed does the same, to the byte; without PROVIDERS and CALLS it does what it does in CI. Exit code 1:
+    something happened that must never happen.
 
     \b
     python -m tests.simulator --providers 7000 --calls 100000
     python -m tests.simulator --seeds 300
+    python -m tests.simulator --seed 42 --trace 42.txt
     """
-    terms = Terms(providers, calls, kills, coordinators, calm_after=timedelta(minutes=20))
-    begun = time.perf_counter()
-    reports = []
-    console = Console(stderr=True)
-    for number in track(range(seed, seed + seeds), "simulating", console=console, disable=as_json or seeds == 1):
-        report = simulate(number, terms)
+    own = None
+    if providers is not None or calls is not None:
+        own = replace(REGISTRY if (calls or 0) >= MANY else Terms(), providers=providers or 40, calls=calls or 30)
+    begun, reports = time.perf_counter(), []
+    settle_memory()
+    for number in range(seed, seed + seeds):
+        report = _shown_running(number, own or usual_terms(number), keep_trace=trace is not None, quiet=as_json)
         reports.append(report)
         if as_json:
             click.echo(json.dumps(shown(report)))
+    if trace is not None:
+        trace.write_bytes(reports[-1].trace)
     if not as_json:
-        Console().print(_table(reports, time.perf_counter() - begun))
+        Console().print(table(reports, time.perf_counter() - begun))
         for report in reports:
             for line in report.broken[:10]:
                 click.echo(f"seed {report.seed}: {line}")
     sys.exit(any(report.broken for report in reports))
 
 
-def _table(reports: list[Report], took: float) -> Table:
-    statuses = sum((report.statuses for report in reports), Counter())
-    total = sum(statuses.values())
-    table = Table(title=f"{len(reports)} seeds, {total:,} calls, {took:.1f} s", title_justify="left")
-    table.add_column("what")
-    table.add_column("count", justify="right")
-    for status, count in statuses.most_common():
-        table.add_row(status.value.replace("_", " "), f"{count:,}")
-    table.add_section()
-    table.add_row("searches", f"{sum(report.searches for report in reports):,}")
-    table.add_row("messages", f"{sum(sum(report.fates.values()) for report in reports):,}")
-    table.add_row("coordinators killed", f"{sum(report.kills for report in reports):,}")
-    table.add_row("[bold]must never happen, and did", f"{sum(len(report.broken) for report in reports):,}")
-    return table
+def _shown_running(seed: int, terms: Terms, *, keep_trace: bool, quiet: bool) -> Report:
+    """Run one seed, with a bar of how many calls are closed where somebody watches."""
+    columns = (
+        TextColumn("seed {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[passed]}"),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bars:
+        bar = bars.add_task(str(seed), total=terms.calls, passed="")
+
+        def progress(closed: int, passed: timedelta) -> None:
+            hours = passed / timedelta(hours=1)
+            bars.update(bar, completed=closed, passed=f"{hours:.1f} h in the run")
+
+        return simulate(seed, terms, keep_trace=keep_trace, progress=progress)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,26 @@
 """An event loop whose time is not the world's: whenever nothing is left to do now, it is at once the next timer's time.
 
 A day of waiting takes no time, and two runs of the same program do the same things in the same order. Nothing outside
-may be waited for: no sockets, no threads. A loop in which nothing will ever happen again says so.
+may be waited for: no sockets. What is given to a thread is done here, a little later. A loop in which nothing will ever
+happen again says so.
+
+Time passes in ticks, as it does for a loop that is busy: what comes within one is seen together.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-BEGIN = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+BEGIN = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+"""A Tuesday before a holiday, in the United States before offices open."""
+TICK_S = 0.01
 
 
 class NothingWillHappenError(RuntimeError):
@@ -26,12 +32,13 @@ class _Selector(selectors.SelectSelector):
 
     def __init__(self) -> None:
         super().__init__()
-        self.passed = 0.0
+        self.ticks = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
             raise NothingWillHappenError("every task waits for something that no timer brings")
-        self.passed += max(timeout, 0.0)
+        if timeout > 0:
+            self.ticks = math.ceil((self.ticks * TICK_S + timeout) / TICK_S - 1e-6)
         return []
 
 
@@ -44,7 +51,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Seconds since the loop was made, as they pass in it."""
-        return self._passing.passed
+        return self._passing.ticks * TICK_S
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+        """Do it in the next turn of the loop, unless whoever wanted it is gone by then."""
+        del executor
+        done: asyncio.Future[T] = self.create_future()
+
+        def work() -> None:
+            if not done.done():
+                try:
+                    done.set_result(func(*args))
+                except Exception as error:
+                    done.set_exception(error)
+
+        self.call_soon(work)
+        return done
 
 
 class VirtualClock:

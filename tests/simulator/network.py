@@ -1,32 +1,33 @@
-"""The network and the agents at its other end: slow, lossy, doubling, half open; honest, mute, lying.
+"""The network and the agents at its other end: slow, lossy, doubling, half open; honest, mute, lying, held for review.
 
 What happens to a message is drawn from the seed, the provider, the questions in it and how often they were sent, so
 that it doesn't depend on what else goes on. Agents hold to the protocol: the same id with the same bytes gets the
-stored answer without a search, and other bytes under a known id are a defect that ends the simulation.
+stored answer without a search. They say so when the coordinator does what it must never do: put other bytes under a
+known id, ask one provider for what another was to be asked, ask somebody whom nobody named.
 """
 
 from __future__ import annotations
 
 import asyncio
 import enum
-import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from random import Random
 from uuid import UUID
 
 from coordinator.ports import AttemptTimedOutError, Provider, Reply, UnreachableError
+from coordinator.signed import SignedAnswer, SignedQuestion, keep, signed_answer
 from protos.codec import digest, encode_answer
+from protos.e164 import E164
+from protos.hops import Finding, answer_parts
 from protos.identity import ProviderId
-from protos.types import Answer, Handover, Outcome, Question
+from protos.signing import Domain, Proof
+from protos.types import Answer, Handover, Outcome, Question, RecordCoverage, RefusalReason
+from tests.simulator.journal import Journal
+from tests.simulator.keys import Keys
 from tests.simulator.loop import VirtualClock
-from tests.simulator.world import Habit, Passage, World
-
-
-class BrokenRuleError(AssertionError):
-    """The coordinator did what it must never do."""
+from tests.simulator.world import ABROAD, Asked, Habit, Lot, Manner, Passage, World
 
 
 class Fate(enum.Enum):
@@ -41,30 +42,47 @@ class Fate(enum.Enum):
 
 
 _FATES = ((Fate.LOST, 0.03), (Fate.ANSWER_LOST, 0.03), (Fate.RESET, 0.03), (Fate.HALF_OPEN, 0.02), (Fate.DOUBLED, 0.05))
+_ASK_AGAIN = timedelta(minutes=20)
+_HELD_FOR = timedelta(hours=6)
+_HOUR_S = 3600.0
+
+Held = tuple[ProviderId, E164, ProviderId | None]
+"""An answer that is held for review: whose, about which number, asked by whose naming."""
 
 
 @dataclass(slots=True)
-class Searched:
-    """What an agent remembers of a question."""
+class Known:
+    """What there is of a question: how often messages began with it, and when it arrived its bytes and the answer."""
 
-    exact: bytes
-    answer: Answer
-    searches: int = 1
+    sent: int = 0
+    exact: bytes = b""
+    answer: Answer | None = None
 
 
 class Agents:
     """All agents of the industry. Implements `coordinator.ports.BatchClient`."""
 
-    def __init__(self, world: World, *, calm_after: timedelta) -> None:
+    def __init__(self, world: World, journal: Journal, keys: Keys, *, calm_after: timedelta) -> None:
         """After `calm_after` nothing goes wrong on the network any more; providers keep their habits."""
         self._world = world
+        self._journal = journal
+        self._keys = keys
         self._clock = VirtualClock()
         self._calm_after = calm_after.total_seconds()
-        self._sent: Counter[tuple[ProviderId, UUID]] = Counter()
-        self._load: Counter[tuple[ProviderId, int]] = Counter()
-        self.memory: dict[tuple[ProviderId, UUID], Searched] = {}
+        self._load: Counter[ProviderId] = Counter()
+        self._loaded_at = 0
+        self._named: set[tuple[ProviderId, ProviderId, E164]] = set()
+        self._reviewed: dict[Held, bool | None] = {}
+        self.known: dict[UUID, Known] = {}
         self.fates: Counter[Fate] = Counter()
-        self.trace = hashlib.sha256()
+
+    def named(self, by: ProviderId, upstream: ProviderId, called: E164) -> None:
+        """Somebody at `by`, agent or person, has said that the call came from `upstream`."""
+        self._named.add((by, upstream, called))
+
+    def release(self, provider: ProviderId, asked: Asked, *, denied: bool = False) -> None:
+        """The provider's people have looked at the answer that its agent holds."""
+        self._reviewed[provider, asked.called, asked.named_by] = not denied
 
     async def ask(self, provider: Provider, question: Question, exact: bytes, timeout: timedelta) -> Reply:
         """See `coordinator.ports.AgentClient`."""
@@ -76,45 +94,44 @@ class Agents:
     ) -> list[Reply]:
         """See `coordinator.ports.BatchClient`."""
         limit = timeout.total_seconds()
-        party = self._world.parties[provider.id]
-        first = asked[0][0].question_id
-        self._sent[provider.id, first] += 1
-        chance = Random(f"{self._world.seed} {provider.id} {first} {len(asked)} {self._sent[provider.id, first]}")
-        fate = self._fate(chance)
+        habit = self._world.parties[provider.id].habit
+        first = self._known(asked[0][0].question_id)
+        first.sent += 1
+        lot = Lot(self._world.seed, provider.id, asked[0][0].question_id.hex, len(asked), first.sent)
+        fate = self._fate(lot)
         self.fates[fate] += 1
-        self._note(f"{asyncio.get_running_loop().time():.6f} {provider.id} {fate.value} {len(asked)} {first}")
-        if party.habit is Habit.SILENT or fate in (Fate.LOST, Fate.HALF_OPEN):
-            return await self._never(limit)
-        if fate is Fate.RESET or (party.habit is Habit.FLAPPING and self._is_down(provider.id)):
-            await asyncio.sleep(chance.uniform(0.001, 0.2))
+        self._journal.note(f"{provider.id} {fate.value} {len(asked)} {asked[0][0].question_id.hex}")
+        if habit is Habit.SILENT or fate in (Fate.LOST, Fate.HALF_OPEN):
+            return await _never(limit)
+        if fate is Fate.RESET or (habit is Habit.FLAPPING and self._is_down(provider.id)):
+            await asyncio.sleep(lot.between(0.001, 0.2))
             raise UnreachableError("connection reset")
-        if party.habit is Habit.OVERLOADED and self._is_too_much(provider.id, len(asked)):
+        if habit is Habit.OVERLOADED and self._is_too_much(provider.id, len(asked)):
             await asyncio.sleep(0.01)
             raise UnreachableError("the agent can't answer now")
-        delay = chance.uniform(1.0, 14.0) if party.habit is Habit.SLOW else chance.expovariate(1 / 0.03)
+        delay = lot.between(1.0, 14.0) if habit is Habit.SLOW else lot.exponential(0.03)
         if delay >= limit:
-            return await self._never(limit, after=lambda: self._answers(provider.id, asked))
+            return await _never(limit, after=lambda: self._answers(provider.id, asked))
         await asyncio.sleep(delay)
         answers = self._answers(provider.id, asked)
         if fate is Fate.DOUBLED:
             answers = self._answers(provider.id, asked)
         if fate is Fate.ANSWER_LOST:
-            return await self._never(limit - delay)
-        return [
-            Reply(answer, encode_answer(answer, digest(exact)))
-            for answer, (_, exact) in zip(answers, asked, strict=True)
-        ]
+            return await _never(limit - delay)
+        return [self._reply(question, exact, answer) for answer, (question, exact) in zip(answers, asked, strict=True)]
 
-    async def _never(self, limit: float, after: object = None) -> list[Reply]:
-        await asyncio.sleep(limit)
-        if callable(after):
-            after()  # the agent answers into nothing
-        raise AttemptTimedOutError("no answer in time")
+    def _known(self, question_id: UUID) -> Known:
+        known = self.known.get(question_id)
+        if known is None:
+            known = self.known[question_id] = Known()
+        return known
 
-    def _fate(self, chance: Random) -> Fate:
+    # The network
+
+    def _fate(self, lot: Lot) -> Fate:
         if asyncio.get_running_loop().time() > self._calm_after:
             return Fate.ARRIVES
-        drawn = chance.random()
+        drawn = lot.random()
         for fate, share in _FATES:
             if drawn < share:
                 return fate
@@ -122,52 +139,102 @@ class Agents:
         return Fate.ARRIVES
 
     def _is_down(self, provider: ProviderId) -> bool:
-        slot = int(asyncio.get_running_loop().time() // 40)
-        calm = asyncio.get_running_loop().time() > self._calm_after
-        return not calm and Random(f"{self._world.seed} {provider} down {slot}").random() < 0.4
+        now = asyncio.get_running_loop().time()
+        return now <= self._calm_after and Lot(self._world.seed, provider, "down", int(now // 40)).random() < 0.4
 
     def _is_too_much(self, provider: ProviderId, questions: int) -> bool:
-        second = int(asyncio.get_running_loop().time())
-        self._load[provider, second] += questions
-        return self._load[provider, second] > 5 and asyncio.get_running_loop().time() <= self._calm_after
+        now = asyncio.get_running_loop().time()
+        if int(now) != self._loaded_at:
+            self._loaded_at = int(now)
+            self._load.clear()
+        self._load[provider] += questions
+        return self._load[provider] > 5 and now <= self._calm_after
+
+    # The agents
 
     def _answers(self, provider: ProviderId, asked: Sequence[tuple[Question, bytes]]) -> list[Answer]:
         return [self._answered(provider, question, exact) for question, exact in asked]
 
     def _answered(self, provider: ProviderId, question: Question, exact: bytes) -> Answer:
         """The agent's own part: at most one search an id."""
-        if question.target != provider:
-            raise BrokenRuleError(f"{provider} was asked what {question.target} was to be asked")
-        known = self.memory.get((provider, question.question_id))
-        if known is not None:
-            if known.exact != exact:
-                raise BrokenRuleError(f"two questions to {provider} have one id")
+        known, sent = self._known(question.question_id), digest(exact)
+        if known.answer is not None:
+            if known.exact != sent:
+                self._journal.breaks(f"two questions to {provider} have one id, {question.question_id}")
             return known.answer
+        if question.target != provider:
+            self._journal.breaks(f"{provider} was asked what {question.target} was to be asked")
+        by = question.named_by
+        if by is not None and (by, provider, question.called) not in self._named:
+            self._journal.breaks(f"{provider} was asked, and {by}, as whose upstream it was asked, has not named it")
+        self._check_evidence(provider, question)
         answer = self._decide(provider, question)
-        self.memory[provider, question.question_id] = Searched(exact, answer)
-        self._note(f"{provider} answers {question.question_id} {answer.outcome.name} {answer.upstream}")
+        if answer.upstream is not None and answer.handover is not Handover.NOT_MINE:
+            self.named(provider, answer.upstream, question.called)
+        known.exact, known.answer = sent, answer
+        self._journal.note(f"{provider} answers {question.question_id.hex} {answer.outcome.name} {answer.upstream}")
         return answer
+
+    def _check_evidence(self, provider: ProviderId, question: Question) -> None:
+        """Under an order an agent wants to see the signed answer that names it."""
+        if question.authority is None or question.named_by is None:
+            return
+        naming = question.named if isinstance(question, SignedQuestion) else None
+        if not isinstance(naming, SignedAnswer) or naming.upstream != provider or naming.provider != question.named_by:
+            self._journal.breaks(f"{provider} was asked under an order without a signed answer that names it")
+
+    def _reply(self, question: Question, exact: bytes, answer: Answer) -> Reply:
+        if question.authority is None:
+            return Reply(answer, encode_answer(answer, digest(exact)))
+        now = self._clock.now().replace(microsecond=0)
+        finding = Finding(RecordCoverage.COMPLETE, digest(exact), now)
+        parts = answer_parts(answer, question, digest(exact), finding, digest(b"salts" + exact))
+        seal, tree = self._keys.agents.seal(Domain.ANSWER, [parts.leaf])
+        proof = Proof(seal, 0, tree.path(0))
+        return Reply(signed_answer(answer, parts, proof), keep(parts, proof, b""))
 
     def _decide(self, provider: ProviderId, question: Question) -> Answer:
         party = self._world.parties[provider]
-        if party.habit is Habit.LATE and self._clock.now() < party.records_from:
-            return Answer(provider, Outcome.NOT_YET_AVAILABLE, retry_after=timedelta(minutes=20))
-        found = self._found(provider, question)
         named = question.named_by is not None
+        if party.habit is Habit.LATE and self._clock.now() < party.records_from:
+            return Answer(provider, Outcome.NOT_YET_AVAILABLE, retry_after=_ASK_AGAIN)
+        found = self._world.records_of(provider, question)
         if not found:
             return Answer(provider, Outcome.NOT_FOUND, handover=_handover(named, mine=False))
+        if party.habit is Habit.HOLDS:
+            released = self._review(provider, question, party.manner)
+            if released is None:
+                return Answer(provider, Outcome.NEEDS_HUMAN, retry_after=_HELD_FOR)
+            if not released:
+                return Answer(provider, Outcome.REFUSED, refusal=RefusalReason.POLICY)
         passage, position = found[0]
-        if len({_next(one, place) for one, place in found}) > 1:
+        if len({one.upstream_of(place) for one, place in found}) > 1:
             return Answer(provider, Outcome.AMBIGUOUS, handover=_handover(named, mine=True))
         return self._said(party.habit, provider, question, passage, position)
+
+    def _review(self, provider: ProviderId, question: Question, manner: Manner) -> bool | None:
+        """What the provider's people decided; half of the quick ones do so without a letter."""
+        key = (provider, question.called, question.named_by)
+        if key not in self._reviewed:
+            self._reviewed[key] = None
+            lot = Lot(self._world.seed, "review", *key)
+            if manner in (Manner.PROMPT, Manner.REFUSES) and lot.random() < 0.5:
+                after = lot.between(0.2, 6.0) * _HOUR_S
+                denied = manner is Manner.REFUSES
+                asyncio.get_running_loop().call_later(after, lambda: self.release(provider, question, denied=denied))
+        return self._reviewed[key]
 
     def _said(self, habit: Habit, provider: ProviderId, question: Question, passage: Passage, position: int) -> Answer:
         named = question.named_by is not None
         handover = _handover(named, mine=True)
-        upstream = _next(passage, position)
+        upstream = passage.upstream_of(position)
         match habit:
             case Habit.DENIES:
-                return Answer(provider, Outcome.NOT_FOUND, handover=_handover(named, mine=False))
+                denied = _handover(named, mine=False)
+                aside = self._world.innocent(passage, provider) if named else None
+                if aside is not None and Lot(self._world.seed, provider, passage.called).random() < 0.5:
+                    return Answer(provider, Outcome.UPSTREAM, upstream=aside, handover=denied)
+                return Answer(provider, Outcome.NOT_FOUND, handover=denied)
             case Habit.CLAIMS_ORIGIN:
                 return Answer(provider, Outcome.ORIGINATED_HERE, handover=handover)
             case Habit.NAMES_ITSELF:
@@ -175,33 +242,21 @@ class Agents:
             case Habit.LOOPS if question.named_by is not None:
                 return Answer(provider, Outcome.UPSTREAM, upstream=question.named_by, handover=handover)
             case Habit.NAMES_AN_INNOCENT:
-                innocents = [name for name in self._world.parties if name not in passage.path]
-                if innocents:
-                    innocent = Random(f"{self._world.seed} {passage.called} {provider}").choice(innocents)
+                innocent = self._world.innocent(passage, provider)
+                if innocent is not None:
                     return Answer(provider, Outcome.UPSTREAM, upstream=innocent, handover=handover)
-        if upstream is None:
-            if passage.from_abroad:
-                abroad = ProviderId("carrier-abroad")
-                return Answer(provider, Outcome.FOREIGN_UPSTREAM, upstream=abroad, handover=handover)
-            return Answer(provider, Outcome.ORIGINATED_HERE, handover=handover)
-        return Answer(provider, Outcome.UPSTREAM, upstream=upstream, handover=handover)
-
-    def _found(self, provider: ProviderId, question: Question) -> list[tuple[Passage, int]]:
-        """Where the provider's records show such a call: the passages, and its place in each path."""
-        found = []
-        for passage in self._world.passages_of(question.called, question.at, question.window):
-            for position, name in enumerate(passage.path):
-                downstream = passage.path[position - 1] if position else None
-                if name == provider and downstream == question.named_by:
-                    found.append((passage, position))
-        return found
-
-    def _note(self, line: str) -> None:
-        self.trace.update(line.encode() + b"\n")
+        if upstream is not None:
+            return Answer(provider, Outcome.UPSTREAM, upstream=upstream, handover=handover)
+        if passage.from_abroad:
+            return Answer(provider, Outcome.FOREIGN_UPSTREAM, upstream=ABROAD, handover=handover)
+        return Answer(provider, Outcome.ORIGINATED_HERE, handover=handover)
 
 
-def _next(passage: Passage, position: int) -> ProviderId | None:
-    return passage.path[position + 1] if position + 1 < len(passage.path) else None
+async def _never(limit: float, after: Callable[[], object] = lambda: None) -> list[Reply]:
+    """No answer comes in time; what happens `after` that is of no use to anybody."""
+    await asyncio.sleep(limit)
+    after()
+    raise AttemptTimedOutError("no answer in time")
 
 
 def _handover(named: bool, *, mine: bool) -> Handover:

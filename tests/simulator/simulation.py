@@ -1,153 +1,109 @@
-"""One run: coordinators over one database drive all calls through the industry; one of them is killed now and then.
+"""One run: coordinators over one database drive all calls through the industry, and people answer where no agent does.
 
-Afterwards everything is compared with the truth. `Report.broken` lists what must never happen and did:
-
-- a traceback that was submitted is lost, or still open when nothing can happen any more;
-- a provider that had no part in the call is shown as its originator or gateway;
-- a provider was searched twice for one question id, or asked two things under one id;
-- a path of answers, each right, led elsewhere than the truth;
-- a chain with a provider that lies about an innocent ended as if all agreed.
+Coordinators are killed, and cut off from their database, now and then. What must never happen is told in `invariants`;
+a run ends when all is done, or as soon as something of it is seen.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import shutil
 import tempfile
 import uuid
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
 
-from coordinator.chain import Call, Phase, Status, Traceback, standing
-from coordinator.driver import Driver, Limits
-from coordinator.leases import Keeper
-from coordinator.ports import Change, Kept, Lease, Provider
-from coordinator.scheduler import Everything, Scheduler, SchedulerTerms
+from coordinator.chain import Call, Status, Traceback, standing
+from coordinator.driver import Limits
+from coordinator.ports import Provider
+from coordinator.scheduler import SchedulerTerms
 from coordinator.store.engine import engine_for, migrate
-from coordinator.store.sql_store import SqlStore, opened
+from coordinator.store.sql_store import opened
+from protos.codec import digest
 from protos.identity import ProviderId
+from protos.orders import Order, encode_order
+from tests.simulator.invariants import CLOSED, Truth, forgotten, found, mislabelled, unrecorded
+from tests.simulator.journal import Journal
+from tests.simulator.keys import Keys
 from tests.simulator.loop import BEGIN, VirtualClock, run
-from tests.simulator.network import Agents, BrokenRuleError
-from tests.simulator.world import LIARS, MUTE, USUAL, Habit, Mix, Passage, World, draw
+from tests.simulator.network import Agents
+from tests.simulator.people import Office, Taken, order_of
+from tests.simulator.processes import House, Places, Process
+from tests.simulator.report import Report
+from tests.simulator.world import ABROAD, USUAL, VAST, Habit, Mix, Passage, World, draw
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where a database costs no disk; crashes of processes, not of machines, are simulated here."""
 
+Progress = Callable[[int, timedelta], object]
+"""Hears now and then how many tracebacks are closed, and how much time has passed in the run."""
+
+_LAST = timedelta(days=30)
+_CUT_FOR = timedelta(seconds=40)
+_LOOKS = (timedelta(minutes=30), timedelta(hours=6))
+"""Between two looks at the invariants: at first, and after the first hours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is simulated: `kills` per run, the first `calm_after` full of faults, two coordinators at a time."""
+    """What is simulated.
+
+    Attributes:
+        providers, calls: how many.
+        kills: how often a coordinator is killed, half of them at some time, half at some use of its database.
+        cuts: how often one is cut off from its database for longer than its leases last.
+        coordinators: how many there are at a time.
+        calm_after: after this nothing goes wrong on the network.
+        concurrent: how many tracebacks one of them drives at the same time.
+        order_life: how long orders count.
+    """
 
     providers: int = 40
     calls: int = 30
     kills: int = 3
+    cuts: int = 1
     coordinators: int = 2
     calm_after: timedelta = timedelta(minutes=20)
-    poll: timedelta = timedelta(seconds=30)
+    concurrent: int = 4000
+    order_life: timedelta = timedelta(hours=72)
     mix: Mix = USUAL
 
 
-@dataclass
-class Report:
-    """What came of a run."""
+CROWDED = Terms(providers=30, calls=60, kills=1, concurrent=1)
+"""Few places for many calls: whose turn it is matters."""
 
-    seed: int
-    statuses: Counter[Status]
-    broken: list[str]
-    searches: int
-    kills: int
-    fates: Mapping[str, int]
-    digest: str
-    lasted: timedelta
-    reached: Counter[str] = field(default_factory=Counter)
+REGISTRY = Terms(providers=7000, calls=100_000, kills=8, cuts=3, mix=VAST)
+"""As many providers as are in the Robocall Mitigation Database, and more calls than they trace in twenty years."""
 
 
-class Killed(Exception):  # noqa: N818 (no error: it is what kills)
-    """The process is dead; nothing of it reaches the database any more."""
+def usual_terms(seed: int) -> Terms:
+    """What CI simulates with this seed."""
+    return CROWDED if seed % 6 == 5 else Terms()
 
 
-class _Mortal:
-    """A process's view of its store: once it is dead, nothing goes through."""
-
-    def __init__(self, store: SqlStore) -> None:
-        self._store = store
-        self.dead = False
-
-    def _alive(self) -> SqlStore:
-        if self.dead:
-            raise Killed
-        return self._store
-
-    async def save(self, changes: Sequence[Change]) -> Collection[int]:
-        return await self._alive().save(changes)
-
-    async def claim(self, lease: Lease, places: int) -> list[Kept]:
-        return await self._alive().claim(lease, places)
-
-    async def claim_these(
-        self, lease: Lease, ids: Sequence[uuid.UUID], *, closed_too: bool = False, early: bool = False
-    ) -> list[Kept]:
-        return await self._alive().claim_these(lease, ids, closed_too=closed_too, early=early)
-
-    async def renew(self, lease: Lease, fences: Mapping[uuid.UUID, int]) -> Collection[uuid.UUID]:
-        return await self._alive().renew(lease, fences)
-
-    async def let_go(self, fences: Mapping[uuid.UUID, int], due: datetime) -> None:
-        await self._alive().let_go(fences, due)
-
-    async def next_due(self) -> datetime | None:
-        return await self._alive().next_due()
-
-
-class _Registry:
-    def __init__(self, world: World) -> None:
-        self._entries = {
-            party.id: Provider(party.id, party.id, None if party.habit is Habit.NO_AGENT else "agent:1")
-            for party in world.parties.values()
-        }
-
-    def provider(self, provider: ProviderId) -> Provider | None:
-        return self._entries.get(provider)
-
-
-class _Nobody:
-    def changed(self, traceback: Traceback) -> None: ...
-
-    def lost(self, traceback: Traceback) -> None: ...
-
-
-@dataclass
-class _Process:
-    """One coordinator process."""
-
-    scheduler: Scheduler
-    store: _Mortal
-    task: asyncio.Task[None]
-
-    async def kill(self) -> None:
-        self.store.dead = True
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
-
-
-def simulate(seed: int, terms: Terms | None = None) -> Report:
-    """Run one seed."""
-    terms = terms or Terms()
+def simulate(
+    seed: int,
+    terms: Terms | None = None,
+    *,
+    keep_trace: bool = False,
+    progress: Progress = lambda closed, passed: None,  # noqa: ARG005
+) -> Report:
+    """Run one seed; with `keep_trace` the report has everything that happened in words."""
+    terms = terms or usual_terms(seed)
     world = draw(seed, terms.providers, terms.calls, terms.mix)
     with ExitStack() as stack:
         where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hopback-sim-", dir=where)))
         database = home / "coordinator.db"
         shutil.copy(_template(), database)
-        return run(_run(world, terms, f"sqlite:///{database}"))
+        journal = Journal(keep=keep_trace)
+        return run(_Run(world, terms, f"sqlite:///{database}", stack, journal, progress).whole())
 
 
 @cache
@@ -159,145 +115,197 @@ def _template() -> Path:
     return path
 
 
-async def _run(world: World, terms: Terms, url: str) -> Report:
-    agents = Agents(world, calm_after=terms.calm_after)
-    ids = {uuid.uuid5(uuid.NAMESPACE_OID, f"{world.seed} {n}"): one for n, one in enumerate(world.passages)}
-    with ExitStack() as stack:
-        store = stack.enter_context(opened(stack.enter_context(engine_for(url))))
-        store.submit((Traceback(identity, _call(one)) for identity, one in ids.items()), BEGIN)
-        kills = await _drive(world, terms, url, store, agents, stack)
-        found = {identity: store.load(identity) for identity in ids}
-        lasted = timedelta(seconds=asyncio.get_running_loop().time())
-        return _judged(world, ids, found, agents, kills, lasted)
+class _Registry:
+    def __init__(self, world: World) -> None:
+        self._entries = {
+            party.id: Provider(party.id, party.id, None if party.habit is Habit.NO_AGENT else "agent:1")
+            for party in world.parties.values()
+        } | {ABROAD: Provider(ABROAD, "A carrier abroad")}
+
+    def provider(self, provider: ProviderId) -> Provider | None:
+        return self._entries.get(provider)
 
 
-async def _drive(world: World, terms: Terms, url: str, store: SqlStore, agents: Agents, stack: ExitStack) -> int:
-    """Until all are closed; returns how often a process was killed."""
-    chance = Random(f"kills {world.seed}")
-    times = sorted(chance.expovariate(1 / 8) for _ in range(terms.kills))  # most of it happens in the first seconds
-    processes: list[_Process] = []
-    born = 0
-    clock = VirtualClock()
+class _Run:
+    """Everything that there is in one run, made inside its loop."""
 
-    def start() -> None:
-        nonlocal born
-        own = _Mortal(stack.enter_context(opened(stack.enter_context(engine_for(url)))))
-        driver = Driver(
-            store=own, registry=_Registry(world), agents=agents, clock=clock, watcher=_Nobody(), limits=Limits()
+    def __init__(
+        self, world: World, terms: Terms, url: str, stack: ExitStack, journal: Journal, progress: Progress
+    ) -> None:
+        self._world = world
+        self._terms = terms
+        self._url = url
+        self._stack = stack
+        self._journal = journal
+        self._progress = progress
+        self._ids = {uuid.uuid5(uuid.NAMESPACE_OID, f"{world.seed} {n}"): one for n, one in enumerate(world.passages)}
+        self._processes: list[Process] = []
+        self._born = self._kills = self._acts = 0
+
+    async def whole(self) -> Report:
+        """Submit, drive, judge."""
+        self._clock = VirtualClock()
+        self._store = self._stack.enter_context(opened(self._stack.enter_context(engine_for(self._url))))
+        keys, registry = Keys(self._world.seed), _Registry(self._world)
+        orders = self._submit()
+        self._agents = Agents(self._world, self._journal, keys, calm_after=self._terms.calm_after)
+        self._office = Office(
+            world=self._world,
+            journal=self._journal,
+            keys=keys,
+            agents=self._agents,
+            store=self._store,
+            registry=registry,
+            orders=orders,
+            acted=self._somebody_acted,
+            calm_after=self._terms.calm_after,
         )
-        scheduler = Scheduler(
-            driver=driver,
-            source=Everything(own),
-            keeper=Keeper(own, clock, f"process {born}"),
-            clock=clock,
-            terms=SchedulerTerms(poll=terms.poll),
+        self._house = House(
+            url=self._url,
+            world=self._world,
+            journal=self._journal,
+            registry=registry,
+            agents=self._agents,
+            mailer=self._office,
+            places=Places(self._journal, {identity: one.waited for identity, one in self._ids.items()}),
+            limits=Limits(concurrent=self._terms.concurrent),
+            scheduling=SchedulerTerms(poll=timedelta(hours=1)),
         )
-        processes.append(_Process(scheduler, own, asyncio.create_task(scheduler.run())))
-        born += 1
+        await self._drive()
+        return self._judged()
 
-    for _ in range(terms.coordinators):
-        start()
-    kills = 0
-    last = BEGIN + timedelta(days=30)
-    while set(store.counts()) - _CLOSED and clock.now() < last:
-        now = asyncio.get_running_loop().time()
-        if times and times[0] <= now:
-            times.pop(0)
-            await processes.pop(chance.randrange(len(processes))).kill()
-            kills += 1
-            start()
-        for process in processes:
-            if process.task.done():
-                await process.task  # what ends a process by itself is a defect: raise it
-        pause = 600.0 if now > 6 * 3600 else 5.0
-        await asyncio.sleep(max(0.001, min(pause, times[0] - now)) if times else pause)
-    for process in processes:
-        process.scheduler.stop()
-    await asyncio.gather(*(process.task for process in processes))
-    return kills
+    def _submit(self) -> dict[uuid.UUID, Order]:
+        """Store all calls, each by its age; the orders of those that stand under one."""
+        orders = {
+            identity: order_of(one, number, self._terms.order_life)
+            for number, (identity, one) in enumerate(self._ids.items())
+            if one.ordered
+        }
+        by_age: dict[timedelta, list[uuid.UUID]] = defaultdict(list)
+        for identity, one in self._ids.items():
+            by_age[one.waited].append(identity)
+        for waited, ids in by_age.items():
+            self._store.submit(
+                (Traceback(identity, _call(self._ids[identity], orders.get(identity))) for identity in ids),
+                BEGIN - waited,
+                priority=lambda traceback: self._ids[traceback.id].priority,
+            )
+        return orders
+
+    # Driving
+
+    async def _drive(self) -> None:
+        """Until all are closed, and nobody has anything to do."""
+        chance = Random(f"harm {self._world.seed}")
+        deaths = self._terms.kills // 2
+        for number in range(self._terms.coordinators):
+            self._start(chance.randrange(5, 120) if number < deaths else None)
+        for _ in range(self._terms.kills - deaths):
+            asyncio.get_running_loop().call_later(chance.expovariate(1 / 8), self._kill_one, chance.random())
+        for _ in range(self._terms.cuts):
+            asyncio.get_running_loop().call_later(chance.expovariate(1 / 8), self._cut_one_off, chance.random())
+        looks_at = self._clock.now() + _LOOKS[0]
+        while self._clock.now() < BEGIN + _LAST and not self._journal.broken:
+            due = await self._store.next_due()
+            if due is None and not self._office.plans and self._is_done():
+                break
+            await self._mend()
+            if self._clock.now() >= looks_at:
+                self._look()
+                looks_at = self._clock.now() + _LOOKS[self._clock.now() > BEGIN + _LOOKS[1]]
+            now = self._clock.now()
+            soon = now + timedelta(hours=1) if due is None else max(now + timedelta(seconds=5), due)
+            await self._clock.sleep_until(min(soon, looks_at))
+        for process in self._processes:
+            await process.stop()
+
+    def _start(self, dies_at: int | None = None) -> None:
+        self._processes.append(Process(self._house, self._born, self._stack, dies_at))
+        self._born += 1
+
+    def _somebody_acted(self) -> None:
+        self._acts += 1
+        first = self._acts % len(self._processes)
+        for process in self._processes[first : first + 1] if self._acts % 4 else self._processes:
+            process.look()
+
+    def _kill_one(self, drawn: float) -> None:
+        self._processes[int(drawn * len(self._processes))].die()
+
+    def _cut_one_off(self, drawn: float) -> None:
+        process = self._processes[int(drawn * len(self._processes))]
+        process.store.cut_off(self._clock.now() + _CUT_FOR)
+        self._journal.counts["coordinators cut off from the database"] += 1
+
+    async def _mend(self) -> None:
+        """Start a process for each that was killed; say of those that ended otherwise that they did."""
+        for process in tuple(self._processes):
+            if process.store.dead:
+                self._processes.remove(process)
+                await process.bury()
+                self._kills += 1
+                self._start()
+            elif process.failure is not None:
+                self._journal.breaks(f"a coordinator ended by itself: {process.failure!r}")
+
+    def _is_done(self) -> bool:
+        statuses = self._store.counts()
+        return not set(statuses) - CLOSED | set(statuses) & {Status.NO_AGENT, Status.NEEDS_HUMAN}
+
+    def _look(self) -> None:
+        for line in forgotten(self._store.engine, self._clock.now()):
+            self._journal.breaks(line)
+        counts = self._store.counts()
+        closed = sum(count for status, count in counts.items() if status in CLOSED)
+        self._progress(closed, self._clock.now() - BEGIN)
+
+    # Judging
+
+    def _judged(self) -> Report:
+        journal, world, engine = self._journal, self._world, self._store.engine
+        taken: dict[uuid.UUID, list[Taken]] = defaultdict(list)
+        for answer in self._office.taken.values():
+            taken[answer.task.asked.traceback_id].append(answer)
+        truth = Truth(world, self._agents, taken)
+        statuses: Counter[Status] = Counter()
+        reached: Counter[str] = Counter()
+        searches = sum(known.answer is not None for known in self._agents.known.values())
+        lost = set(self._ids)
+        ended_early = bool(journal.broken)
+        for one in found(engine):
+            lost.discard(one.id)
+            passage, traceback = self._ids[one.id], one.traceback
+            statuses[traceback.status] += 1
+            whole = len(standing(traceback.hops)) == len(passage.path)
+            reached["all of it" if whole else "a part"] += 1
+            journal.note(f"{one.id} {traceback.status.value} {' '.join(hop.provider for hop in traceback.hops)}")
+            if not ended_early:
+                for problem in truth.problems(passage, one):
+                    journal.breaks(f"{one.id}: {problem}")
+        for identity in sorted(lost):
+            journal.breaks(f"{identity} is lost")
+        if not ended_early:
+            for problem in (*unrecorded(self._agents), *mislabelled(engine, world, self._clock.now())):
+                journal.breaks(problem)
+        return Report(
+            seed=world.seed,
+            statuses=statuses,
+            broken=journal.broken,
+            searches=searches,
+            kills=self._kills,
+            fates={fate.value: count for fate, count in sorted(self._agents.fates.items(), key=lambda i: i[0].value)},
+            counts=dict(sorted(journal.counts.items())),
+            digest=journal.digest,
+            lasted=self._clock.now() - BEGIN,
+            reached=reached,
+            trace=journal.lines,
+        )
 
 
-_CLOSED = {status for status in Status if status.phase is Phase.CLOSED}
+def _call(passage: Passage, order: Order | None) -> Call:
+    sha256 = None if order is None else digest(encode_order(order))
+    expires = None if order is None else order.expires
+    return Call(passage.called, passage.at, passage.path[0], order_sha256=sha256, expires=expires)
 
 
-def _call(passage: Passage) -> Call:
-    return Call(called=passage.called, at=passage.at, terminating=passage.path[0])
-
-
-def _judged(
-    world: World,
-    ids: Mapping[uuid.UUID, Passage],
-    found: Mapping[uuid.UUID, Kept | None],
-    agents: Agents,
-    kills: int,
-    lasted: timedelta,
-) -> Report:
-    broken: list[str] = []
-    statuses: Counter[Status] = Counter()
-    reached: Counter[str] = Counter()
-    end = hashlib.sha256(agents.trace.digest())
-    for identity, passage in ids.items():
-        kept = found[identity]
-        if kept is None:
-            broken.append(f"{identity} is lost")
-            continue
-        traceback = kept.traceback
-        statuses[traceback.status] += 1
-        end.update(f"{identity} {traceback.status.value} {[hop.provider for hop in traceback.hops]}".encode())
-        problems = _problems(world, passage, traceback)
-        broken += [f"{identity}: {problem}" for problem in problems]
-        reached["whole path" if len(standing(traceback.hops)) == len(passage.path) else "part of it"] += 1
-    broken += [
-        f"{provider} searched {identity} {known.searches} times"
-        for (provider, identity), known in agents.memory.items()
-        if known.searches != 1
-    ]
-    fates = {fate.value: count for fate, count in sorted(agents.fates.items(), key=lambda item: item[0].value)}
-    return Report(world.seed, statuses, broken, len(agents.memory), kills, fates, end.hexdigest(), lasted, reached)
-
-
-def _problems(world: World, passage: Passage, traceback: Traceback) -> list[str]:
-    """What must not be, of one traceback, by what truly happened."""
-    problems = []
-    if traceback.status.phase is not Phase.CLOSED:
-        problems.append(f"is still {traceback.status.value}")
-    asked = [traceback.hops[position].provider for position in standing(traceback.hops)]
-    habits = [world.parties[name].habit for name in passage.path]
-    source = traceback.origin or traceback.gateway
-    liars = {name for name in passage.path if world.parties[name].habit in LIARS}
-    if source is not None:
-        if source not in passage.path:
-            problems.append(f"{source} had no part in the call and is shown as its source")
-        elif source != passage.path[-1] and world.parties[source].habit is not Habit.CLAIMS_ORIGIN:
-            problems.append(f"{source} only passed the call on and is shown as its source")
-        if tuple(asked) != passage.path[: len(asked)]:
-            problems.append(f"the chain led over {asked}, the call over {passage.path}")
-    honest = not liars and not MUTE & set(habits)
-    if honest and traceback.status not in _TRUE_ENDS | _EXCUSED:
-        problems.append(f"all told the truth, and it ended {traceback.status.value}")
-    return problems
-
-
-_TRUE_ENDS = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
-_EXCUSED = frozenset({Status.NON_RESPONSIVE, Status.AMBIGUOUS})
-"""An agent that is down for long, or whose records fit two calls, has not told anything."""
-
-
-def shown(report: Report) -> dict[str, Any]:
-    """A report for programs."""
-    return {
-        "seed": report.seed,
-        "statuses": {
-            status.value: count for status, count in sorted(report.statuses.items(), key=lambda i: i[0].value)
-        },
-        "reached": dict(report.reached),
-        "searches": report.searches,
-        "kills": report.kills,
-        "messages": dict(report.fates),
-        "simulated_s": round(report.lasted.total_seconds()),
-        "digest": report.digest,
-        "broken": report.broken,
-    }
-
-
-__all__ = ["BrokenRuleError", "Report", "Terms", "shown", "simulate"]
+__all__ = ["Report", "Terms", "simulate", "usual_terms"]

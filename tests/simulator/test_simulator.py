@@ -9,7 +9,7 @@ import pytest
 
 from coordinator.chain import Status
 from tests.simulator.loop import NothingWillHappenError, VirtualClock, run
-from tests.simulator.simulation import Terms, simulate
+from tests.simulator.simulation import REGISTRY, Terms, simulate
 from tests.simulator.world import PEACEFUL, Habit, Mix, draw
 
 BLOCKS = 10
@@ -31,6 +31,24 @@ class TestTheVirtualLoop:
             await asyncio.get_running_loop().create_future()
 
         with pytest.raises(NothingWillHappenError):
+            run(main())
+
+    def test_does_what_is_given_to_a_thread_by_itself_and_later(self) -> None:
+        async def main() -> list[str]:
+            done: list[str] = []
+            working = asyncio.create_task(asyncio.to_thread(done.append, "in a thread"))
+            await asyncio.sleep(0)
+            done.append("meanwhile")
+            await working
+            return done
+
+        assert run(main()) == ["meanwhile", "in a thread"]
+
+    def test_gives_back_what_goes_wrong_in_a_thread(self) -> None:
+        async def main() -> None:
+            await asyncio.to_thread(int, "no number")
+
+        with pytest.raises(ValueError, match="no number"):
             run(main())
 
 
@@ -66,7 +84,7 @@ class TestASeed:
         report = simulate(3, peace)
         assert report.broken == []
         assert set(report.statuses) <= {Status.ORIGIN_FOUND, Status.GATEWAY_FOUND, Status.AMBIGUOUS}
-        assert report.reached["whole path"] >= 198
+        assert report.reached["all of it"] >= 198
 
     @pytest.mark.parametrize("habit", [Habit.NAMES_AN_INNOCENT, Habit.DENIES, Habit.NAMES_ITSELF, Habit.LOOPS])
     def test_shows_no_innocent_however_many_lie(self, habit: Habit) -> None:
@@ -76,5 +94,6 @@ class TestASeed:
     @pytest.mark.nightly
     @pytest.mark.timeout(3600)
     def test_at_the_scale_of_the_registry_breaks_nothing(self) -> None:
-        report = simulate(1, Terms(providers=7000, calls=100_000, kills=5))
+        report = simulate(1, REGISTRY)
         assert report.broken == []
+        assert report.statuses.total() == 100_000

@@ -1,0 +1,288 @@
+"""Coordinator processes: driver, scheduler, clerk and outbox over one database; killed, cut off from it, started anew.
+
+A process that is killed does nothing more: what it would write afterwards, also while it is torn down, doesn't reach
+the database. One that is cut off waits for its database longer than its leases last, and then goes on with what it
+held: what it writes of that must be refused, and it is looked whether it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine
+
+from coordinator.chain import Status
+from coordinator.driver import Driver, Limits, Rested
+from coordinator.leases import Keeper
+from coordinator.live import Silent
+from coordinator.ports import Change, Kept, Lease, Registry
+from coordinator.scheduler import Everything, Scheduler, SchedulerTerms
+from coordinator.store.engine import engine_for
+from coordinator.store.sql_store import SqlStore, opened
+from coordinator.store.sqlite_writer import text_time
+from coordinator.tasks.clerk import Clerk, ClerkTerms
+from coordinator.tasks.desk import TaskDesk
+from coordinator.tasks.outbox import MailRoom, Outbox
+from coordinator.tasks.ports import Mailer
+from coordinator.tasks.tokens import new_token
+from protos.codec import digest
+from tests.simulator.journal import Journal
+from tests.simulator.loop import VirtualClock
+from tests.simulator.network import Agents
+from tests.simulator.people import LINK, Offices
+from tests.simulator.world import Lot, World
+
+_ROUND_S = 5.0
+_LONGEST_IDLE = timedelta(hours=12)
+_HELD_AGAIN = timedelta(hours=6, minutes=1)
+_OVERDUE_AGAIN = timedelta(minutes=10)
+
+_CLERK_NEXT = """
+SELECT min(time) FROM (
+    SELECT min(gives_up) AS time FROM tasks WHERE state = 'open'
+    UNION ALL SELECT min(due) FROM task_notices WHERE done_at IS NULL
+    UNION ALL SELECT min(next_at) FROM letters WHERE state = 'queued'
+)"""
+_ANY_HELD = "SELECT EXISTS (SELECT 1 FROM tasks WHERE state = 'open' AND kind = 'review')"
+
+
+class Killed(Exception):  # noqa: N818 (no error: it is what kills)
+    """The process is dead; nothing of it reaches the database any more."""
+
+
+class Mortal:
+    """A process's view of its store: through it goes what the process does while it lives, and can reach it."""
+
+    def __init__(self, store: SqlStore, house: House, dies_at: int | None, die: Callable[[], None]) -> None:
+        """The process dies at its `dies_at`-th use of the store: before it or, where that is odd, after it."""
+        self._store = store
+        self._journal = house.journal
+        self._places = house.places
+        self._die = die
+        self._clock = VirtualClock()
+        self._dies_at = dies_at
+        self._uses = 0
+        self._cut_until: datetime | None = None
+        self.dead = False
+
+    def cut_off(self, until: datetime) -> None:
+        """The database is out of reach until then."""
+        self._cut_until = until
+
+    async def _reached(self) -> SqlStore:
+        if self._cut_until is not None and self._clock.now() < self._cut_until:
+            await self._clock.sleep_until(self._cut_until)
+        self._uses += 1
+        if self._uses == self._dies_at and not self._uses % 2:
+            self._die()
+        if self.dead:
+            raise Killed
+        return self._store
+
+    def _left(self) -> None:
+        if self._uses == self._dies_at:
+            self._die()
+            raise Killed
+
+    async def save(self, changes: Sequence[Change]) -> Collection[int]:
+        store = await self._reached()
+        claimed_since = self._claimed_since(changes) if self._cut_until is not None else set()
+        stale = await store.save(changes)
+        for index in claimed_since - set(stale):
+            self._journal.breaks(f"what a former owner wrote of {changes[index].after.id} was taken")
+        if claimed_since:
+            self._journal.counts["writes of former owners refused"] += len(claimed_since)
+        self._left()
+        return stale
+
+    def _claimed_since(self, changes: Sequence[Change]) -> set[int]:
+        """Which of these are of tracebacks that another process has claimed."""
+        with self._store.engine.connect() as connection:
+            ask = "SELECT fence FROM tracebacks WHERE id = ?"
+            fences = [connection.exec_driver_sql(ask, (change.after.id.hex,)).scalar() for change in changes]
+        return {index for index, fence in enumerate(fences) if fence != changes[index].fence}
+
+    async def claim(self, lease: Lease, places: int) -> list[Kept]:
+        claimed = await (await self._reached()).claim(lease, places)
+        self._places.given(claimed, places)
+        self._left()
+        return claimed
+
+    async def claim_these(
+        self, lease: Lease, ids: Sequence[uuid.UUID], *, closed_too: bool = False, early: bool = False
+    ) -> list[Kept]:
+        claimed = await (await self._reached()).claim_these(lease, ids, closed_too=closed_too, early=early)
+        self._left()
+        return claimed
+
+    async def renew(self, lease: Lease, fences: Mapping[uuid.UUID, int]) -> Collection[uuid.UUID]:
+        return await (await self._reached()).renew(lease, fences)
+
+    async def let_go(self, fences: Mapping[uuid.UUID, int], due: datetime) -> None:
+        await (await self._reached()).let_go(fences, due)
+
+    async def next_due(self) -> datetime | None:
+        return await (await self._reached()).next_due()
+
+    def load(self, traceback_id: uuid.UUID) -> Kept | None:
+        if self.dead:
+            raise Killed
+        return self._store.load(traceback_id)
+
+
+class Places:
+    """Whether whoever waits for its first place gets one in time, however many that are more urgent come after it.
+
+    One place of eight goes by age (`coordinator.priorities`), so that whoever has n before it in age has one after
+    8 n + 8; each process counts for itself, and a new one anew.
+    """
+
+    def __init__(self, journal: Journal, waited: Mapping[uuid.UUID, timedelta]) -> None:
+        """How long each of them has waited when the run begins."""
+        self._journal = journal
+        ages = sorted(waited.values())
+        self._before = {identity: len(ages) - bisect_left(ages, age) - 1 for identity, age in waited.items()}
+        self._given = 0
+        self.processes = 0
+
+    def given(self, claimed: Sequence[Kept], places: int) -> None:
+        """A process has claimed these for so many places."""
+        for kept in claimed:
+            before = self._before.pop(kept.traceback.id, None)
+            if before is not None and self._given > 8 * (before + 1 + self.processes) + places:
+                self._journal.breaks(
+                    f"{kept.traceback.id} had {before} before it, and starved until {self._given} places were given"
+                )
+        self._given += len(claimed)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What all processes share: the database, and the world outside."""
+
+    url: str
+    world: World
+    journal: Journal
+    registry: Registry
+    agents: Agents
+    mailer: Mailer
+    places: Places
+    limits: Limits
+    scheduling: SchedulerTerms
+
+
+class Process:
+    """One coordinator process, at work from the beginning."""
+
+    def __init__(self, house: House, number: int, stack: ExitStack, dies_at: int | None = None) -> None:
+        """Its database is closed with `stack`."""
+        self._house = house
+        self._clock = VirtualClock()
+        self._lot_of = f"{house.world.seed} process {number}"
+        self._rounds = 0
+        self._bell = asyncio.Event()
+        self._engine = stack.enter_context(engine_for(house.url))
+        self.store = Mortal(stack.enter_context(opened(self._engine)), house, dies_at, self.die)
+        house.places.processes += 1
+        driver = Driver(
+            store=self.store,
+            registry=house.registry,
+            agents=house.agents,
+            clock=self._clock,
+            watcher=Silent(),
+            limits=house.limits,
+        )
+        self._scheduler = Scheduler(
+            driver=driver,
+            source=Everything(self.store),
+            keeper=Keeper(self.store, self._clock, f"process {number}"),
+            clock=self._clock,
+            terms=house.scheduling,
+            rested=self._rested,
+        )
+        self._clerk, self._outbox = self._clerking(self._engine, number)
+        self._tasks = [asyncio.create_task(self._scheduler.run()), asyncio.create_task(self._keep_clerking())]
+
+    def _clerking(self, engine: Engine, number: int) -> tuple[Clerk, Outbox]:
+        house, offices, made = self._house, Offices(self._house.world), 0
+
+        def random(size: int) -> bytes:
+            nonlocal made
+            made += 1
+            return digest(f"{self._lot_of} token {made}".encode())[:size]
+
+        desk = TaskDesk(engine, offices, house.registry, make_token=lambda: new_token(random))
+        clerk = Clerk(engine, self.store, desk, self._clock.now, f"clerk {number}", terms=ClerkTerms())
+        room = MailRoom(LINK, "traceback.example", "The simulated consortium")
+        outbox = Outbox(engine, desk, contacts=offices, deadlines=offices, registry=house.registry, room=room)
+        return clerk, outbox
+
+    @property
+    def failure(self) -> BaseException | None:
+        """The defect that has ended it, if one has."""
+        for task in self._tasks:
+            if task.done() and not self.store.dead:
+                return task.exception() or RuntimeError("it ended by itself")
+        return None
+
+    def look(self) -> None:
+        """Something may have happened in the database."""
+        self._bell.set()
+
+    def die(self) -> None:
+        """It does nothing more."""
+        self.store.dead = True
+        for task in self._tasks:
+            task.cancel()
+
+    async def bury(self) -> None:
+        """What was killed is gone."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """It ends in good order."""
+        self._scheduler.stop()
+        self._tasks[1].cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _rested(self, rested: Rested) -> None:
+        traceback = rested.kept.traceback
+        self._clerk.notice(traceback)
+        if traceback.status is Status.NO_AGENT:
+            self.look()
+        elif traceback.status is Status.NEEDS_HUMAN:
+            asyncio.get_running_loop().call_later(ClerkTerms().review_after.total_seconds() + 1, self.look)
+
+    async def _keep_clerking(self) -> None:
+        """Round after round, as `coordinator.clerking` does, but for rounds in which nothing can be to do."""
+        while True:
+            self._rounds += 1
+            lot = Lot(self._lot_of, "round", self._rounds)
+            await asyncio.sleep(lot.between(0.0, _ROUND_S))
+            self._bell.clear()
+            done = await self._clerk.round()
+            now = self._clock.now()
+            letters = await asyncio.to_thread(self._outbox.queue_due, now)
+            await asyncio.to_thread(self._outbox.deliver, self._house.mailer, now)
+            if done.taken or done.asked_again:
+                self._scheduler.look()
+            with suppress(TimeoutError):
+                until = self._next(more=bool(done or letters))
+                await asyncio.wait_for(self._bell.wait(), (until - self._clock.now()).total_seconds())
+
+    def _next(self, *, more: bool) -> datetime:
+        """When there may be something to do; what is due already is done soon where there may be `more` of it."""
+        now = self._clock.now()
+        with self._engine.connect() as connection:
+            due = text_time(connection.exec_driver_sql(_CLERK_NEXT).scalar())
+            held = connection.exec_driver_sql(_ANY_HELD).scalar()
+        latest = now + (_HELD_AGAIN if held else _LONGEST_IDLE)
+        if due is None:
+            return latest
+        return min(latest, due if due > now else now if more else now + _OVERDUE_AGAIN)
