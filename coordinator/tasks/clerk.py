@@ -101,6 +101,7 @@ class Clerk:
         self._steps = Steps(chains, now, owner, self._terms.lease, self._patience)
         self._noticed: set[uuid.UUID] = set()
         self._sweeps_at: datetime | None = None
+        self._asked_again_at: dict[tuple[uuid.UUID, int], datetime] = {}  # of held answers, by traceback and version
 
     def notice(self, traceback: Traceback) -> None:
         """This one came to rest here: if a person is to be asked, the next round does it."""
@@ -235,33 +236,38 @@ class Clerk:
     async def ask_again(self) -> int:
         """Ask agents that hold an answer, when they said that it may have been released; how many."""
         query = (
-            select(tasks.c.traceback_id)
-            .join(TracebackRow, TracebackRow.id == tasks.c.traceback_id)
+            select(TracebackRow.id, TracebackRow.version)
+            .join(tasks, TracebackRow.id == tasks.c.traceback_id)
             .where(
                 tasks.c.state == State.OPEN.value,
                 tasks.c.kind == Kind.REVIEW.value,
                 TracebackRow.status == Status.AWAITING_PERSON.value,
             )
-            .limit(self._terms.block)
         )
 
-        def held() -> list[uuid.UUID]:
+        def held() -> list[tuple[uuid.UUID, int]]:
             with self._engine.connect() as connection:
-                return list(connection.execute(query).scalars())
+                return [(row.id, row.version) for row in connection.execute(query)]
 
-        count = 0
-        for identity in await asyncio.to_thread(held):
-            count += bool(await self._steps.take(identity, self._again))
+        count, now, every = 0, self._now(), await asyncio.to_thread(held)
+        known = {one: self._asked_again_at[one] for one in every if one in self._asked_again_at}
+        self._asked_again_at = known
+        for identity, version in every:
+            if now < known.get((identity, version), now):
+                continue  # not read again before its time: there may be thousands
+            step = partial(self._again, version)
+            count += bool(await self._steps.take(identity, step))
         return count
 
-    def _again(self, traceback: Traceback) -> Event | None:
+    def _again(self, version: int, traceback: Traceback) -> Event | None:
         answer, ended = traceback.hops[-1].answer, traceback.hops[-1].ended
         if answer is None or ended is None or answer.outcome is not Outcome.NEEDS_HUMAN:
             return None
         if traceback.status is not Status.AWAITING_PERSON:
             return None
-        pause = answer.retry_after or self._patience.not_yet_pause
-        return Reopened(self._now()) if ended + pause <= self._now() else None
+        again_at = ended + (answer.retry_after or self._patience.not_yet_pause)
+        self._asked_again_at[traceback.id, version] = again_at
+        return Reopened(self._now()) if again_at <= self._now() else None
 
     async def withdraw(self) -> int:
         """Take back the tasks that their chains no longer need; how many."""

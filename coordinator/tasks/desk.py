@@ -36,6 +36,21 @@ COORDINATOR = "coordinator"
 _USED = "this link was used already, or the question was answered or taken back"
 DEFAULT_LINK_LIFETIME = timedelta(days=30)
 
+_UNATTESTED = and_(
+    tasks.c.state == State.ANSWERED.value,
+    tasks.c.kind == Kind.NO_AGENT.value,
+    tasks.c.outcome == Outcome.UPSTREAM.name,
+    TracebackRow.order_sha256.is_not(None),
+    task_attestations.c.task_id.is_(None),
+)
+_RESULTS = (
+    select(tasks, task_attestations.c.kept.label("attestation"))
+    .outerjoin(TracebackRow, TracebackRow.id == tasks.c.traceback_id)
+    .outerjoin(task_attestations, task_attestations.c.task_id == tasks.c.id)
+    .where(tasks.c.result_at.is_not(None), tasks.c.taken_at.is_(None), not_(_UNATTESTED))
+    .order_by(tasks.c.result_at, tasks.c.id)
+)
+
 
 class TaskError(Exception):
     """What was asked for can't be done; the message says why, and holds no number of a subscriber."""
@@ -265,23 +280,8 @@ class TaskDesk:
 
     def results(self, limit: int = 100) -> Sequence[PersonsResult]:
         """What was not taken yet, oldest first; what must be attested before it is of use comes when it is."""
-        unattested = and_(
-            tasks.c.state == State.ANSWERED.value,
-            tasks.c.kind == Kind.NO_AGENT.value,
-            tasks.c.outcome == Outcome.UPSTREAM.name,
-            TracebackRow.order_sha256.is_not(None),
-            task_attestations.c.task_id.is_(None),
-        )
-        query = (
-            select(tasks, task_attestations.c.kept.label("attestation"))
-            .outerjoin(TracebackRow, TracebackRow.id == tasks.c.traceback_id)
-            .outerjoin(task_attestations, task_attestations.c.task_id == tasks.c.id)
-            .where(tasks.c.result_at.is_not(None), tasks.c.taken_at.is_(None), not_(unattested))
-            .order_by(tasks.c.result_at, tasks.c.id)
-            .limit(limit)
-        )
         with self._engine.connect() as connection:
-            return [result_at(row) for row in connection.execute(query).mappings()]
+            return [result_at(row) for row in connection.execute(_RESULTS.limit(limit)).mappings()]
 
     def answer_of(self, task_id: uuid.UUID) -> PersonsResult:
         """What was answered, whether or not it was taken.

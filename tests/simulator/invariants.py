@@ -22,14 +22,16 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from coordinator.chain import Phase, Status, Traceback, standing
+from coordinator.chain import DEFAULT_WINDOW, Phase, Status, Traceback, standing
 from coordinator.deadlines.cooperation import DEFAULT_POLICY
 from coordinator.report_reader import persons_between
 from coordinator.reports import scorecards
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.rows import kept
 from coordinator.store.sqlite_writer import time_text
+from protos.identity import ProviderId
 from protos.types import Outcome
+from tests.simulator.journal import Journal
 from tests.simulator.network import Agents
 from tests.simulator.people import Taken
 from tests.simulator.world import BY_PEOPLE, Habit, Passage, World
@@ -38,7 +40,7 @@ CLOSED = frozenset(status for status in Status if status.phase is Phase.CLOSED)
 LEFT_FOR = timedelta(hours=1)
 """So long may a traceback be due before somebody should have taken it."""
 _LONGEST_CLOCK = timedelta(days=14)
-_WORKED_AT = timedelta(hours=1)
+_WORKED_AT = timedelta(hours=3)
 _TRUE_ENDS = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
 _EXCUSED = frozenset({Status.NON_RESPONSIVE, Status.AMBIGUOUS})
 """An agent that is down for long, or whose records fit two calls, has not told anything."""
@@ -107,6 +109,7 @@ class Truth:
     """What a run is compared with; `taken` are the answers of people that the desk took, by traceback."""
 
     world: World
+    journal: Journal
     agents: Agents
     taken: Mapping[uuid.UUID, Sequence[Taken]]
 
@@ -129,12 +132,33 @@ class Truth:
         if source is None:
             return
         asked = tuple(traceback.hops[position].provider for position in standing(traceback.hops))
+        if self._is_swapped(passage, asked):
+            self.journal.counts["calls that a liar swapped for another that it carried"] += 1
+            return
         if source not in passage.path:
             yield f"{source} had no part in the call and is shown as its source"
         elif source != passage.path[-1] and self.world.parties[source].habit is not Habit.CLAIMS_ORIGIN:
             yield f"{source} only passed the call on and is shown as its source"
         if asked != passage.path[: len(asked)]:
             yield f"the chain led over {asked}, the call over {passage.path}"
+
+    def _is_swapped(self, passage: Passage, asked: tuple[ProviderId, ...]) -> bool:
+        """Whether a liar led the chain over to another call to the same number that it carried at the same time.
+
+        Nobody can tell that from outside: all that is said afterwards is true, of the other call.
+        """
+        same = [one == other for one, other in zip(asked, passage.path, strict=False)]
+        parting = same.index(False) if False in same else len(same)
+        if not 0 < parting < len(asked) or self.world.parties[asked[parting - 1]].tells_the_truth:
+            return False
+        rest = asked[parting - 1 :]
+        others = self.world.passages_of(passage.called, passage.at, 2 * DEFAULT_WINDOW)
+        return any(
+            other.path[position : position + len(rest)] == rest
+            for other in others
+            for position in range(len(other.path))
+            if other is not passage
+        )
 
     def _untrue(self, passage: Passage, traceback: Traceback) -> Iterator[str]:
         """A wrong end, though all told the truth sooner or later."""

@@ -39,7 +39,7 @@ from tests.simulator.people import LINK, Offices
 from tests.simulator.world import Lot, World
 
 _ROUND_S = 5.0
-_LONGEST_IDLE = timedelta(hours=12)
+_LONGEST_IDLE = timedelta(days=1)
 _HELD_AGAIN = timedelta(hours=6, minutes=1)
 _OVERDUE_AGAIN = timedelta(minutes=10)
 
