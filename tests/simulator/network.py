@@ -18,9 +18,9 @@ from uuid import UUID
 
 from coordinator.ports import AttemptTimedOutError, Provider, Reply, UnreachableError
 from coordinator.signed import SignedAnswer, SignedQuestion, keep, signed_answer
+from protos import hops
 from protos.codec import digest, encode_answer
 from protos.e164 import E164
-from protos.hops import Finding, answer_parts
 from protos.identity import ProviderId
 from protos.signing import Domain, Proof
 from protos.types import Answer, Handover, Outcome, Question, RecordCoverage, RefusalReason
@@ -187,11 +187,12 @@ class Agents:
         if question.authority is None:
             return Reply(answer, encode_answer(answer, digest(exact)))
         now = self._clock.now().replace(microsecond=0)
-        finding = Finding(RecordCoverage.COMPLETE, digest(exact), now)
-        parts = answer_parts(answer, question, digest(exact), finding, digest(b"salts" + exact))
+        finding = hops.Finding(RecordCoverage.COMPLETE, digest(exact), now)
+        parts = hops.answer_parts(answer, question, digest(exact), finding, digest(b"salts" + exact))
         seal, tree = self._keys.agents.seal(Domain.ANSWER, [parts.leaf])
         proof = Proof(seal, 0, tree.path(0))
-        return Reply(signed_answer(answer, parts, proof), keep(parts, proof, b""))
+        asked = hops.Asked(exact, question, question.authority)
+        return Reply(signed_answer(parts, proof, asked), keep(parts, proof, b""))
 
     def _decide(self, provider: ProviderId, question: Question) -> Answer:
         party = self._world.parties[provider]
