@@ -1,6 +1,6 @@
 """Namings of sister calls beside the questions that name them; calls to one number are found together.
 
-Revision: 0014, after 0010.
+Revision: 0014, after 0013.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
-down_revision = "0010"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
