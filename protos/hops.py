@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -38,6 +38,7 @@ from protos.identity import ProviderId
 from protos.merkle import HASH_SIZE
 from protos.orders import Granted, decode_order
 from protos.part_bytes import PART_SIZE, finding_bytes, naming_bytes
+from protos.shapes import Shapes
 from protos.signing import Proof, Seal
 from protos.types import (
     WINDOW_CAP,
@@ -196,6 +197,57 @@ def decode_question(exact: bytes) -> Asked:
     Raises:
         ContractError: MALFORMED or INVALID_FIELD; a question without authority is invalid.
     """
+    known = _QUESTIONS.find(exact)
+    if known is None:
+        asked = _parsed_question(exact)
+        if not asked.authority.sisters:  # which are no other question's
+            question = asked.question
+            rest = question.target, question.window, question.named_by, asked.authority.position
+            _QUESTIONS.keep(exact, rest)
+        return asked
+    try:
+        return _question_of_shape(exact, *known)
+    except ValueError:
+        return _parsed_question(exact)  # which says what is wrong with it
+
+
+_QUESTIONS: Final[Shapes[tuple[ProviderId, timedelta, ProviderId | None, int]]] = Shapes(
+    lookup.Question,
+    "question_id",
+    "called_number",
+    "at_unix_ms",
+    "calling_number",
+    "deadline_unix_ms",
+    "order_sha256",
+    "naming_sha256",
+    "issued_unix_ms",
+    "nonce",
+)
+
+
+def _question_of_shape(
+    exact: bytes, rest: tuple[ProviderId, timedelta, ProviderId | None, int], values: tuple[Any, ...]
+) -> Asked:
+    target, window, named_by, position = rest
+    question_id, called, at_ms, calling, deadline_ms, order_sha256, naming_sha256, issued_ms, nonce = values
+    if not (0 < issued_ms <= _LAST_MS and 0 < at_ms <= _LAST_MS and 0 < deadline_ms <= _LAST_MS):
+        raise ValueError("out of range")
+    authority = Authority(order_sha256, naming_sha256 or None, position, shared_time(issued_ms), nonce)
+    question = Question(
+        canonical_uuid(str(question_id, "ascii")),
+        target,
+        parse_e164(str(called, "ascii")),
+        from_unix_ms(at_ms),
+        window,
+        named_by,
+        parse_e164(str(calling, "ascii")) if calling else None,
+        shared_time(deadline_ms),
+        authority,
+    )
+    return Asked(exact, question, authority)
+
+
+def _parsed_question(exact: bytes) -> Asked:
     message = parse(lookup.Question(), exact)
     naming_sha256, named_by, calling = message.naming_sha256, message.named_by, message.calling_number
     at_ms, window_ms, position = message.at_unix_ms, message.window_ms, message.position
@@ -312,6 +364,26 @@ def decode_naming(exact: bytes) -> Naming:
     Raises:
         ContractError: MALFORMED or INVALID_FIELD.
     """
+    known = _NAMINGS.find(exact)
+    if known is None:
+        naming = _parsed_naming(exact)
+        if naming.upstream is not None:
+            _NAMINGS.keep(exact, (naming.provider, naming.upstream))
+        return naming
+    (provider, upstream), (order_sha256, called, at_ms, _, call_tag) = known
+    try:
+        at = from_unix_ms(_within(at_ms, 1, _LAST_MS))
+        return Naming(order_sha256, provider, upstream, parse_e164(str(called, "ascii")), at, call_tag)
+    except ValueError:
+        return _parsed_naming(exact)  # which says what is wrong with it
+
+
+_NAMINGS: Final[Shapes[tuple[ProviderId, ProviderId]]] = Shapes(
+    evidence.Naming, "order_sha256", "called_number", "at_unix_ms", "salt", "call_tag"
+)
+
+
+def _parsed_naming(exact: bytes) -> Naming:
     message = parse(evidence.Naming(), exact)
     upstream, called, at_ms, tag = message.upstream, message.called_number, message.at_unix_ms, message.call_tag
     try:

@@ -472,6 +472,20 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/agent/gate/test_altered.py",
     ),
     Mutation(
+        "a message is of a shape whatever stands between its values",
+        "protos/shapes.py",
+        "            rest = layout.known.get(pieces[::2])\n",
+        "            rest = next(iter(layout.known.values()), None)\n",
+        "tests/protos/test_shapes.py",
+    ),
+    Mutation(
+        "a field that comes twice is cut out once",
+        "protos/shapes.py",
+        "                if cut.get(number) != wire:\n                    return None\n",
+        "                if cut.get(number) != wire:\n                    at += size\n                    continue\n",
+        "tests/protos/test_shapes.py",
+    ),
+    Mutation(
         "a path in a whole tree is not looked at",
         "protos/merkle.py",
         " and path == self._paths[index]\n",

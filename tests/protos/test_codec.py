@@ -108,7 +108,7 @@ class TestEnvelopes:
         ("window_ms", 300001),
         ("named_by", "-"),
         ("calling_number", "anonymous"),
-        ("deadline_unix_ms", -1),
+        ("deadline_unix_ms", 0),
     ],
 )
 def test_a_field_that_breaks_its_rule_is_named_and_its_value_is_not(field: str, value: str | int) -> None:
@@ -134,11 +134,11 @@ _questions = st.builds(
     question_id=st.one_of(st.uuids().map(str), _text),
     target=_text,
     called_number=_text,
-    at_unix_ms=st.one_of(st.integers(-1, 10**13), st.integers(-(2**63), 2**63 - 1)),
+    at_unix_ms=st.one_of(st.integers(0, 10**13), st.integers(0, 2**64 - 1)),
     window_ms=st.one_of(st.integers(0, 300_001), st.integers(0, 2**32 - 1)),
     named_by=_text,
     calling_number=_text,
-    deadline_unix_ms=st.one_of(st.integers(-1, 10**13), st.integers(-(2**63), 2**63 - 1)),
+    deadline_unix_ms=st.one_of(st.integers(0, 10**13), st.integers(0, 2**64 - 1)),
 )
 _answers = st.builds(
     pb.Answer,
