@@ -225,7 +225,7 @@ class Lanes:
                 replies = await self._batches.ask_many(lane.provider, put, timeout)
         except (UnreachableError, AttemptTimedOutError) as error:
             lane.breaker = lane.breaker.after_failure(self._clock.now())
-            replies = [error] * len(batch)
+            replies = _failed(batch, error)
         except BadAnswerError as error:
             lane.breaker = lane.breaker.after_answer()
             if len(batch) > 1:
@@ -233,12 +233,17 @@ class Lanes:
                 await self._put(lane, batch[:half])
                 await self._put(lane, batch[half:])
                 return
-            replies = [error]
+            replies = _failed(batch, error)
         except AgentError as error:
             lane.breaker = lane.breaker.after_answer()
-            replies = [error] * len(batch)
+            replies = _failed(batch, error)
         else:
             lane.breaker = lane.breaker.after_answer()
         now = self._clock.now()
         for asked, reply in zip(batch, replies, strict=True):
             asked.tell(reply, now)
+
+
+def _failed(batch: Sequence[Asked], error: AgentError) -> list[Ending]:
+    """The same for all; without its traceback, whose frames hold the request, and this very error."""
+    return [error.with_traceback(None)] * len(batch)

@@ -306,6 +306,12 @@ class TestAFailingBatch:
         await turns()
         assert room.outcomes() == [error] * 3
 
+    async def test_is_not_held_in_memory_by_what_it_failed_with(self) -> None:
+        room = Room(opened_gate(UnreachableError("refused")))
+        room.put(GINKGO, questions(3))
+        await turns()
+        assert [outcome.__traceback__ for outcome in room.outcomes() if isinstance(outcome, Exception)] == [None] * 3
+
     async def test_with_a_bad_answer_is_asked_again_in_halves_and_only_the_bad_one_suffers(self) -> None:
         class OneBad(Gate):
             async def ask_many(
