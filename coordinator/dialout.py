@@ -1,10 +1,10 @@
 """Agents that open no port: they call here, hold a stream open (DialOutService), and are asked over it.
 
 `DialedAgents` is both ends of that on this side: the service that takes the streams, and the `Transport` that puts
-requests on them. Whose stream it is says the client's certificate alone. A provider's streams, of several agents or of
-one that has come back, share its requests in turn; one that did not answer in time rests, so that a connection that
-died unnoticed costs no more than it must. Every stream has its own queue: an agent that reads slowly holds back nobody
-else.
+requests on them. Whose stream it is says the client's certificate alone. A provider's streams, of several agents or
+of one that has come back, share its requests in turn; one that did not answer in time is asked after all others until
+something comes over it, so that a connection that died unnoticed costs one attempt. Every stream has its own queue:
+an agent that reads slowly holds back nobody else.
 
 A request is answered at most once: its id is forgotten with the first response, with the end of its time, and with the
 stream, whatever comes later is dropped. A stream that ends, for whatever reason, fails what was under way on it as
@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
@@ -62,7 +63,7 @@ def _nobody_is_refused(provider: ProviderId, serial: int | None) -> str | None:
 
 @dataclass(slots=True, eq=False)
 class _Stream:
-    """One agent's stream; `rests_until` by the clock of `time.monotonic`."""
+    """One agent's stream; `rests_until` by the clock of `time.monotonic`, endless while nothing comes over it."""
 
     provider: ProviderId
     serial: int | None
@@ -96,7 +97,8 @@ class _Stream:
                 self.answered.set()
 
     def take(self, message: pb.ServeRequest) -> None:
-        """What the agent sent: a response, or that it leaves."""
+        """What the agent sent: a response, or that it leaves. Whatever it is, the connection lives."""
+        self.rests_until = 0.0
         if message.HasField("hello"):
             self.leaving = True
             if not self.waiting:
@@ -176,7 +178,7 @@ class DialedAgents:
             try:
                 return await stream.ask(method, request, left)
             except TimeoutError:
-                stream.rests_until = monotonic() + REST_S
+                stream.rests_until = inf
                 raise AttemptTimedOutError(
                     f"no answer from the agent of {provider.id}, which has called in, "
                     f"within {timeout.total_seconds():.3g} s"

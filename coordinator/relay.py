@@ -86,6 +86,11 @@ class RelayTransport:
             ("grpc.max_receive_message_length", LARGEST_MESSAGE + 64 * 1024),
             ("grpc.enable_retries", 0),
             ("grpc.max_reconnect_backoff_ms", 2000),
+            ("grpc.keepalive_time_ms", 10_000),  # a way that died unnoticed is found out within 15 s
+            ("grpc.keepalive_timeout_ms", 5_000),
+            ("grpc.http2.ping_timeout_ms", 5_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.max_pings_without_data", 0),
             *coordinator_channel_options(me),
         )
         self._channel = grpc.aio.secure_channel(address, channel_credentials(files), options=options)

@@ -32,6 +32,7 @@ _OPTIONS: Final = (
     # An agent that dials out stands behind NAT: pings keep the way open, and find out when nobody is at its end.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # gRPC waits for the longer of the two, and that is a minute by default
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),

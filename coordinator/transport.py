@@ -62,6 +62,7 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.enable_retries", 0),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
     ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new connection
 )

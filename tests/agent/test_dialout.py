@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.ask import ASK
-from agent.dialout import Pauses
+from agent.dialout import DialOut, Pauses, _Held, _Stream
 from agent.handlers import Handlers, reading_records
 from agent.server import AgentServer, Listening
 from coordinator.lab_ca import LabAuthority
@@ -20,6 +21,7 @@ from coordinator.ports import DIAL_OUT, BadAnswerError, DeclinedError, Provider
 from coordinator.transport import GrpcTransport, Transport
 from protos.evidence_key import read_evidence_key
 from protos.identity import coordinator_uri, provider_uri
+from protos.live import Live
 from protos.types import Outcome, RefusalReason
 from tests.agent.authority import LAB, Kit, asked, person
 from tests.agent.gate.gated import Gated
@@ -178,6 +180,29 @@ class TestAQuestion:
             for response, question in zip(responses, questions, strict=True)
         ]
         assert {answer.outcome for answer in answers} == {Outcome.UPSTREAM}
+
+
+class TestAnAgentThatIsStopped:
+    @pytest.mark.parametrize("steps", range(8))
+    async def test_in_the_very_moment_in_which_its_stream_ends_stops(
+        self, steps: int, tls_authority: LabAuthority
+    ) -> None:
+        agent = DialOut("127.0.0.1:1", LAB, Live(provider_files(tls_authority, BIRCH)), {})
+        ended = asyncio.get_running_loop().create_future()
+        agent._held = _Held(_Stream.__new__(_Stream), asyncio.ensure_future(_when(ended)))
+        agent._held.stream._asked = True
+        waiting = asyncio.create_task(agent._until(asyncio.Event().wait()))
+        await asyncio.sleep(0)
+        ended.set_result(None)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        told = waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled() is told
+
+
+async def _when(ended: asyncio.Future[None]) -> None:
+    await ended
 
 
 class TestThePauseBeforeCallingAgain:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coordinator.chain import Traceback
+from protos.hops import decode_responses
 from tests.faults.line import Agent, Line
 from tests.faults.proxy import Direction, Kind, NetworkFault, Stage
 
@@ -114,6 +115,28 @@ async def undergo(line: Line, case: Case) -> None:
         way.mend()
         records.began = records.ends = lambda: None
         records.may_go_on.set()
+
+
+async def undergo_every_envelope_twice(line: Line) -> None:
+    """Trace a call while each envelope is sent twice: both come while the records are searched, one search answers."""
+    agent = line.agents[line.path[-1]]
+    agent.arrivals = 0
+    agent.records.may_go_on.clear()
+    line.wires.twice = True
+    try:
+        (traced,) = line.submit()
+        while agent.arrivals < 2 and not traced.done():
+            agent.arrived.clear()
+            await _first(agent.arrived, traced)
+        agent.records.may_go_on.set()
+        line.check(await asyncio.wait_for(traced, RECOVERY_S))
+    finally:
+        line.wires.twice = False
+        agent.records.may_go_on.set()
+    (pair,) = line.wires.pairs
+    line.wires.pairs.clear()
+    first, second = (decode_responses(received, 1).parts for received in pair)
+    assert first == second
 
 
 async def _met(line: Line, agent: Agent, case: Case, traced: asyncio.Future[Traceback]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.faults.cases import CASES, Case, undergo
+from tests.faults.cases import CASES, Case, undergo, undergo_every_envelope_twice
 from tests.faults.line import Line, line
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,3 +26,7 @@ async def birch(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]
 @pytest.mark.parametrize("case", CASES, ids=str)
 async def test_a_fault_costs_time_and_nothing_else(birch: Line, case: Case) -> None:
     await undergo(birch, case)
+
+
+async def test_an_envelope_that_comes_twice_is_searched_once_and_answered_alike(birch: Line) -> None:
+    await undergo_every_envelope_twice(birch)

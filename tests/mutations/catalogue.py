@@ -814,4 +814,25 @@ MUTATIONS: tuple[Mutation, ...] = (
         "        return await task\n",
         "tests/agent/gate/test_ask.py::TestASearchInAThread",
     ),
+    Mutation(
+        "an agent does not hear that it is to stop",
+        "agent/dialout.py",
+        "            await asyncio.wait([waiting])  # never its result: whoever stops this agent meanwhile must be heard\n",
+        "            with suppress(asyncio.CancelledError):\n                await waiting\n",
+        "tests/agent/test_dialout.py::TestAnAgentThatIsStopped",
+    ),
+    Mutation(
+        "a dead stream is found out by a ping that may take a minute",
+        "agent/dialout.py",
+        '    ("grpc.http2.ping_timeout_ms", 5_000),',
+        "",
+        "tests/faults/test_recovery.py",
+    ),
+    Mutation(
+        "a stream that gave no answer is asked in its turn",
+        "coordinator/dialout.py",
+        "                stream.rests_until = inf\n",
+        "                stream.rests_until = 0.0\n",
+        "tests/coordinator/test_dialout.py::TestABrokenWire",
+    ),
 )

@@ -1,0 +1,40 @@
+"""Every network fault, both ways, at every stage of a stream by which an agent that opens no port is asked.
+
+The caller is the agent here: what comes `back` is the question, what goes `there` its answer. Asked for is what is
+asked for of ports (`test_ports`); beyond it, that the agent finds out by itself that its stream is dead, and dials
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from agent import dialout
+from tests.faults.cases import CASES, Case, undergo, undergo_every_envelope_twice
+from tests.faults.line import Line, line
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SOONER = {"grpc.keepalive_time_ms": 100, "grpc.keepalive_timeout_ms": 100, "grpc.http2.ping_timeout_ms": 100}
+"""In place of the product's, which the tests can't wait for."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def birch(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]:
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(dialout, "_OPTIONS", tuple((dict(dialout._OPTIONS) | SOONER).items()))
+        changed.setattr(dialout, "OPENING_S", 0.3)
+        async with line(tmp_path_factory.mktemp("line"), hops=1, calls=2 * len(CASES), way="stream") as made:
+            yield made
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+async def test_a_fault_costs_time_and_nothing_else(birch: Line, case: Case) -> None:
+    await undergo(birch, case)
+
+
+async def test_an_envelope_that_comes_twice_is_searched_once_and_answered_alike(birch: Line) -> None:
+    await undergo_every_envelope_twice(birch)
