@@ -57,7 +57,7 @@ REST_S: Final = 5.0
 # After a lost connection gRPC itself waits before it tries again; the machine's own pauses decide here, so be quick.
 _CHANNEL_OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # in truth how long connecting may take, TLS included
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.enable_retries", 0),
     ("grpc.keepalive_time_ms", 60_000),
@@ -276,7 +276,7 @@ def failure(error: grpc.aio.AioRpcError, provider: Provider, timeout: timedelta)
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return AttemptTimedOutError(f"no answer from {provider.endpoint} within {timeout.total_seconds():.3g} s")
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code is grpc.StatusCode.UNAVAILABLE or details.startswith("Stream removed"):
         return UnreachableError(_no_connection(provider, details))
     if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
         return DeclinedError(harmless(details))

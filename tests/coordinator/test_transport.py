@@ -171,6 +171,19 @@ class TestAProviderThatIsReachedBothWays:
                 await both.call(Provider(BIRCH, "Birch", None), ASK, b"", PATIENT)
 
 
+class TestAConnectionThatTakesTime:
+    async def test_is_waited_for_not_begun_again(self, authority: LabAuthority) -> None:
+        async with (
+            listening(authority, ECHO) as endpoint,
+            proxy(endpoint) as way,
+            GrpcTransport(coordinator_files(authority)) as transport,
+        ):
+            way.strike(NetworkFault(Kind.DELAY, Direction.BACK, Stage.HANDSHAKE))
+            entry = Provider(BIRCH, "Birch", way.endpoint)
+            assert await transport.call(entry, ASK, b"late", PATIENT) == b"etal"
+            assert way.connections == 1
+
+
 class TestAConnectionThatDiedUnnoticed:
     async def test_costs_one_attempt_and_the_next_one_goes_over_another(self, authority: LabAuthority) -> None:
         async with (

@@ -835,4 +835,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         "                stream.rests_until = 0.0\n",
         "tests/coordinator/test_dialout.py::TestABrokenWire",
     ),
+    Mutation(
+        "a handshake may take a tenth of a second",
+        "coordinator/transport.py",
+        '("grpc.min_reconnect_backoff_ms", 5_000)',
+        '("grpc.min_reconnect_backoff_ms", 100)',
+        "tests/coordinator/test_transport.py::TestAConnectionThatTakesTime",
+    ),
 )
