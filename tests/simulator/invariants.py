@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 from sqlalchemy import Engine, select
@@ -26,6 +26,7 @@ from coordinator.chain import DEFAULT_WINDOW, Phase, Status, Traceback, standing
 from coordinator.deadlines.cooperation import DEFAULT_POLICY
 from coordinator.report_reader import persons_between
 from coordinator.reports import scorecards
+from coordinator.signed import decode_question
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.rows import kept
 from coordinator.store.sqlite_writer import time_text
@@ -40,6 +41,7 @@ CLOSED = frozenset(status for status in Status if status.phase is Phase.CLOSED)
 LEFT_FOR = timedelta(hours=1)
 """So long may a traceback be due before somebody should have taken it."""
 _LONGEST_CLOCK = timedelta(days=14)
+_ASKED_WITHIN = timedelta(days=2)
 _WORKED_AT = timedelta(hours=3)
 _TRUE_ENDS = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
 _EXCUSED = frozenset({Status.NON_RESPONSIVE, Status.AMBIGUOUS})
@@ -54,6 +56,7 @@ _NOBODY = """
 SELECT id, status FROM tracebacks WHERE status = 'awaiting_person' AND NOT EXISTS (
     SELECT 1 FROM tasks WHERE traceback_id = tracebacks.id AND position = hop_count - 1
     AND (state IN ('open', 'matching') OR (result_at IS NOT NULL AND taken_at IS NULL)))"""
+_UNASKED = "SELECT id, status FROM tracebacks WHERE status IN ('no_agent', 'needs_human') AND changed_at < ?"
 _OVERDUE = """
 SELECT id, state FROM tasks
 WHERE state = 'open' AND (gives_up < ?1 OR julianday(gives_up) > julianday(received) + ?2)"""
@@ -65,6 +68,7 @@ def forgotten(engine: Engine, now: datetime) -> list[str]:
         (_NEVER_DUE, (), "{} is {} and never due"),
         (_LEFT, (time_text(now - LEFT_FOR),), "{} is {}, and nobody takes it though it is due"),
         (_NOBODY, (), "{} is {}, and there is nobody"),
+        (_UNASKED, (time_text(now - _ASKED_WITHIN),), "{} is {}, and nobody was asked"),
         (_OVERDUE, (time_text(now - _WORKED_AT), _LONGEST_CLOCK.days), "the task {} is {}, and its clock doesn't end"),
     )
     with engine.connect() as connection:
@@ -175,15 +179,22 @@ class Truth:
     def _searches(self, one: Found) -> Iterator[str]:
         """What agents did, and what is recorded of it."""
         last = {row["position"]: row["round"] for row in one.rounds}
-        for row in one.rounds:
+        for row, following in pairwise((*one.rounds, one.rounds[-1])) if one.rounds else ():
             outcome = row["outcome"]
-            if row["round"] != last[row["position"]] and outcome not in _ASKED_AGAIN:
-                yield f"{row['provider']} was asked again at {row['position']} after {outcome}"
+            if row["round"] != last[row["position"]]:
+                yield from self._asked_again(row, following)
             known = self.agents.known.pop(row["question_id"], None)
             if known is not None and known.answer is not None and outcome not in (None, known.answer.outcome.name):
                 by_person = any(taken.task.asked.position == row["position"] for taken in self.taken.get(one.id, ()))
                 if not by_person:
                     yield f"{row['provider']} said {known.answer.outcome.name}, and {outcome} is recorded"
+
+    def _asked_again(self, row: Mapping[str, Any], following: Mapping[str, Any]) -> Iterator[str]:
+        """A question under a new id, though there was an answer, or could be: that is a second search."""
+        if row["outcome"] not in _ASKED_AGAIN:
+            yield f"{row['provider']} was asked again at {row['position']} after {row['outcome']}"
+        if row["outcome"] is None and decode_question(row["question"]).deadline > following["asked_at"]:
+            yield f"{row['provider']} was asked anew at {row['position']} while the first question lived"
 
 
 def _unheard(one: Found, taken: Taken) -> Iterator[str]:

@@ -85,6 +85,9 @@ CROWDED = Terms(providers=30, calls=48, kills=1, concurrent=1)
 REGISTRY = Terms(providers=7000, calls=100_000, kills=8, cuts=3, mix=VAST)
 """As many providers as are in the Robocall Mitigation Database, and more calls than they trace in twenty years."""
 
+SEEDS = range(300)
+"""What CI simulates."""
+
 
 def usual_terms(seed: int) -> Terms:
     """What CI simulates with this seed."""
@@ -149,6 +152,7 @@ class _Run:
     async def whole(self) -> Report:
         """Submit, drive, judge."""
         self._clock = VirtualClock()
+        asyncio.get_running_loop().set_exception_handler(self._failed)
         self._store = self._stack.enter_context(opened(self._stack.enter_context(engine_for(self._url))))
         keys, registry = Keys(self._world.seed), _Registry(self._world)
         orders = self._submit()
@@ -177,6 +181,11 @@ class _Run:
         )
         await self._drive()
         return self._judged()
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """What nobody waits for has failed."""
+        del loop
+        self._journal.breaks(f"{context['message']}: {context.get('exception')!r}")
 
     def _submit(self) -> dict[uuid.UUID, Order]:
         """Store all calls, each by its age; the orders of those that stand under one."""

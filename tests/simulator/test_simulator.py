@@ -9,11 +9,11 @@ import pytest
 
 from coordinator.chain import Status
 from tests.simulator.loop import NothingWillHappenError, VirtualClock, run
-from tests.simulator.simulation import REGISTRY, Terms, simulate
+from tests.simulator.simulation import REGISTRY, SEEDS, Terms, simulate
 from tests.simulator.world import PEACEFUL, Habit, Mix, draw
 
 BLOCKS = 10
-EACH = 30
+EACH = len(SEEDS) // BLOCKS
 
 
 class TestTheVirtualLoop:

@@ -1,0 +1,113 @@
+"""The simulator can fail: whatever defence of the coordinator is taken out, it is found, and found again.
+
+Each planted defect is one that crashes, a bad network, liars and late people would bring to light in earnest. It has to
+be seen within a few of the seeds that CI runs, by the words for it; and the seed that showed it shows it again, to the
+byte of everything that happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from coordinator import attesting, traceback
+from coordinator.chain import Status
+from coordinator.store import sqlite_writer
+from coordinator.tasks import clerk, desk
+from tests.simulator.keys import APPROVER
+from tests.simulator.simulation import SEEDS, Report, simulate
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """A defence taken out, and by which words the simulator says so."""
+
+    name: str
+    plant: Plant
+    words: str
+
+
+def _former_owners_write(patch: pytest.MonkeyPatch) -> None:
+    for name in ("_ADVANCE", "_FREE"):
+        guarded: str = getattr(sqlite_writer, name)
+        patch.setattr(sqlite_writer, name, guarded.replace(" AND version = ?2 AND fence = ?3", ""))
+
+
+def _denials_are_not_heard(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(traceback, "denies", lambda question, answer: False)  # noqa: ARG005
+
+
+def _whoever_says_nothing_is_asked_anew(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        traceback,
+        "_ask_still",
+        lambda kept, at, patience: traceback._ask_anew(kept, at, patience, failures=kept.hops[-1].failures),
+    )
+
+
+def _retries_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(traceback, "_wait", lambda kept, status, until: (replace(kept, status=status, due=None), ()))  # noqa: ARG005
+
+
+def _nobody_is_served_by_age(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sqlite_writer, "places_by_age", lambda places, given: 0)  # noqa: ARG005
+
+
+def _nobody_is_given_up(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(desk.TaskDesk, "give_up_overdue", lambda self, now: 0)  # noqa: ARG005
+
+
+def _late_answers_are_dropped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(clerk, "_HEARS", tuple(one for one in clerk._HEARS if one != Status.NON_RESPONSIVE.value))
+
+
+def _tasks_are_everybodys(patch: pytest.MonkeyPatch) -> None:
+    row = desk._row
+    patch.setattr(desk, "_row", lambda connection, task, provider=None, **how: row(connection, task, None, **how))  # noqa: ARG005
+
+
+def _anybody_attests(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(attesting, "signer_of", lambda proof, parts, order, persons: APPROVER)  # noqa: ARG005
+
+
+def _nobody_is_asked_by_hand(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(clerk.Clerk, "_left_event", lambda self, due, kept: None)  # noqa: ARG005
+
+
+DEFECTS = (
+    Defect("a former owner's write counts", _former_owners_write, "a former owner wrote"),
+    Defect("a denied naming is followed", _denials_are_not_heard, "has not named it"),
+    Defect("a question that is unanswered gets another id", _whoever_says_nothing_is_asked_anew, "question lived"),
+    Defect("a retry is forgotten", _retries_are_forgotten, "never due"),
+    Defect("the urgent starve the others", _nobody_is_served_by_age, "starved"),
+    Defect("people are never given up", _nobody_is_given_up, "its clock doesn't end"),
+    Defect("an answer that comes late is dropped", _late_answers_are_dropped, "nothing of it counts"),
+    Defect("any provider answers any task", _tasks_are_everybodys, "another provider's answer was taken"),
+    Defect("who submitted the order attests", _anybody_attests, "the submitter's attestation was taken"),
+    Defect("nobody is asked where there is no agent", _nobody_is_asked_by_hand, "nobody was asked"),
+)
+WITHIN = 40
+
+
+class TestAPlantedDefect:
+    @pytest.mark.parametrize("defect", DEFECTS, ids=[defect.name for defect in DEFECTS])
+    def test_is_found_and_found_again_to_the_byte(self, defect: Defect, monkeypatch: pytest.MonkeyPatch) -> None:
+        defect.plant(monkeypatch)
+        found = _first_found(defect.words)
+        assert found is not None, f"not found within {WITHIN} seeds"
+        one, other = (simulate(found.seed, keep_trace=True) for _ in range(2))
+        assert one.trace == other.trace
+        assert one.broken == found.broken
+        assert defect.words.encode() in one.trace
+
+
+def _first_found(words: str) -> Report | None:
+    for seed in SEEDS[:WITHIN]:
+        report = simulate(seed)
+        if any(words in line for line in report.broken):
+            return report
+    return None
