@@ -1,0 +1,451 @@
+"""Ambiguous hops that sister calls of the campaign settle: which calls count, who is asked, what shows.
+
+Two calls of a campaign to one number reach cedar within seconds. Cedar, a provider of these tests, names birch for both
+and tells them apart; birch is a real agent with a gate, an audit log and records of both: the first came from a
+customer of its own, the second from alder. Asked a little late about the first, it finds both.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import Engine, select
+
+from coordinator.asking import SignedAgents
+from coordinator.chain import Status, Traceback, places, standing
+from coordinator.driver import Driver
+from coordinator.eliminating import Eliminator
+from coordinator.elimination import MOST_ATTEMPTS, NEAR, repeated, sisters_for
+from coordinator.events import AgentUnreachable, Answered, Ask, SistersKnown, Started
+from coordinator.evidence.verify import Standing, Trust, _Check
+from coordinator.explain import explain
+from coordinator.live import Silent
+from coordinator.orders import OrderSet, Signature
+from coordinator.ports import Lease, Provider
+from coordinator.present import hop_line, traceback_json
+from coordinator.pseudonyms import Pseudonyms
+from coordinator.retention import retire
+from coordinator.signed import SignedQuestion, encode_question
+from coordinator.store.evidence import collect
+from coordinator.store.models import HopRow
+from coordinator.store.orders import OrderBook
+from coordinator.store.sql_store import SqlStore
+from coordinator.traceback import advance
+from protos.hops import Asked
+from protos.identity import ProviderId, coordinator_uri, provider_uri
+from protos.signing import Domain
+from protos.types import Answer, Handover, Outcome, RefusalReason
+from tests.agent.gate.gated import Gated
+from tests.agent.provider import LEG, FakeRecords
+from tests.coordinator.make import CALLED, NOW, T0, provider, says, upstream
+from tests.coordinator.parties import Behaviour, InProcess, Parties, order, traceback_of
+
+SECOND = timedelta(seconds=1)
+OF_A_CUSTOMER = LEG._replace(ingress_trunk="IN-CUSTOMER", egress_trunk="OUT-CEDAR", call_ref=1, earliest=T0, latest=T0)
+OF_ALDER = OF_A_CUSTOMER._replace(
+    ingress_trunk="IN-ALDER", call_ref=2, row=8, earliest=T0 + 5 * SECOND, latest=T0 + 5 * SECOND
+)
+
+
+def always(answer: Answer) -> Behaviour:
+    """One answer to every question."""
+    return lambda asked: answer  # noqa: ARG005
+
+
+def by_time(asked: Asked) -> bytes:
+    """Cedar tells calls apart by their times."""
+    return b"cedar 1 " + int(asked.question.at.timestamp() * 1000).to_bytes(8, "big")
+
+
+@dataclass
+class WithBirch(InProcess):
+    """Agents of the tests, but for birch, which is a real one."""
+
+    birch: Gated | None = None
+
+    async def call(self, entry: Provider, method: str, request: bytes, timeout: timedelta) -> bytes:
+        if entry.id != "birch" or self.birch is None:
+            return await super().call(entry, method, request, timeout)
+        self.envelopes.append(request)
+        return await self.birch.handler.ask(request, (coordinator_uri("lab"),))
+
+
+class Clock:
+    """Stands still."""
+
+    def now(self) -> datetime:
+        return NOW
+
+    async def sleep_until(self, time: datetime) -> None:
+        raise AssertionError(f"nothing waits, but this does until {time}")
+
+
+class Registry:
+    """Everybody has an agent."""
+
+    def provider(self, name: ProviderId) -> Provider:
+        return Provider(name, name, "somewhere:1")
+
+
+@dataclass
+class House:
+    """A coordinator with its database, and those whom it asks."""
+
+    engine: Engine
+    parties: Parties
+    agents: WithBirch
+    tracebacks: list[uuid.UUID] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store, self.book = SqlStore(self.engine), OrderBook(self.engine)
+
+    async def trace(self, seconds: float, **changes: object) -> Traceback:
+        """A call at that time is ordered and traced to where it comes to rest."""
+        at = T0 + timedelta(seconds=seconds)
+        [granted] = self.parties.granted(
+            order(**{"at": at, "calling": None, "terminating": provider("cedar"), **changes})
+        )
+        made = OrderSet.of([granted.exact])
+        self.book.add(made, NOW)
+        self.book.sign(made.id, Signature(Domain.ORDER, granted.submission.seal), "ann", NOW)
+        self.book.sign(made.id, Signature(Domain.APPROVAL, granted.approvals[0]), "bob", NOW)
+        traceback = traceback_of(granted, uuid.uuid4())
+        self.store.submit([traceback], NOW)
+        self.tracebacks.append(traceback.id)
+        return await self.drive(traceback.id)
+
+    async def drive(self, identity: uuid.UUID) -> Traceback:
+        """Carry it on."""
+        [kept] = await self.store.claim_these(Lease("driver", NOW, NOW + timedelta(minutes=1)), [identity])
+        signed = SignedAgents(
+            self.agents,
+            signer=self.parties.coordinator.signer,
+            certificate=self.parties.coordinator.certificate,
+            roots=self.parties.roots,
+            orders=self.book,
+            certificates=self.book,
+            clock=lambda: NOW,
+        )
+        driver = Driver(store=self.store, registry=Registry(), agents=signed, clock=Clock(), watcher=Silent())
+        return await driver.drive(kept)
+
+    def load(self, identity: uuid.UUID) -> Traceback:
+        """As it is kept."""
+        kept = self.store.load(identity)
+        assert kept is not None
+        return kept.traceback
+
+    @property
+    def eliminator(self) -> Eliminator:
+        """A new one."""
+        return Eliminator(self.engine, self.store, lambda: NOW, "eliminator")
+
+    async def settle(self) -> list[Traceback]:
+        """Look for sisters, and carry on what is asked again."""
+        return [await self.drive(identity) for identity in await self.eliminator.round()]
+
+
+@pytest.fixture(scope="module")
+def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
+    return Parties(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def files(parties: Parties) -> SimpleNamespace:
+    """Birch's key for evidence, as its agent wants it."""
+    return SimpleNamespace(files=parties.authority.issue_evidence(provider_uri(provider("birch")), "birch-agent"))
+
+
+Make = Callable[[Engine], House]
+
+
+@pytest.fixture
+def make(parties: Parties, files: SimpleNamespace, tmp_path: Path) -> Iterator[Make]:
+    kit = SimpleNamespace(roots=parties.roots, clock=lambda: NOW, provider=lambda name: files)  # noqa: ARG005
+    birch = Gated(
+        kit,  # type: ignore[arg-type]  # what it needs of one
+        tmp_path / "birch",
+        FakeRecords({CALLED: [OF_A_CUSTOMER, OF_ALDER]}),
+        persons=parties.persons,
+    )
+    houses: list[House] = []
+
+    def house(engine: Engine) -> House:
+        behaviours = {
+            "cedar": always(upstream("cedar", "birch")),
+            "alder": always(says("alder", Outcome.ORIGINATED_HERE, handover=Handover.CONFIRMED)),
+        }
+        houses.append(House(engine, parties, WithBirch(parties, behaviours, tag=by_time, birch=birch)))
+        return houses[-1]
+
+    yield house
+    for one in houses:
+        one.store.close()
+
+
+@pytest.fixture
+def house(sqlite_engine: Engine, make: Make) -> House:
+    return make(sqlite_engine)
+
+
+class TestAnAmbiguousTraceback:
+    async def test_goes_on_from_what_remains_without_its_sister(self, either_engine: Engine, make: Make) -> None:
+        house = make(either_engine)
+        first = await house.trace(1)
+        assert first.status is Status.AMBIGUOUS
+        assert await house.settle() == []  # nothing is known yet
+        second = await house.trace(5)
+        assert second.status is Status.ORIGIN_FOUND
+        [settled] = await house.settle()
+        assert (settled.id, settled.status, settled.origin) == (first.id, Status.ORIGIN_FOUND, "birch")
+        assert places(settled.hops) == [0, 1, 1]
+        assert standing(settled.hops) == (0, 2)
+        assert house.load(first.id) == settled
+        assert await house.settle() == []
+
+    async def test_may_be_the_later_one_of_the_two(self, house: House) -> None:
+        await house.trace(5)
+        first = await house.trace(1)
+        [settled] = await house.settle()
+        assert (settled.id, settled.status) == (first.id, Status.ORIGIN_FOUND)
+
+    async def test_asks_about_the_same_interval_under_an_id_of_its_own(self, house: House) -> None:
+        await house.trace(1)
+        await house.trace(5)
+        [settled] = await house.settle()
+        before, after = (settled.hops[position].question for position in (1, 2))
+        assert before.question_id != after.question_id
+        assert (before.at, before.window, before.called) == (after.at, after.window, after.called)
+
+    async def test_is_read_back_with_what_proves_its_sisters(self, either_engine: Engine, make: Make) -> None:
+        house = make(either_engine)
+        first, second = await house.trace(1), await house.trace(5)
+        [identity] = await house.eliminator.round()
+        asked = house.load(identity).hops[-1].question
+        assert isinstance(asked, SignedQuestion)
+        [sister] = asked.sisters
+        named = second.hops[1].question
+        assert isinstance(named, SignedQuestion)
+        assert named.named is not None
+        assert (sister.traceback_id, sister.question_id) == (second.id, named.question_id)
+        assert (sister.parts, sister.proof) == (named.named.parts, named.named.proof)
+        assert (await house.drive(first.id)).status is Status.ORIGIN_FOUND
+
+    async def test_shows_by_which_sisters_it_was_settled(self, house: House) -> None:
+        await house.trace(1)
+        second = await house.trace(5)
+        [settled] = await house.settle()
+        shown = traceback_json(settled)
+        assert [hop["sisters"] for hop in shown["hops"]] == [[], [str(second.id)]]
+        assert f"asked without the sister calls {str(second.id)[:8]}" in hop_line(settled, 2)
+        assert hop_line(settled, 1).strip().startswith("2a")
+
+    async def test_loses_the_sisters_numbers_with_its_own(self, house: House) -> None:
+        first = await house.trace(1)
+        await house.trace(5)
+        await house.settle()
+        later = NOW + timedelta(days=400)
+        assert retire(house.engine, Pseudonyms(bytes(32)), later, later, clean=False).tracebacks == 2
+        with house.engine.connect() as connection:
+            kept = connection.execute(select(HopRow.sisters)).scalars().all()
+        assert set(kept) == {None}
+        assert places(house.load(first.id).hops) == [0, 1, 1]
+
+
+class TestNothingIsAsked:
+    """What is not certain stays ambiguous, and costs no question."""
+
+    async def left(self, house: House) -> None:
+        asked = len(house.agents.envelopes)
+        assert await house.settle() == []
+        assert len(house.agents.envelopes) == asked
+
+    async def test_where_the_neighbour_gives_both_one_tag(self, house: House) -> None:
+        house.agents.tag = lambda asked: b"cedar 1 one call"  # noqa: ARG005
+        first, second = await house.trace(1), await house.trace(5)
+        await self.left(house)
+        assert repeated(first, [second, first]) == (second.id,)
+
+    @pytest.mark.parametrize("size", [0, 16])
+    async def test_where_the_tags_don_t_compare(self, house: House, size: int) -> None:
+        house.agents.tag = lambda asked: by_time(asked)[::-1][:size]
+        first, second = await house.trace(1), await house.trace(5)
+        await self.left(house)
+        assert repeated(first, [second]) == ()
+
+    async def test_about_a_call_of_another_campaign(self, house: House) -> None:
+        await house.trace(1)
+        await house.trace(5, campaign="another")
+        await self.left(house)
+
+    async def test_where_the_sisters_upstream_does_not_confirm(self, house: House) -> None:
+        await house.trace(1)
+        for answer in (
+            says("alder", Outcome.ORIGINATED_HERE),
+            says("alder", Outcome.NOT_FOUND, handover=Handover.NOT_MINE),
+        ):
+            house.agents.behaviours = {**house.agents.behaviours, "alder": always(answer)}
+            await house.trace(5)
+            await self.left(house)
+
+    async def test_once_the_order_has_ended(self, house: House) -> None:
+        first = await house.trace(1)
+        second = await house.trace(5)
+        late = first.call.expires
+        assert late is not None
+        sisters = sisters_for(first, [second])
+        assert sisters
+        assert advance(first, SistersKnown(late, sisters)) == (first, ())
+
+    async def test_about_a_call_far_away(self, house: House) -> None:
+        first, second = await house.trace(1), await house.trace(5)
+        far = replace(second.hops[1].question, at=T0 + NEAR + 2 * SECOND)
+        moved = replace(second, hops=(second.hops[0], replace(second.hops[1], question=far), second.hops[2]))
+        assert sisters_for(first, [second])
+        assert sisters_for(first, [moved]) == ()
+
+    async def test_of_a_traceback_that_ended_otherwise(self, house: House) -> None:
+        first, second = await house.trace(1), await house.trace(5)
+        assert sisters_for(second, [first]) == ()
+        for status in Status:
+            if status is not Status.AMBIGUOUS:
+                assert sisters_for(replace(first, status=status), [second]) == ()
+
+
+class TestWhereNothingComesOfIt:
+    """The traceback is as ambiguous as before."""
+
+    @pytest.fixture
+    async def asked(self, house: House) -> tuple[Traceback, Traceback, datetime]:
+        """The open question about the first call, the second call, and now."""
+        first, second = await house.trace(1), await house.trace(5)
+        asking, commands = advance(first, SistersKnown(NOW, sisters_for(first, [second])))
+        assert isinstance(commands[0], Ask)
+        return asking, second, NOW
+
+    @staticmethod
+    def answered(asking: Traceback, answer: Answer) -> Traceback:
+        """What is said counts as signed."""
+        question = asking.hops[-1].question
+        told = asking.hops[1].answer
+        assert told is not None
+        said = replace(
+            told,
+            **{name: getattr(answer, name) for name in ("outcome", "upstream", "handover", "refusal", "retry_after")},
+        )
+        return advance(asking, Answered(question.question_id, said, NOW))[0]
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            says("birch", Outcome.AMBIGUOUS),
+            says("birch", Outcome.NOT_FOUND, handover=Handover.NOT_MINE),
+            says("birch", Outcome.RECORDS_EXPIRED),
+            Answer(provider("birch"), Outcome.REFUSED, refusal=RefusalReason.SISTERS),
+            Answer(provider("birch"), Outcome.REFUSED, refusal=RefusalReason.UNKNOWN_PROVIDER),
+            upstream("birch", "alder", handover=Handover.NOT_MINE),
+        ],
+        ids=lambda answer: f"{answer.outcome.name} {answer.refusal.name} {answer.handover.name}",
+    )
+    async def test_whatever_it_says(self, asked: tuple[Traceback, Traceback, datetime], answer: Answer) -> None:
+        closed = self.answered(asked[0], answer)
+        assert closed.status is Status.AMBIGUOUS
+        assert places(closed.hops) == [0, 1, 1]
+        assert "without the sister calls" in explain(closed).means
+
+    async def test_when_it_falls_silent(self, asked: tuple[Traceback, Traceback, datetime]) -> None:
+        traceback, now = asked[0], NOW
+        while traceback.status is not Status.AMBIGUOUS:
+            question = traceback.hops[-1].question
+            traceback, _ = advance(traceback, AgentUnreachable(question.question_id, now, "away"))
+            now += timedelta(minutes=10)
+            if traceback.status is not Status.AMBIGUOUS:
+                traceback, _ = advance(traceback, Started(now))
+                traceback = replace(traceback, status=Status.ASKING)
+        assert places(traceback.hops) == [0, 1, 1]
+
+    async def test_with_these_sisters_it_is_never_asked_again_and_with_others_three_times(
+        self, asked: tuple[Traceback, Traceback, datetime]
+    ) -> None:
+        closed = self.answered(asked[0], says("birch", Outcome.AMBIGUOUS))
+        second = asked[1]
+        assert sisters_for(closed, [second]) == ()
+        [sister] = sisters_for(replace(closed, hops=closed.hops[:2]), [second])
+        for attempt in range(2, 9):
+            other = replace(sister, parts=replace(sister.parts, naming=bytes([attempt]) * 256))
+            after, commands = advance(closed, SistersKnown(NOW, (other,)))
+            if attempt > MOST_ATTEMPTS:
+                assert (after, commands) == (closed, ())
+            else:
+                closed = self.answered(after, says("birch", Outcome.AMBIGUOUS))
+                assert places(closed.hops) == [0, *[1] * (attempt + 1)]
+
+    async def test_a_restart_asks_the_very_same(self, asked: tuple[Traceback, Traceback, datetime]) -> None:
+        asking = asked[0]
+        [command] = advance(asking, Started(NOW + SECOND))[1]
+        assert isinstance(command, Ask)
+        assert encode_question(command.question) == encode_question(asking.hops[-1].question)
+
+
+class TestTheBundle:
+    async def statements(self, house: House, bend: Callable[[object], None] = lambda message: None) -> dict[str, str]:  # noqa: ARG005
+        first = await house.trace(1)
+        await house.trace(5)
+        await house.settle()
+        persons = {name: signer.public for name, signer in house.parties.people.items()}
+        message = collect(house.engine, first.id, coordinator="lab", persons=persons, made=NOW)
+        bend(message)
+        roots = (house.parties.authority.directory / "ca.crt").read_bytes()
+        check = _Check(message, Trust(persons=persons, roots=roots), b"")
+        made: list = []  # type: ignore[type-arg]
+        granted = check.order(made)
+        made += check.chain(check.hops(granted, made), granted)
+        self.all = made
+        return {one.what: (one.standing.value if not one.why else one.why) for one in made}
+
+    WHAT = "hop 1 (birch) was asked without sister calls, which cedar tells apart"
+
+    async def test_shows_that_the_neighbour_tells_the_calls_apart(self, house: House) -> None:
+        statements = await self.statements(house)
+        assert statements[self.WHAT] == "proven"
+        assert not [one for one in self.all if one.standing is Standing.BROKEN]
+        assert "the chain ends at hop 1 (birch)" in " ".join(statements)
+
+    @pytest.mark.parametrize(
+        ("bend", "why"),
+        [
+            (lambda m: m.hops[2].ClearField("sisters"), "are not those that the question names"),
+            (lambda m: setattr(m.hops[2].sisters[0], "naming", m.hops[0].naming), "are not those that the question"),
+            (lambda m: setattr(m.hops[2].sisters[0], "finding_sha256", bytes(32)), "covers other bytes"),
+            (lambda m: setattr(m.hops[2].sisters[0].naming_proof, "seal", 99), "points at no seal"),
+        ],
+        ids=["left out", "another naming", "another finding", "no seal"],
+    )
+    async def test_is_broken_where_that_was_altered(
+        self, house: House, bend: Callable[[object], None], why: str
+    ) -> None:
+        assert why in (await self.statements(house, bend))[self.WHAT]
+
+
+class TestALyingNeighbour:
+    async def test_gains_nothing_that_naming_another_time_would_not_give_it(self, house: House) -> None:
+        """Cedar tells one call, reported twice, apart from itself: birch leaves out a call that it did hand to cedar,
+        and says where another one came from that it also handed to cedar, at that time, to that number. For that,
+        cedar need only name birch for the time of that other call."""
+        house.agents.tag = lambda asked: b"cedar 1 " + asked.question.question_id.bytes[:8]
+        reported_late = await house.trace(1)
+        await house.trace(5)
+        [misled] = await house.settle()
+        assert misled.id == reported_late.id
+        behaviours = dict(house.agents.behaviours)
+        house.agents.behaviours = {**behaviours, "cedar": always(upstream("cedar", "birch", correction_s=-5))}
+        plain = await house.trace(5)
+        assert misled.hops[-1].answer is not None
+        assert plain.hops[1].answer is not None
+        assert misled.hops[-1].answer.outcome is plain.hops[1].answer.outcome is Outcome.ORIGINATED_HERE
