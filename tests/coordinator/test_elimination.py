@@ -23,6 +23,7 @@ from coordinator.driver import Driver
 from coordinator.eliminating import Eliminator
 from coordinator.elimination import MOST_ATTEMPTS, NEAR, repeated, sisters_for
 from coordinator.events import AgentUnreachable, Answered, Ask, SistersKnown, Started
+from coordinator.evidence.sisters import sisters_problem
 from coordinator.evidence.verify import Standing, Trust, _Check
 from coordinator.explain import explain
 from coordinator.live import Silent
@@ -37,10 +38,12 @@ from coordinator.store.models import HopRow
 from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import SqlStore
 from coordinator.traceback import advance
+from protos.codec import digest
 from protos.hops import Asked
 from protos.identity import ProviderId, coordinator_uri, provider_uri
+from protos.part_bytes import naming_bytes
 from protos.signing import Domain
-from protos.types import Answer, Handover, Outcome, RefusalReason
+from protos.types import Answer, Authority, Handover, Outcome, Question, RefusalReason, Sister
 from tests.agent.gate.gated import Gated
 from tests.agent.provider import LEG, FakeRecords
 from tests.coordinator.make import CALLED, NOW, T0, provider, says, upstream
@@ -431,6 +434,50 @@ class TestTheBundle:
         self, house: House, bend: Callable[[object], None], why: str
     ) -> None:
         assert why in (await self.statements(house, bend))[self.WHAT]
+
+
+class TestNamingsInABundle:
+    """What they must say of each other, by whomever they are signed."""
+
+    @staticmethod
+    def naming(tag: str, by: str = "cedar", named: str = "birch", called: str = CALLED) -> bytes:
+        return naming_bytes(bytes(32), provider(by), provider(named), called, 1, bytes(16), tag.encode().ljust(16))
+
+    def problem(self, own: bytes, *sisters: bytes) -> str | None:
+        named = tuple(Sister(digest(exact), uuid.UUID(int=1)) for exact in sisters)
+        authority = Authority(bytes(32), digest(own), 1, NOW, bytes(16), named)
+        question = Question(
+            question_id=uuid.UUID(int=2),
+            target=provider("birch"),
+            called=CALLED,
+            at=T0,
+            window=SECOND,
+            named_by=provider("cedar"),
+            calling=None,
+            deadline=NOW,
+            authority=authority,
+        )
+        return sisters_problem(Asked(b"", question, authority), own, sisters)
+
+    def test_show_that_the_calls_are_different(self) -> None:
+        assert self.problem(self.naming("cedar 1 one"), self.naming("cedar 1 two"), self.naming("cedar 1 3")) is None
+
+    @pytest.mark.parametrize("tag", ["cedar 1 one", "cedar 2 two"])
+    def test_that_don_t_are_refused(self, tag: str) -> None:
+        problem = self.problem(self.naming("cedar 1 one"), self.naming("cedar 1 3"), self.naming(tag))
+        assert problem is not None
+        assert "tell these calls apart" in problem
+
+    @pytest.mark.parametrize(
+        "other", [{"by": "alder"}, {"named": "alder"}, {"called": "+12025550144"}], ids=lambda other: next(iter(other))
+    )
+    def test_of_other_parties_or_another_number_are_refused(self, other: dict[str, str]) -> None:
+        problem = self.problem(self.naming("cedar 1 one"), self.naming("cedar 1 two", **other))
+        assert problem == "a sister call is another provider's, or to another number"
+
+    def test_that_are_none_are_refused(self) -> None:
+        assert self.problem(b"", self.naming("cedar 1 two")) is not None
+        assert self.problem(self.naming("cedar 1 one"), b"\x0a") is not None
 
 
 class TestALyingNeighbour:
