@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from coordinator.chain import Hop, Problem, Status, Traceback, eliminates
+from coordinator.chain import Hop, Problem, Status, Traceback, eliminates, is_second_look, places
 from coordinator.disputes import Fork, Settled, forks
+from protos.identity import ProviderId
 from protos.types import Handover, Outcome, RefusalReason
 
 TITLES: Mapping[Status, str] = {
@@ -118,11 +119,19 @@ def _not_yet_available(traceback: Traceback) -> _Words:
 
 def _awaiting_person(traceback: Traceback) -> _Words:
     due = f"; the answer is due at {traceback.due:%Y-%m-%d %H:%M} UTC" if traceback.due else ""
+    denied = _denied(traceback)
+    why = f"once more, because {denied} denies the handover" if denied else "because no agent answers there"
     return (
-        f"A person at {_last(traceback).provider} was asked, because no agent answers there{due}.",
+        f"A person at {_last(traceback).provider} was asked{'' if denied else ','} {why}{due}.",
         "Wait; `hopback-coordinator tasks list` shows the clock, and whether an answer is to be matched or attested. "
         f"If it has an agent meanwhile, {_command(traceback, 'retry')}.",
     )
+
+
+def _denied(traceback: Traceback) -> ProviderId | None:
+    """Whom the last provider had named, where it is asked once more because that one denies it."""
+    last = len(traceback.hops) - 1
+    return traceback.hops[last - 1].provider if is_second_look(places(traceback.hops), last) else None
 
 
 def _origin_found(traceback: Traceback) -> _Words:
@@ -222,6 +231,11 @@ def _no_agent(traceback: Traceback) -> _Words:
             f"{hop.provider} was named, but the registry does not know it.",
             f"Find out who {hop.provider} is, add it with `hopback-coordinator registry import FILE`, then "
             f"{_command(traceback, 'retry')}; or ask it in person.",
+        )
+    if denied := _denied(traceback):
+        return (
+            f"{hop.provider} named {denied}, which denies the handover, and has no agent that could look again.",
+            f"A person must ask {hop.provider} once more, which `hopback-coordinator tasks run` sees to.",
         )
     return (
         f"{hop.provider} is next, and has no agent that could answer.",

@@ -28,7 +28,8 @@ A dispute is looked into before it stands: the provider that named the one who d
 with an id of its own, since it may have answered from records that were not complete. Where it names another now, or
 the call as its own, the chain goes on from there; where it names the same, that one is asked again, too; where neither
 has anything new to say, the traceback closes as disputed. Nobody is asked for a second look twice at one place, and
-what was answered on the first branch stays (`coordinator.chain.standing`).
+what was answered on the first branch stays (`coordinator.chain.standing`). Where no agent can be asked once more, a
+person is; who stays silent keeps to what was said, and a late answer still counts.
 
 A provider that found several calls is asked once more, too, when sister calls are known that are certainly not the one
 meant (`coordinator.elimination`): at the same place, by a question with an id of its own that names them. Where nothing
@@ -196,7 +197,8 @@ def _close(traceback: Traceback, status: Status) -> Step:
     """Nothing more is asked; where another look leads nowhere, it is as disputed, or ambiguous, as before."""
     if status in _UNRESOLVED and traceback.hops:
         if is_second_look(places(traceback.hops), len(traceback.hops) - 1):
-            status = Status.DISPUTED
+            to_a_person = status is Status.NO_AGENT and traceback.hops[-1].problem is Problem.NO_AGENT
+            status = Status.NO_AGENT if to_a_person else Status.DISPUTED
         elif eliminates(traceback.hops[-1].question) and status is not Status.UNMAPPED:
             status = Status.AMBIGUOUS
     return replace(traceback, status=status, due=None), (Finish(status),)
@@ -349,6 +351,15 @@ def _on_sisters_known(traceback: Traceback, event: SistersKnown, patience: Patie
 _HEARS_PERSON = frozenset({Status.AWAITING_PERSON, Status.NO_AGENT, Status.NEEDS_HUMAN, Status.NON_RESPONSIVE})
 
 
+def hears_person(traceback: Traceback) -> bool:
+    """Whether the answer of a person at the last provider is of use, be it late: also to a second look given up."""
+    if traceback.status is not Status.DISPUTED:
+        return traceback.status in _HEARS_PERSON
+    last = traceback.hops[-1]
+    given_up = last.answer is None and last.problem is Problem.NO_AGENT
+    return given_up and is_second_look(places(traceback.hops), len(traceback.hops) - 1)
+
+
 def _on_left_to_person(traceback: Traceback, event: LeftToPerson, patience: Patience) -> Step:
     del patience
     if traceback.status not in _HEARS_PERSON:
@@ -359,7 +370,7 @@ def _on_left_to_person(traceback: Traceback, event: LeftToPerson, patience: Pati
 def _on_person_answered(traceback: Traceback, event: PersonAnswered, patience: Patience) -> Step:
     """As an agent's answer; what isn't signed at all leads no further, for no agent would take it for evidence."""
     answer, question = event.answer, traceback.hops[-1].question
-    if traceback.status not in _HEARS_PERSON or answer.provider != question.target:
+    if not hears_person(traceback) or answer.provider != question.target:
         return traceback, ()
     signed = isinstance(answer, SignedAnswer)
     if answer.outcome is Outcome.UPSTREAM and question.authority is not None and not signed:

@@ -295,6 +295,7 @@ def _task(task: Task, now: datetime) -> pb.TaskView:
         state=state or _standing(task.standing(now)),
         due_unix_ms=unix_ms(task.plan.due),
         upstream_name=(task.upstream_name or "") if task.state is State.MATCHING else "",
+        why=asked.kind.value,
     )
 
 

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from coordinator.tasks.task import Task
     from protos.types import Question
 
+_WHY = {
+    "review": "its agent holds the answer",
+    "second_look": "once more: the provider that it named denies the handover",
+}
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -108,6 +112,7 @@ def show_task(task_id: str, as_json: bool, show_numbers: bool, config_path: Path
         ("called", number(asked.called, show=show_numbers)),
         ("at", f"{asked.at:%Y-%m-%d %H:%M:%S} UTC, give or take {asked.window.seconds} s"),
         ("named by", asked.named_by),
+        ("why", _WHY.get(asked.kind.value)),
         ("due", f"{minute(task.plan.due)} UTC"),
         ("state", _words(task)),
         ("answer", view.outcome.name.lower() if view.outcome else None),
@@ -130,16 +135,16 @@ def ask(traceback_id: str, config_path: Path) -> None:
     from coordinator.chain import Status
     from coordinator.tasks.task import Asked, Kind
 
-    kinds = {Status.NO_AGENT: Kind.NO_AGENT, Status.NEEDS_HUMAN: Kind.REVIEW, Status.NON_RESPONSIVE: Kind.NO_AGENT}
     with opened_store(config_path) as (_, store):
         traceback = find_traceback(store, traceback_id).traceback
-    if traceback.status not in kinds:
-        wanted = ", ".join(status.value for status in kinds)
+    kind = Kind.NO_AGENT if traceback.status is Status.NON_RESPONSIVE else Kind.of(traceback)
+    if kind is None:
+        wanted = ", ".join(one.value for one in (Status.NO_AGENT, Status.NEEDS_HUMAN, Status.NON_RESPONSIVE))
         raise click.UsageError(f"a person is asked where the status is one of {wanted}; it is {traceback.status.value}")
     position = len(traceback.hops) - 1
     question = traceback.hops[position].question
     with _desk(config_path) as room:
-        asked = Asked.from_question(traceback.id, position, question, kinds[traceback.status])
+        asked = Asked.from_question(traceback.id, position, question, kind)
         task = room.desk.view(room.desk.ask(asked, now())).task
     click.echo(f"Task {str(task.id)[:8]} for {asked.provider}, due {minute(task.plan.due)} UTC.")
 

@@ -34,13 +34,16 @@ from coordinator.store.task_models import tasks
 from coordinator.tasks.desk import COORDINATOR, TaskDesk
 from coordinator.tasks.ports import PersonsResult
 from coordinator.tasks.task import Asked, Kind, State
+from coordinator.traceback import hears_person
 from protos.codec import ContractError
 from protos.types import Outcome
 
-_KINDS = {Status.NO_AGENT: Kind.NO_AGENT, Status.NEEDS_HUMAN: Kind.REVIEW}
 _HEARS = tuple(
     status.value
-    for status in (Status.AWAITING_PERSON, Status.NO_AGENT, Status.NEEDS_HUMAN, Status.NON_RESPONSIVE)
+    for status in (
+        *(Status.AWAITING_PERSON, Status.NO_AGENT, Status.NEEDS_HUMAN, Status.NON_RESPONSIVE),
+        Status.DISPUTED,  # of a second look that was given up
+    )
 )  # fmt: skip
 _CLOSED = tuple(status.value for status in Status if status.phase is Phase.CLOSED)
 
@@ -135,15 +138,14 @@ class Clerk:
         count = 0
         for identity in chains:
             kept = self._chains.load(identity)
-            if kept is None or not kept.traceback.hops or kept.traceback.status not in _KINDS:
+            if kept is None or not kept.traceback.hops or (kind := Kind.of(kept.traceback)) is None:
                 continue
-            traceback = kept.traceback
-            due = await asyncio.to_thread(self._task_for, traceback, _KINDS[traceback.status])
+            due = await asyncio.to_thread(self._task_for, kept.traceback, kind)
             count += bool(await self._steps.take(identity, partial(self._left_event, due)))
         return count
 
     def _left_event(self, due: datetime, traceback: Traceback) -> Event | None:
-        if traceback.status not in _KINDS:
+        if Kind.of(traceback) is None:
             return None
         return LeftToPerson(traceback.hops[-1].question.question_id, self._now(), due)
 
@@ -221,7 +223,7 @@ class Clerk:
     def _event(self, traceback: Traceback, result: PersonsResult) -> Event | None:
         """What the result is to the chain as it stands; None where it is nothing any more."""
         hop = traceback.hops[-1] if len(traceback.hops) == result.position + 1 else None
-        if hop is None or hop.provider != result.provider or traceback.status.value not in _HEARS:
+        if hop is None or hop.provider != result.provider or not hears_person(traceback):
             return None
         question, at = hop.question, self._now()
         if result.answer is None:

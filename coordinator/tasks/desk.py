@@ -38,7 +38,7 @@ DEFAULT_LINK_LIFETIME = timedelta(days=30)
 
 _UNATTESTED = and_(
     tasks.c.state == State.ANSWERED.value,
-    tasks.c.kind == Kind.NO_AGENT.value,
+    tasks.c.kind != Kind.REVIEW.value,
     tasks.c.outcome == Outcome.UPSTREAM.name,
     TracebackRow.order_sha256.is_not(None),
     task_attestations.c.task_id.is_(None),

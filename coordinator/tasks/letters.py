@@ -12,6 +12,11 @@ from zoneinfo import ZoneInfo
 
 from coordinator.tasks.task import Kind, NoticeKind, Task
 
+_AGAIN = """\
+You have told us before who did. The provider you named says it did not
+hand you this call: please look again. Where your records still say so,
+say so again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -40,6 +45,7 @@ def letter(
     what = {
         Kind.NO_AGENT: "Which provider handed you this call?",
         Kind.REVIEW: "Your agent holds its answer for your review.",
+        Kind.SECOND_LOOK: _AGAIN,
     }[task.asked.kind]
     body = f"""\
 To {provider_name}

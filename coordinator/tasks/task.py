@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from coordinator.chain import Status, Traceback, is_second_look, places
 from coordinator.deadlines.schedule import Schedule
 from coordinator.deadlines.standing import Standing, standing
 from protos.e164 import E164
@@ -27,10 +28,25 @@ _NAMESPACE = uuid.UUID("6c0a4f0e-8a35-5d0e-9d5c-0f1f6a1d2b7e")
 
 
 class Kind(enum.Enum):
-    """Why a person is asked. Values are stable: they are stored, and shown in JSON."""
+    """Why a person is asked. Values are stable: they are stored, and shown in JSON.
+
+    NO_AGENT: no agent answers there. REVIEW: its agent holds the answer. SECOND_LOOK: no agent answers there, and the
+    provider that a person named says that it did not hand the call over.
+    """
 
     NO_AGENT = "no_agent"
     REVIEW = "review"
+    SECOND_LOOK = "second_look"
+
+    @staticmethod
+    def of(traceback: Traceback) -> Kind | None:
+        """Why a person is asked where this chain ended; None where nobody is."""
+        if traceback.status is Status.NEEDS_HUMAN:
+            return Kind.REVIEW
+        if traceback.status is not Status.NO_AGENT:
+            return None
+        again = is_second_look(places(traceback.hops), len(traceback.hops) - 1)
+        return Kind.SECOND_LOOK if again else Kind.NO_AGENT
 
 
 class State(enum.Enum):

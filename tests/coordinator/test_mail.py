@@ -461,6 +461,22 @@ class TestTheWords:
         assert "https://traceback.example/answer#T" in written.body
         assert "overdue by 6 hours" in written.body
 
+    def test_of_a_second_look_say_that_who_was_named_denies_it(self, sqlite_engine: Engine) -> None:
+        put_traceback(sqlite_engine)
+        desk = TaskDesk(sqlite_engine, OneOffice(), REGISTRY)
+        task = desk.view(desk.ask(replace(ASKED, kind=Kind.SECOND_LOOK), NOW)).task
+        said = letter(
+            task,
+            NoticeKind.INVITATION,
+            provider_name="Elm Voice",
+            link="https://traceback.example/answer#T",
+            zone=NEW_YORK,
+            coordinator="The desk",
+            now=NOW,
+        )
+        words = " ".join(said.body.split())
+        assert "The provider you named says it did not hand you this call: please look again." in words
+
 
 def test_pauses_double_up_to_four_hours() -> None:
     minutes: Callable[[int], float] = lambda n: pause_after(n) / timedelta(minutes=1)  # noqa: E731

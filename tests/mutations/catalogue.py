@@ -276,6 +276,20 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/agent/gate/test_attested.py::TestAnAttestedNaming",
     ),
     Mutation(
+        "a second answer of a person counts unattested",
+        "coordinator/tasks/desk.py",
+        "    tasks.c.kind != Kind.REVIEW.value,\n",
+        "    tasks.c.kind == Kind.NO_AGENT.value,\n",
+        "tests/coordinator/test_second_look.py::TestUnderAnOrder",
+    ),
+    Mutation(
+        "a person is asked again on behalf of a provider that nobody knows",
+        "coordinator/traceback.py",
+        "status is Status.NO_AGENT and traceback.hops[-1].problem is Problem.NO_AGENT\n",
+        "status is Status.NO_AGENT\n",
+        "tests/coordinator/test_second_look.py::TestADenial",
+    ),
+    Mutation(
         "what a frozen process has locked stays locked",
         "coordinator/store/postgresql_writer.py",
         '                    self._pooled.driver_connection.execute(f"SET {idle_limit()}")\n',

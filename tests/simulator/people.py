@@ -251,7 +251,7 @@ class Office:
 
     def _to_attest(self, task: Task, lot: Lot) -> None:
         order = self._orders.get(task.asked.traceback_id)
-        if order is not None and task.asked.kind is Kind.NO_AGENT:
+        if order is not None and task.asked.kind is not Kind.REVIEW:
             self._later(lot.between(0.1, 8.0) * _HOUR_S, lambda: self._attest(task, order))
 
     def _attest(self, task: Task, order: Order) -> None:
