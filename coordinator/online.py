@@ -204,6 +204,8 @@ def notary_of(loaded: LoadedConfig, engine: Engine, clock: Callable[[], datetime
     """What makes bundles of this database, sealed with the online key; it asks no agent."""
     from coordinator.evidence.notary import Notary
     from coordinator.registry.book import RegistryBook
+    from coordinator.stir.certificates import pem_of_roots
+    from coordinator.stir.examiner import Examiner, roots_of
 
     config = loaded.config
     roots = (config.signing and config.signing.roots) or config.tls.roots
@@ -215,6 +217,8 @@ def notary_of(loaded: LoadedConfig, engine: Engine, clock: Callable[[], datetime
         roots=lambda: loaded.path(roots).read_bytes(),
         provider=RegistryBook(engine).provider,
         clock=clock,
+        sti_roots=lambda: pem_of_roots(roots_of(loaded)),
+        header=lambda traceback_id: Examiner(engine).evidence(traceback_id),
     )
 
 

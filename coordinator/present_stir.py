@@ -28,7 +28,9 @@ def block(check: CrossCheck) -> RenderableType:
     for one in check.findings:
         alarming = one.kind in CONTRADICTIONS
         lines.append(Text(one.words, style="yellow" if alarming else "bold" if one.kind is Kind.LEAD else ""))
-    return Group(Text(title(check), style="bold"), *(Padding(line, (0, 0, 0, 2)) for line in [*lines, Text(HINT)]))
+    return Group(
+        Text(), Text(title(check), style="bold"), *(Padding(line, (0, 0, 0, 2)) for line in [*lines, Text(HINT)])
+    )
 
 
 def title(check: CrossCheck) -> str:
@@ -53,7 +55,6 @@ def passport_rows(passport: Passport, judged: Judged, *, show: bool) -> list[tup
 
     signer = judged.signer
     rows: list[tuple[str, object]] = [
-        ("PASSporT", passport.kind),
         ("attestation", passport.attestation or None),
         ("calling number", number(passport.orig) if passport.orig else None),
         ("called number", ", ".join(map(number, passport.dest)) or None),
@@ -61,8 +62,8 @@ def passport_rows(passport: Passport, judged: Judged, *, show: bool) -> list[tup
         ("signed at", f"{passport.issued:%Y-%m-%d %H:%M:%S} UTC"),
         ("origid", passport.origid or None),
         ("certificate at", passport.x5u),
-        ("signer", " ".join(signer.codes) or signer.subject if signer else None),
-        ("certificate", signer.sha256 if signer else None),
+        ("SPC", " ".join(signer.codes) or None if signer else None),
+        ("certificate", f"{signer.subject}, SHA-256 {signer.sha256[:16]}" if signer else None),
         ("grade", grade_lines(judged)[0]),
     ]
     return [row for row in rows if row[1] is not None]
@@ -71,8 +72,10 @@ def passport_rows(passport: Passport, judged: Judged, *, show: bool) -> list[tup
 def survey_lines(found: Survey) -> list[str]:
     """A campaign's headers in a few lines."""
     rate = found.rate
-    agree = f"; {found.agrees:,} of {found.of:,} agree with the chain ({100 * rate:.0f} %)" if rate is not None else ""
-    lines = [f"STIR/SHAKEN: {found.headers:,} calls came with a header{agree}. {HINT}"]
+    lines = [f"STIR/SHAKEN: {found.headers:,} calls came with a header. {HINT}"]
+    if rate is not None:
+        agree = f"{found.agrees:,} of {found.of:,} finished chains end at the signer"
+        lines.append(f"Agreement: {agree} ({100 * rate:.0f} %).")
     if found.contradictions:
         told = ", ".join(f"{kind.value.replace('_', ' ')} {count:,}" for kind, count in found.contradictions)
         lines.append(f"Contradictions: {told}.")

@@ -44,6 +44,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--approvals", type=click.IntRange(1, 8), default=1, show_default=True, help="Approvals that you demand.")
 @click.option("--timestamp-roots", type=_file, help="Roots of time stamp authorities that you trust (PEM).")
+@click.option("--sti-roots", type=_file, help="Roots of STIR/SHAKEN authorities that you trust (PEM).")
 @json_option
 def verify(
     file: Path,
@@ -51,6 +52,7 @@ def verify(
     persons: tuple[str, ...],
     approvals: int,
     timestamp_roots: Path | None,
+    sti_roots: Path | None,
     as_json: bool,
 ) -> None:
     """Say what an evidence bundle proves, by whom, and what not; offline, against keys that you trust.
@@ -62,7 +64,8 @@ def verify(
     hopback-coordinator verify --roots consortium.pem --person ann=ed25519:K7x... --person bob=ed25519:9fQ... FILE
     """
     from coordinator.evidence.readable import statement_json
-    from coordinator.evidence.verify import Standing, Trust
+    from coordinator.evidence.statements import Standing
+    from coordinator.evidence.verify import Trust
     from coordinator.evidence.verify import verify as verified
 
     trust = Trust(
@@ -70,6 +73,7 @@ def verify(
         roots=roots.read_bytes() if roots else b"",
         approvals=approvals,
         timestamp_roots=timestamp_roots.read_bytes() if timestamp_roots else b"",
+        sti_roots=sti_roots.read_bytes() if sti_roots else b"",
     )
     try:
         data = file.read_bytes()
@@ -110,7 +114,7 @@ def _table(verdict: Verdict, name: str) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from coordinator.evidence.verify import Standing
+    from coordinator.evidence.statements import Standing
 
     colours = {Standing.PROVEN: "green", Standing.NOT_PROVEN: "yellow", Standing.BROKEN: "bold red"}
     table = Table(
@@ -156,7 +160,7 @@ def bundle(
     hopback-coordinator verify --roots consortium.pem --person ann=ed25519:K7x... 6d2b5e1e.zip
     """
     from coordinator.config import ConfigError
-    from coordinator.evidence.verify import Standing
+    from coordinator.evidence.statements import Standing
     from coordinator.evidence.verify import verify as verified
     from coordinator.online import notary_of, online_key
     from coordinator.store.evidence import NoEvidenceError

@@ -85,7 +85,7 @@ def check(
         write_json([_passport_json(*one) for one in judged])
         return
     for passport, found in judged:
-        show_rich(table(("", ""), passport_rows(passport, found, show=show_numbers)))
+        show_rich(table(("PASSporT", passport.kind), passport_rows(passport, found, show=show_numbers)))
 
 
 @stir.group()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from coordinator.evidence import container, pdf, readable
 from coordinator.evidence.verify import (
     EVIDENCE,
+    IDENTITY,
     MANIFEST,
     MEMBERS,
     READABLE,
     ROOTS,
     SEAL,
+    SIGNERS,
     TIMESTAMP,
     Trust,
     manifest_of,
@@ -20,13 +22,19 @@ from protos.codec import from_unix_ms
 from protos.signing import Domain, Signer
 
 
-def bundle(evidence: pb.TracebackEvidence, trust: Trust, signer: Signer) -> bytes:
+def bundle(
+    evidence: pb.TracebackEvidence, trust: Trust, signer: Signer, header: tuple[bytes, bytes] | None = None
+) -> bytes:
     """The file of a bundle; `trust` is what the coordinator itself trusts, `signer` is the online key.
+
+    `header` is the Identity header that came with the call, with its signer's certificates (PEM).
 
     What is read in it was seen by the same verification that others will use.
     """
     exact = evidence.SerializeToString(deterministic=True)
     sealed = {EVIDENCE: exact, ROOTS: trust.roots}
+    if header is not None:
+        sealed[IDENTITY], sealed[SIGNERS] = header
     shown = verify(_whole(sealed, signer, dict.fromkeys(READABLE, b"")), trust)
     made = from_unix_ms(evidence.made_unix_ms)
     forms = {

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 class Notary:
     """Makes bundles for the coordinator `name`.
 
-    `signer` reads the online key and may raise `ConfigError`; `roots` reads the providers' roots (PEM); without
-    `audits` no agent is asked.
+    `signer` reads the online key and may raise `ConfigError`; `roots` reads the providers' roots (PEM), `sti_roots`
+    those of STI-CAs; `header` gives the Identity header of a traceback's call with its certificates (PEM), or None;
+    without `audits` no agent is asked.
     """
 
     engine: Engine
@@ -44,12 +45,15 @@ class Notary:
     provider: Callable[[ProviderId], Provider | None]
     clock: Callable[[], datetime]
     audits: AgentAudits | None = None
+    sti_roots: Callable[[], bytes] = bytes
+    header: Callable[[uuid.UUID], tuple[bytes, bytes] | None] = lambda traceback_id: None  # noqa: ARG005
 
     def trust(self) -> Trust:
         """What the coordinator itself trusts."""
         from coordinator.evidence.verify import Trust
 
-        return Trust({**self.persons.submitters, **self.persons.approvers}, self.roots(), self.persons.approvals)
+        persons = {**self.persons.submitters, **self.persons.approvers}
+        return Trust(persons, self.roots(), self.persons.approvals, sti_roots=self.sti_roots())
 
     def collect(self, traceback_id: uuid.UUID) -> pb.TracebackEvidence:
         """What was signed of one traceback.
@@ -88,4 +92,5 @@ class Notary:
         """
         from coordinator.evidence.bundle import bundle
 
-        return bundle(evidence, self.trust(), self.signer())
+        header = self.header(uuid.UUID(evidence.traceback_id))
+        return bundle(evidence, self.trust(), self.signer(), header)

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from coordinator.evidence.readable import HOP_COLUMNS, hop_rows, order_rows
-from coordinator.evidence.verify import Standing, Verdict
+from coordinator.evidence.statements import Standing
+from coordinator.evidence.verify import Verdict
 
 if TYPE_CHECKING:
     from fpdf import FPDF

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from coordinator.evidence.verify import HopSeen, Standing, Statement, Verdict, said
+from coordinator.evidence.statements import Standing, Statement
+from coordinator.evidence.verify import HopSeen, Verdict, said
 from protos.codec import from_unix_ms
 from protos.orders import Order
 
@@ -24,6 +25,8 @@ Evidence of a traceback of a telephone call, made by hopback.
   evidence.json   the same, for programs
   evidence.pb     the evidence itself: exact bytes, signatures, proofs (hopback.v1.TracebackEvidence)
   roots.pem       the roots of the machines' certificates, as the coordinator has them
+  identity.txt    the Identity header that came with the call (STIR/SHAKEN), where one did
+  sti-certificates.pem  its signer's certificate, and those between it and a root
   MANIFEST.json   size and SHA-256 of each of these
   MANIFEST.seal   the coordinator's signature over MANIFEST.json
   MANIFEST.tsr    a time stamp over MANIFEST.json (RFC 3161), where there is one

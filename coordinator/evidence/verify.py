@@ -7,7 +7,6 @@ is as bad as its worst statement. Nothing that is in the file raises: what can't
 
 from __future__ import annotations
 
-import enum
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,9 @@ from google.protobuf.message import DecodeError
 
 from coordinator.evidence import container
 from coordinator.evidence.container import Damage
+from coordinator.evidence.identity_header import header_statements
 from coordinator.evidence.sisters import sisters_problem
+from coordinator.evidence.statements import Standing, Statement, broken, proven, unproven
 from coordinator.evidence.timestamp import TimestampError, stamped_at
 from hopback.v1 import audit_pb2 as audit
 from hopback.v1 import bundle_pb2 as pb
@@ -38,41 +39,26 @@ ROOTS: Final = "roots.pem"
 MANIFEST: Final = "MANIFEST.json"
 SEAL: Final = "MANIFEST.seal"
 TIMESTAMP: Final = "MANIFEST.tsr"
+IDENTITY: Final = "identity.txt"
+SIGNERS: Final = "sti-certificates.pem"
 READABLE: Final = ("READ-ME.txt", "summary.html", "summary.pdf", "evidence.json")
-MEMBERS: Final = (*READABLE, EVIDENCE, ROOTS, MANIFEST, SEAL, TIMESTAMP)
-REQUIRED: Final = tuple(name for name in MEMBERS if name != TIMESTAMP)
-
-
-class Standing(enum.Enum):
-    """What becomes of a statement."""
-
-    PROVEN = "proven"
-    NOT_PROVEN = "not proven"
-    BROKEN = "broken"
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One thing that the bundle says; `by` is whose signature shows it, `why` what is missing or broken."""
-
-    standing: Standing
-    what: str
-    by: str = ""
-    why: str = ""
-    at: str = ""
+MEMBERS: Final = (*READABLE, EVIDENCE, ROOTS, IDENTITY, SIGNERS, MANIFEST, SEAL, TIMESTAMP)
+REQUIRED: Final = tuple(name for name in MEMBERS if name not in (IDENTITY, SIGNERS, TIMESTAMP))
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
     """What the verifying party trusts of itself.
 
-    Persons' keys, roots of machines' certificates (PEM), how many approvals it wants, roots of time stamps (PEM).
+    Persons' keys, roots of machines' certificates (PEM), how many approvals it wants, roots of time stamps (PEM), roots
+    of STI-CAs (PEM).
     """
 
     persons: Mapping[str, PublicKey] = field(default_factory=dict)
     roots: bytes = b""
     approvals: int = 1
     timestamp_roots: bytes = b""
+    sti_roots: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +95,10 @@ def verify(data: bytes, trust: Trust) -> Verdict:
     statements = [_of_damage(damage) for damage in held.damage]
     missing = [name for name in REQUIRED if name not in held.members]
     strangers = [name for name in held.members if name not in MEMBERS]
-    statements += [_broken(f"the bundle holds {name}", "it is missing") for name in missing]
-    statements += [_broken("the bundle holds nothing else", f"{name!r} is no part of a bundle") for name in strangers]
+    statements += [broken(f"the bundle holds {name}", "it is missing") for name in missing]
+    statements += [broken("the bundle holds nothing else", f"{name!r} is no part of a bundle") for name in strangers]
     if not held.damage:
-        statements.append(_proven("every byte is as it was made", "checksums"))
+        statements.append(proven("every byte is as it was made", "checksums"))
     message = _evidence(held.members.get(EVIDENCE, b""), statements)
     if message is None:
         return Verdict(tuple(statements))
@@ -123,6 +109,9 @@ def verify(data: bytes, trust: Trust) -> Verdict:
     granted = check.order(statements)
     seen = check.hops(granted, statements)
     statements += check.chain(seen, granted)
+    if IDENTITY in held.members or SIGNERS in held.members:
+        header, signers = held.members.get(IDENTITY, b""), held.members.get(SIGNERS, b"")
+        statements += header_statements(header, signers, trust.sti_roots, granted.order if granted else None)
     statements += _never_proven(seen)
     return Verdict(tuple(statements), message, granted, seen)
 
@@ -131,7 +120,7 @@ def _evidence(data: bytes, statements: list[Statement]) -> pb.TracebackEvidence 
     try:
         return pb.TracebackEvidence.FromString(data)
     except DecodeError:
-        statements.append(_broken(f"{EVIDENCE} can be read", "it is no TracebackEvidence"))
+        statements.append(broken(f"{EVIDENCE} can be read", "it is no TracebackEvidence"))
         return None
 
 
@@ -148,7 +137,7 @@ class _Check:
             self._roots = PinnedRoots.from_pem(trust.roots or roots_in_bundle)
         except CertificateError as error:
             self._roots = PinnedRoots(())
-            self._problems.append(_broken("the roots can be read", str(error)))
+            self._problems.append(broken("the roots can be read", str(error)))
         self._certified = dict(self._machines())
 
     def _machines(self) -> Iterable[tuple[bytes, Certified]]:
@@ -156,7 +145,7 @@ class _Check:
             try:
                 certified = self._roots.certified(der)
             except CertificateError as error:
-                self._problems.append(_broken(f"certificate {number} is of a trusted root", str(error)))
+                self._problems.append(broken(f"certificate {number} is of a trusted root", str(error)))
             else:
                 yield certified.key.key_id, certified
 
@@ -178,15 +167,15 @@ class _Check:
             {name: content for name, content in members.items() if name not in (MANIFEST, SEAL, TIMESTAMP)}
         )
         if said != expected:
-            made.append(_broken("the manifest is that of the members", _first_difference(said, expected)))
+            made.append(broken("the manifest is that of the members", _first_difference(said, expected)))
         try:
             seal = Seal.of_message(evidence.Seal.FromString(members.get(SEAL, b"")))
         except DecodeError:
-            return [*made, *self._problems, _broken("the manifest is sealed", f"{SEAL} is no seal")]
+            return [*made, *self._problems, broken("the manifest is sealed", f"{SEAL} is no seal")]
         uri = self._coordinator
         what = "the bundle is what the coordinator made"
         good = self._signed(Proof(seal, 0, b""), said, Domain.BUNDLE, uri, _time(self._message.made_unix_ms))
-        made.append(_proven(what, uri + self._whose_roots) if good is None else _broken(what, good))
+        made.append(proven(what, uri + self._whose_roots) if good is None else broken(what, good))
         return [*made, *self._problems]
 
     def order(self, statements: list[Statement]) -> Granted | None:
@@ -199,7 +188,7 @@ class _Check:
             )
             in_bundle = {person.name: PublicKey.parse(person.key) for person in self._message.persons}
         except (ContractError, KeyFormatError, _NoSealError) as error:
-            statements.append(_broken("the order can be read", str(error)))
+            statements.append(broken("the order can be read", str(error)))
             return None
         persons = self._trust.persons or in_bundle
         whose = (
@@ -208,16 +197,16 @@ class _Check:
         problem = grant_problem(granted, Persons(persons, persons, self._trust.approvals), self._checker)
         what = f"{order.submitter} certified the order, and enough others approved it"
         if problem is not None:
-            statements.append(_broken(what, f"{problem.name}{whose}"))
+            statements.append(broken(what, f"{problem.name}{whose}"))
         else:
             approvers = {
                 name for name, key in persons.items() for seal in granted.approvals if seal.key_id == key.key_id
             }
             statements.append(
-                _proven(what, ", ".join([order.submitter, *sorted(approvers - {order.submitter})]) + whose)
+                proven(what, ", ".join([order.submitter, *sorted(approvers - {order.submitter})]) + whose)
             )
         if order.coordinator != self._message.coordinator:
-            statements.append(_broken("the order is for this coordinator", f"it is for {order.coordinator}"))
+            statements.append(broken("the order is for this coordinator", f"it is for {order.coordinator}"))
         return granted
 
     def hops(self, granted: Granted | None, statements: list[Statement]) -> tuple[HopSeen, ...]:
@@ -230,16 +219,14 @@ class _Check:
                 seen.append(self._attested(hop, granted, place, statements))
                 continue
             if not message.question:
-                statements.append(
-                    _unproven(f"{place} was asked of a person", _printable(message.note) or "no question")
-                )
+                statements.append(unproven(f"{place} was asked of a person", _printable(message.note) or "no question"))
             else:
                 hop = self._question(hop, granted, place, statements)
             if hop.asked is not None and message.naming:
                 hop = self._answer(hop, hop.asked, place, statements)
             elif message.question:
                 statements.append(
-                    _unproven(f"{place} answered", _printable(message.note) or "there is no signed answer")
+                    unproven(f"{place} answered", _printable(message.note) or "there is no signed answer")
                 )
             seen.append(hop)
         return tuple(seen)
@@ -259,7 +246,7 @@ class _Check:
             proof = self._proof(message.answer_proof)
             in_bundle = {person.name: PublicKey.parse(person.key) for person in self._message.persons}
         except (ContractError, InvalidIdentityError, KeyFormatError, _NoSealError) as error:
-            statements.append(_broken(f"a person at {place} answered", str(error)))
+            statements.append(broken(f"a person at {place} answered", str(error)))
             return hop
         what = f"a person at {place} said: {said(answer)}"
         persons, submitter = self._trust.persons or in_bundle, granted.order.submitter if granted else ""
@@ -276,11 +263,11 @@ class _Check:
         elif not proof.covers(parts.leaf) or not self._checker.is_good(proof.seal, Domain.ATTESTATION, persons[by[0]]):
             problem = "the attestation's signature is wrong, or covers other bytes"
         if problem is not None:
-            statements.append(_broken(what, problem))
+            statements.append(broken(what, problem))
         else:
             whose = "" if self._trust.persons else " (key as the bundle names it: give --person to check your own)"
             by_whom = f"attested by {by[0]}{whose}, never signed by {provider}"
-            statements.append(replace(_proven(what, by_whom), at=finding.answered.isoformat()))
+            statements.append(replace(proven(what, by_whom), at=finding.answered.isoformat()))
         return replace(hop, asked=asked, answer=answer, finding=finding)
 
     def _question(self, hop: HopSeen, granted: Granted | None, place: str, statements: list[Statement]) -> HopSeen:
@@ -289,7 +276,7 @@ class _Check:
             asked = hops.decode_question(hop.message.question)
             proof = self._proof(hop.message.question_proof)
         except (ContractError, _NoSealError) as error:
-            statements.append(_broken(what, str(error)))
+            statements.append(broken(what, str(error)))
             return hop
         uri = self._coordinator
         problem = self._signed(proof, asked.exact, Domain.QUESTION, uri, asked.authority.issued)
@@ -301,7 +288,7 @@ class _Check:
             problem = "the order had expired"
         at = asked.authority.issued.isoformat()
         statements.append(
-            replace(_proven(what, uri + self._whose_roots), at=at) if problem is None else _broken(what, problem)
+            replace(proven(what, uri + self._whose_roots), at=at) if problem is None else broken(what, problem)
         )
         return replace(hop, asked=asked)
 
@@ -312,15 +299,15 @@ class _Check:
             answer, finding = hops.decode_parts(parts, asked, provider)
             proof = self._proof(hop.message.answer_proof)
         except (ContractError, InvalidIdentityError, _NoSealError) as error:
-            statements.append(_broken(f"{place} answered", str(error)))
+            statements.append(broken(f"{place} answered", str(error)))
             return hop
         what = f"{place} answered: {said(answer)}"
         uri = provider_uri(provider)
         problem = self._signed(proof, parts.leaf, Domain.ANSWER, uri, finding.answered)
         if problem is None:
-            statements.append(replace(_proven(what, uri + self._whose_roots), at=finding.answered.isoformat()))
+            statements.append(replace(proven(what, uri + self._whose_roots), at=finding.answered.isoformat()))
         else:
-            statements.append(_broken(what, problem))
+            statements.append(broken(what, problem))
         statements.append(self._logged(hop.message, parts, asked, place, uri))
         return replace(hop, answer=answer, finding=finding)
 
@@ -328,32 +315,32 @@ class _Check:
         """That the provider's audit log holds the answer, and who else has seen that log."""
         what = f"{place} logged the answer"
         if not message.logged.entries:
-            return _unproven(what, "no proof from its log is in the bundle")
+            return unproven(what, "no proof from its log is in the bundle")
         checkpoint = message.logged.checkpoint
         try:
             state = evidence.Checkpoint.FromString(checkpoint.checkpoint)
             entries = [audit.AuditEntry.FromString(entry.entry) for entry in message.logged.entries]
         except DecodeError:
-            return _broken(what, "checkpoint or entry can't be read")
+            return broken(what, "checkpoint or entry can't be read")
         if not checkpoint.seals or state.provider != message.provider:
-            return _broken(what, "the checkpoint is another provider's, or not sealed")
+            return broken(what, "the checkpoint is another provider's, or not sealed")
         own = Seal.of_message(checkpoint.seals[0])
         problem = self._signed(
             Proof(own, 0, b""), checkpoint.checkpoint, Domain.CHECKPOINT, uri, _time(state.at_unix_ms)
         )
         if problem is not None:
-            return _broken(what, f"its checkpoint: {problem}")
+            return broken(what, f"its checkpoint: {problem}")
         holds_it = False
-        for entry, proven in zip(entries, message.logged.entries, strict=True):
-            root = merkle.root_by_path(merkle.leaf_hash(proven.entry), proven.index, state.size, proven.path)
+        for entry, shown in zip(entries, message.logged.entries, strict=True):
+            root = merkle.root_by_path(merkle.leaf_hash(shown.entry), shown.index, state.size, shown.path)
             if root != state.root:
-                return _broken(what, f"entry {proven.index} is not in the log that it signed")
+                return broken(what, f"entry {shown.index} is not in the log that it signed")
             holds_it |= entry.answer_leaf == parts.leaf and entry.question_sha256 == digest(asked.exact)
         if not holds_it:
-            return _broken(what, "none of the entries is about this answer")
+            return broken(what, "none of the entries is about this answer")
         witnesses = self._witnesses(checkpoint)
         seen_by = f"; its log was witnessed by {', '.join(witnesses)}" if witnesses else ""
-        return _proven(what, f"{uri}{seen_by}")
+        return proven(what, f"{uri}{seen_by}")
 
     def _witnesses(self, checkpoint: evidence.SignedCheckpoint) -> list[str]:
         names = []
@@ -388,24 +375,24 @@ class _Check:
         if last and max(last) == len(last) - 1:
             made.append(_ending([last[position] for position in sorted(last)]))
         elif last:
-            made.append(_broken("the chain has no gaps", "a hop is missing"))
+            made.append(broken("the chain has no gaps", "a hop is missing"))
         return made
 
     def _named(self, before: HopSeen | None, asked: Asked, granted: Granted | None, place: str) -> Statement:
         question = asked.question
         what = f"{place} was named by {question.named_by}"
         if before is None or before.answer is None or digest(before.message.naming) != asked.authority.naming_sha256:
-            return _broken(what, "the answer that names it is not in the bundle")
+            return broken(what, "the answer that names it is not in the bundle")
         if before.answer.upstream != question.target or before.answer.provider != question.named_by:
-            return _broken(what, "that answer names another provider")
+            return broken(what, "that answer names another provider")
         naming = hops.decode_naming(before.message.naming)
         if naming.called != question.called:
-            return _broken(what, "the question is about another number than that answer says")
+            return broken(what, "the question is about another number than that answer says")
         if granted is not None and abs(question.at - granted.order.at) + question.window > granted.order.window:
-            return _broken(what, "the question reaches beyond the time that the order allows")
+            return broken(what, "the question reaches beyond the time that the order allows")
         if self._is_attestation(before.message.answer_proof):
-            return _proven(what, f"the attestation that a person at {before.answer.provider} said so")
-        return _proven(what, provider_uri(before.answer.provider))
+            return proven(what, f"the attestation that a person at {before.answer.provider} said so")
+        return proven(what, provider_uri(before.answer.provider))
 
     def _told_apart(self, message: pb.HopEvidence, asked: Asked, before: HopSeen | None, place: str) -> Statement:
         """That the sister calls which the question names are not the one that it asks for, by the neighbour's word."""
@@ -420,7 +407,7 @@ class _Check:
                     problem = self._signed(self._proof(sister.naming_proof), leaf, Domain.ANSWER, uri)
                 except _NoSealError as error:
                     problem = str(error)
-        return _proven(what, uri) if problem is None else _broken(what, problem)
+        return proven(what, uri) if problem is None else broken(what, problem)
 
     def _proof(self, message: evidence.Proof) -> Proof:
         return Proof(self._seal(message.seal), message.index, message.path)
@@ -474,62 +461,62 @@ def _first(asked: Asked, granted: Granted | None, place: str) -> Statement:
     what = f"{place} is the terminating provider of the order, and was asked for its call"
     question, order = asked.question, granted.order if granted else None
     if order is None or asked.authority.naming_sha256 is not None or question.named_by is not None:
-        return _broken(what, "there is no order, or the question says that somebody named the provider")
+        return broken(what, "there is no order, or the question says that somebody named the provider")
     if (question.target, question.called, question.at) != (order.terminating, order.called, order.at):
-        return _broken(what, "the order names another provider, number or time")
+        return broken(what, "the order names another provider, number or time")
     if question.window > order.window:
-        return _broken(what, "the question reaches further than the order")
-    return _proven(what, f"the order, certified by {order.submitter}")
+        return broken(what, "the question reaches further than the order")
+    return proven(what, f"the order, certified by {order.submitter}")
 
 
 def _stamped(token: bytes, manifest: bytes, roots: bytes) -> Statement:
     what = "the bundle existed at the time of its stamp"
     if not roots:
-        return _unproven(what, "a time stamp is there: give --timestamp-roots to check it")
+        return unproven(what, "a time stamp is there: give --timestamp-roots to check it")
     try:
         at = stamped_at(token, manifest, roots)
     except TimestampError as error:
-        return _broken(what, str(error))
-    return replace(_proven(what, "an authority of your --timestamp-roots"), at=at.isoformat())
+        return broken(what, str(error))
+    return replace(proven(what, "an authority of your --timestamp-roots"), at=at.isoformat())
 
 
 def _ending(chain: Sequence[HopSeen]) -> Statement:
     last = chain[-1]
     if last.answer is None:
-        return _unproven("the chain ends", "the last provider asked has given no signed answer")
+        return unproven("the chain ends", "the last provider asked has given no signed answer")
     disputed = last.answer.handover is Handover.NOT_MINE
     place = f"hop {len(chain) - 1} ({last.answer.provider})"
     if disputed or (last.answer.outcome is Outcome.NOT_FOUND and len(chain) > 1):
-        return _unproven(
+        return unproven(
             f"the chain ends at {place}",
             "it disputes what the provider before it said: nobody is shown to be the source",
         )
     if last.answer.outcome in (Outcome.ORIGINATED_HERE, Outcome.FOREIGN_UPSTREAM):
-        return _proven(
+        return proven(
             f"the chain ends at {place}: {said(last.answer)}", "its own word, and the providers' that led there"
         )
-    return _unproven(f"the chain ends at {place}", f"it says: {said(last.answer)}")
+    return unproven(f"the chain ends at {place}", f"it says: {said(last.answer)}")
 
 
 def _never_proven(seen: Sequence[HopSeen]) -> list[Statement]:
     """What no bundle proves, said in every one."""
-    made = [_unproven("the providers' records are true", "a signature shows who said it, not that it is so")]
+    made = [unproven("the providers' records are true", "a signature shows who said it, not that it is so")]
     pairs = [hop.answer for hop in seen if hop.answer is not None]
     if len(pairs) > 1:
         made.append(
-            _unproven(
+            unproven(
                 "no two neighbours agreed on a false hop",
                 "each hop rests on the word of the provider and, where it confirms, of its neighbour",
             )
         )
     if any(hop.asked is not None and hop.asked.authority.sisters for hop in seen):
         made.append(
-            _unproven(
+            unproven(
                 "an answered call is one call between two neighbours",
                 "where a provider named somebody after sister calls were left out, it rests on that",
             )
         )
-    made.append(_unproven("who the customer is", "no bundle holds a customer's identity"))
+    made.append(unproven("who the customer is", "no bundle holds a customer's identity"))
     return made
 
 
@@ -543,18 +530,6 @@ def _of_damage(damage: Damage) -> Statement:
 def _first_difference(one: bytes, other: bytes) -> str:
     at = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     return f"they differ from byte {at} of {MANIFEST} on"
-
-
-def _proven(what: str, by: str) -> Statement:
-    return Statement(Standing.PROVEN, what, by=by)
-
-
-def _unproven(what: str, why: str) -> Statement:
-    return Statement(Standing.NOT_PROVEN, what, why=why)
-
-
-def _broken(what: str, why: str) -> Statement:
-    return Statement(Standing.BROKEN, what, why=why)
 
 
 def _printable(text: str) -> str:

@@ -261,6 +261,11 @@ def _described(certificate: x509.Certificate, codes: tuple[str, ...]) -> Signer:
     )
 
 
+def pem_of_roots(roots: Iterable[x509.Certificate]) -> bytes:
+    """These roots as one PEM file."""
+    return b"".join(root.public_bytes(Encoding.PEM) for root in roots)
+
+
 def _verifier(roots: Sequence[x509.Certificate], at: datetime) -> x509.verification.ClientVerifier:
     """What leads from a signer to a root; signers are no hosts: they have no alternative names, no extended usage."""
     return (

@@ -25,12 +25,10 @@ from typing import Final
 from coordinator.chain import Hop, Status, Traceback, standing
 from coordinator.registry.aliases import Alias, AliasKind
 from coordinator.stir.certificates import Grade, Judged
-from coordinator.stir.passport import Identity, Passport
+from coordinator.stir.passport import FRESH, Identity, Passport, same_number
 from protos.identity import ProviderId
 from protos.types import Outcome
 
-FRESH: Final = timedelta(seconds=60)
-"""A header's time may differ from the call's by this (RFC 8224 4.1)."""
 _FINISHED: Final = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
 _CAME_FROM: Final = frozenset({Outcome.UPSTREAM, Outcome.FOREIGN_UPSTREAM})
 _SECOND: Final = timedelta(seconds=1)
@@ -140,7 +138,10 @@ def crosscheck(
     found: list[Finding] = []
     if signer is not None:
         fits = bool(shaken.dest) and not any(one.kind in _OF_ANOTHER_CALL for one in compared)
-        found += _place(shaken, signer, traceback, chain, counts=fits and judged.grade is Grade.VERIFIED)
+        doubt = "" if fits else "the header doesn't fit this call"
+        if judged.grade is not Grade.VERIFIED:
+            doubt = "no pinned root shows that the signature is its own"
+        found += _place(shaken, signer, traceback, chain, doubt)
     elif codes:
         said = f"the registry gives {' and '.join(codes)} to no one provider"
         found.append(Finding(Kind.SIGNER_UNKNOWN, f"The signer is not known: {said}.", {"codes": " ".join(codes)}))
@@ -160,9 +161,9 @@ def crosscheck(
 
 
 def _place(
-    shaken: Passport, signer: ProviderId, traceback: Traceback, chain: Sequence[Hop], *, counts: bool
+    shaken: Passport, signer: ProviderId, traceback: Traceback, chain: Sequence[Hop], doubt: str
 ) -> list[Finding]:
-    """Where the signer is in the path; `counts` says that the header is its own, and of this call."""
+    """Where the signer is in the path; `doubt` says why the header may not be its own, or of another call."""
     finished = traceback.status in _FINISHED
     places = [place for place, hop in enumerate(chain) if hop.provider == signer]
     if not places:
@@ -185,18 +186,17 @@ def _place(
         return [Finding(kind, f"{words}. Attestation {shaken.attestation} is plausible there.", facts)]
     made = Finding(kind, f"{words}.", facts)
     means = f"it says that the caller is {signer}'s own customer, and {signer} says that the call came from {upstream}"
-    if counts:
+    if not doubt:
         return [made, Finding(Kind.IMPROPER_ATTESTATION, f"Attestation A is improper: {means}.", facts)]
-    but = "but no pinned root shows that the signature is its own, or the header doesn't fit this call"
-    return [made, Finding(Kind.DOUBTFUL_ATTESTATION, f"Attestation A would be improper ({means}), {but}.", facts)]
+    return [made, Finding(Kind.DOUBTFUL_ATTESTATION, f"Attestation A would be improper: {means}; but {doubt}.", facts)]
 
 
 def _numbers(identity: Identity, traceback: Traceback, chain: Sequence[Hop]) -> list[Finding]:
     shaken, call, found = identity.shaken, traceback.call, []
-    if shaken.orig and call.calling is not None and not _same(shaken.orig, call.calling):
+    if shaken.orig and call.calling is not None and not same_number(shaken.orig, call.calling):
         words = "The calling number that was signed is another than the one displayed."
         found.append(Finding(Kind.CALLING_DIFFERS, words))
-    if not shaken.dest or any(_same(one, call.called) for one in shaken.dest):
+    if not shaken.dest or any(same_number(one, call.called) for one in shaken.dest):
         return found
     translated = next((hop.provider for hop in chain if _asked_upstream(hop, shaken.dest)), None)
     if translated is not None:
@@ -212,7 +212,7 @@ def _numbers(identity: Identity, traceback: Traceback, chain: Sequence[Hop]) -> 
 def _asked_upstream(hop: Hop, dest: Sequence[str]) -> bool:
     """Whether this provider says that upstream the call was for one of these numbers."""
     number = hop.answer.ask_called if hop.answer is not None else None
-    return number is not None and any(_same(one, number) for one in dest)
+    return number is not None and any(same_number(one, number) for one in dest)
 
 
 def _forwarded(identity: Identity, traceback: Traceback, chain: Sequence[Hop]) -> bool:
@@ -222,13 +222,7 @@ def _forwarded(identity: Identity, traceback: Traceback, chain: Sequence[Hop]) -
     while step := next((one for one in left if one.diverted in reached), None):
         left.remove(step)
         reached.update(step.dest)
-    return any(_same(one, number) for one in reached for number in known)
-
-
-def _same(signed: str, number: str) -> bool:
-    """Whether signed digits are this number; ten digits are one of the North American Numbering Plan without its 1."""
-    digits = number.removeprefix("+")
-    return signed == digits or (len(signed) == 10 and digits == f"1{signed}")
+    return any(same_number(one, number) for one in reached for number in known)
 
 
 def _time(shaken: Passport, signer: ProviderId | None, traceback: Traceback, chain: Sequence[Hop]) -> list[Finding]:

@@ -15,7 +15,7 @@ from coordinator.config import ConfigError, LoadedConfig
 from coordinator.registry.book import RegistryBook
 from coordinator.reports import Improper
 from coordinator.stir.book import IdentityBook
-from coordinator.stir.certificates import Judged, Shelf, SignerError, read_roots
+from coordinator.stir.certificates import Judged, Shelf, SignerError, pem_of, read_roots
 from coordinator.stir.crosscheck import CrossCheck, Kind, Sister, crosscheck, provider_of
 from coordinator.stir.passport import Identity, PassportError, parse_identity
 from coordinator.stir.survey import Checked, Survey, survey
@@ -33,12 +33,6 @@ class Examiner:
         self._book, self._store = IdentityBook(engine), SqlStore(engine)
         self._shelf = Shelf((one.certificate for one in self._book.certificates()), roots)
         self._aliases = [one for one in RegistryBook(engine).aliases() if one.kind.is_number]
-
-    def identity(self, traceback: Traceback) -> Identity | None:
-        """The header that came with this call, None where none came, or it is gone."""
-        order = traceback.call.order_sha256
-        header = self._book.headers([order]).get(order) if order else None
-        return _read(header.text) if header is not None and header.text is not None else None
 
     def check(self, traceback: Traceback, *, with_sisters: bool = True) -> CrossCheck | None:
         """What this call's header says of its chain; what was found before, where the header is gone; None for none."""
@@ -85,9 +79,15 @@ class Examiner:
         check = self.check(kept.traceback) if kept is not None else None
         return keep(check) if check is not None else None
 
-    def chain(self, identity: Identity) -> list[bytes]:
-        """The certificate that makes this header good, and those between it and its root, DER."""
-        return self._shelf.with_chain(self._shelf.judge(identity.shaken))
+    def evidence(self, traceback_id: uuid.UUID) -> tuple[bytes, bytes] | None:
+        """The header that came with a traceback's call, and the certificates that it is verified with (PEM)."""
+        kept = self._store.load(traceback_id)
+        order = kept.traceback.call.order_sha256 if kept is not None else None
+        header = self._book.headers([order]).get(order) if order else None
+        identity = _read(header.text) if header is not None and header.text is not None else None
+        if identity is None:
+            return None
+        return identity.text.encode(), pem_of(self._shelf.with_chain(self._shelf.judge(identity.shaken)))
 
     def _sisters(self, order: bytes, campaign: str, identity: Identity, judged: Judged) -> Iterable[Sister]:
         own = _signer_key(identity, judged)

@@ -13,7 +13,7 @@ import base64
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 LONGEST: Final = 16_384
@@ -22,6 +22,8 @@ LONGEST_TOKEN: Final = 8_192
 MOST: Final = 10
 MOST_NUMBERS: Final = 50
 SIGNATURE_BYTES: Final = 64
+FRESH: Final = timedelta(seconds=60)
+"""A header's time may differ from the call's by this (RFC 8224 4.1)."""
 
 _PREFIX: Final = re.compile(r"\s*(?:identity|y)\s*:", re.IGNORECASE | re.ASCII)
 _FOLD: Final = re.compile(r"\r?\n[ \t]+")
@@ -96,6 +98,12 @@ def parse_identity(text: str) -> Identity:
     if len(shaken) > 1:
         raise PassportError(f"{len(shaken)} of its PASSporTs are SHAKEN's: name the one that the called side verified")
     return Identity(shaken[0], tuple(one for one in passports if one.kind == "div"), "\n".join(values))
+
+
+def same_number(signed: str, number: str) -> bool:
+    """Whether signed digits are this number; ten digits are one of the North American Numbering Plan without its 1."""
+    digits = number.removeprefix("+")
+    return signed == digits or (len(signed) == 10 and digits == f"1{signed}")
 
 
 def _values(text: str) -> list[str]:

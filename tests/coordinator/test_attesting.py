@@ -21,7 +21,8 @@ from coordinator.attesting import (
 )
 from coordinator.chain import Status
 from coordinator.events import PersonAnswered
-from coordinator.evidence.verify import Standing, Trust, _Check
+from coordinator.evidence.statements import Standing
+from coordinator.evidence.verify import Trust, _Check
 from coordinator.signed import AttestedAnswer, SignedAnswer
 from coordinator.store.evidence import collect
 from coordinator.tasks.desk import NotOpenError

@@ -10,8 +10,9 @@ import pytest
 
 from coordinator.evidence import container
 from coordinator.evidence.bundle import bundle, with_timestamp
+from coordinator.evidence.statements import Standing
 from coordinator.evidence.timestamp import TimestampError, request, stamped_at
-from coordinator.evidence.verify import MANIFEST, Standing, verify
+from coordinator.evidence.verify import MANIFEST, verify
 from tests.coordinator.evidence.made import industry, whole
 
 CONFIG = """

@@ -16,7 +16,8 @@ import pytest
 
 from coordinator.evidence import container, readable
 from coordinator.evidence.bundle import bundle
-from coordinator.evidence.verify import MANIFEST, SEAL, Standing, Trust, Verdict, verify
+from coordinator.evidence.statements import Standing
+from coordinator.evidence.verify import MANIFEST, SEAL, Trust, Verdict, verify
 from hopback.v1 import bundle_pb2 as pb
 from protos.codec import digest
 from protos.e164 import parse_e164

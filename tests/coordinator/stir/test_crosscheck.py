@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from coordinator.chain import Hop, Status, Traceback
 from coordinator.registry.aliases import Alias, AliasKind
 from coordinator.stir.certificates import Grade, Shelf
-from coordinator.stir.crosscheck import FRESH, CrossCheck, Kind, Sister, crosscheck, provider_of
-from coordinator.stir.passport import parse_identity
+from coordinator.stir.crosscheck import CrossCheck, Kind, Sister, crosscheck, provider_of
+from coordinator.stir.passport import FRESH, parse_identity
 from coordinator.stir.survey import Checked, survey
 from coordinator.stir.written import as_json, keep, kept, lasting
 from protos.types import Answer, Handover, Outcome, Question
@@ -118,7 +118,8 @@ class TestTheSigner:
     ) -> None:
         check = checked(FOUND, "birch", **changes)
         assert not check.of(Kind.IMPROPER_ATTESTATION)
-        assert check.of(Kind.DOUBTFUL_ATTESTATION)
+        [doubtful] = check.of(Kind.DOUBTFUL_ATTESTATION)
+        assert ("no pinned root" if "shelf" in changes else "doesn't fit this call") in doubtful.words
 
     def test_may_be_the_gateway(self) -> None:
         abroad = chain(Status.GATEWAY_FOUND, upstream("ginkgo", "yew"), says("yew", Outcome.FOREIGN_UPSTREAM))

@@ -303,7 +303,7 @@ class TestTheCommands:
             keep(sqlite_engine, identity(by, issued=of.at), own)
             await traced(store, parties, own, uuid.UUID(int=number + 1))
         shown = " ".join(house.run("campaign", "show", WARRANTY).stdout.split())
-        assert "STIR/SHAKEN: 3 calls came with a header; 2 of 3 agree with the chain (67 %)." in shown
+        assert "Agreement: 2 of 3 finished chains end at the signer (67 %)." in shown
         assert "Contradictions: improper attestation 1." in shown
         assert "alder 2 2 0 0 2 2 of 2" in shown
         assert f"alder {ORIGID} 2 alder 2" in shown
