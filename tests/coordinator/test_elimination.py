@@ -24,7 +24,8 @@ from coordinator.eliminating import Eliminator
 from coordinator.elimination import MOST_ATTEMPTS, NEAR, repeated, sisters_for
 from coordinator.events import AgentUnreachable, Answered, Ask, SistersKnown, Started
 from coordinator.evidence.sisters import sisters_problem
-from coordinator.evidence.verify import Standing, Trust, _Check
+from coordinator.evidence.statements import Standing
+from coordinator.evidence.verify import Trust, _Check
 from coordinator.explain import explain
 from coordinator.live import Silent
 from coordinator.orders import OrderSet, Signature

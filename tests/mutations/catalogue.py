@@ -810,8 +810,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a bundle's manifest needs no seal",
         "coordinator/evidence/verify.py",
-        "        made.append(_proven(what, uri + self._whose_roots) if good is None else _broken(what, good))\n",
-        "        made.append(_proven(what, uri + self._whose_roots))\n",
+        "        made.append(proven(what, uri + self._whose_roots) if good is None else broken(what, good))\n",
+        "        made.append(proven(what, uri + self._whose_roots))\n",
         "tests/coordinator/evidence/test_verify.py::TestNothingAlteredPasses",
     ),
     Mutation(
