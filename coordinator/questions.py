@@ -21,7 +21,7 @@ from typing import Final
 
 from coordinator.chain import Call, Traceback, place_after
 from coordinator.signed import SignedAnswer, SignedQuestion, SisterNaming
-from protos.codec import digest, unix_ms
+from protos.codec import digest, unix_ms, uuid_of
 from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.types import Answer, Authority, Question
@@ -136,7 +136,7 @@ def question_of(
 
 def _uuid8(seed: bytes) -> uuid.UUID:
     """A UUID of our own making (RFC 9562, section 5.8) from the first 16 bytes of a digest."""
-    return uuid.UUID(int=int.from_bytes(seed[:16], "big") & ~_FIXED | _VERSION_8)
+    return uuid_of(int.from_bytes(seed[:16], "big") & ~_FIXED | _VERSION_8)
 
 
 def _whole_ms(time: datetime) -> datetime:

@@ -165,9 +165,14 @@ def canonical_uuid(text: str) -> UUID:
 
 
 def _made(text: str) -> UUID:
+    return uuid_of(int(text.replace("-", ""), 16))
+
+
+def uuid_of(number: int) -> UUID:
+    """The UUID of this number, which has 128 bits."""
     # As it is unpickled: the constructor weighs six ways to say one, and takes as long as all the rest of a question.
     uuid = UUID.__new__(UUID)
-    _set(uuid, "int", int(text.replace("-", ""), 16))
+    _set(uuid, "int", number)
     _set(uuid, "is_safe", _SAFETY)
     return uuid
 

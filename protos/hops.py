@@ -60,6 +60,7 @@ MOST_SISTERS: Final = 4
 COMPARABLE: Final = 8
 """Bytes at the beginning of call tags that must agree, or the tags say nothing of each other."""
 QUESTION_LIFE: Final = timedelta(minutes=10)
+_ZERO: Final = timedelta(0)
 _MS: Final = timedelta(milliseconds=1)
 _S: Final = timedelta(seconds=1)
 _LAST_MS: Final = 253402300799999
@@ -549,8 +550,8 @@ def _sisters(messages: Iterable[lookup.Sister]) -> tuple[Sister, ...]:
 
 
 def _correction(asked_next: datetime | None, asked: datetime) -> timedelta:
-    if asked_next is None:
-        return timedelta(0)
+    if asked_next is None or asked_next == asked:  # nearly always
+        return _ZERO
     correction = asked_next - asked
     if correction % _S or abs(correction) > WINDOW_CAP:
         raise ValueError("a time correction is out of form")

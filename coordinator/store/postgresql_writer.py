@@ -150,6 +150,10 @@ class PostgresqlWriter:
             return {index for index, change in enumerate(changes) if change.after.id not in fresh}
         return set()
 
+    def saving(self, changes: Sequence[Change]) -> Callable[[], set[int]]:
+        """`save`, flushed; all of it is waiting."""
+        return lambda: self.save(changes, flush=True)
+
     @staticmethod
     def _write(cursor: Cursor[Any], changes: Sequence[Change]) -> None:
         packed = _PACKING.packed(changes)

@@ -17,8 +17,8 @@ from coordinator.chain import Call, Hop, Problem, Status, Traceback, place_after
 from coordinator.ports import Change, Exchange, Kept
 from coordinator.priorities import Priority
 from coordinator.signed import SignedQuestion, decode_answer, decode_question, encode_question, keep_sisters
+from protos.codec import known_provider_id
 from protos.e164 import parse_e164
-from protos.identity import parse_provider_id
 from protos.types import Question
 
 _MS = timedelta(milliseconds=1)
@@ -179,7 +179,7 @@ def kept(row: Mapping[Any, Any], hops: Iterable[Mapping[Any, Any]]) -> Kept:
     call = Call(
         called=parse_e164(row["called"]),
         at=row["at"],
-        terminating=parse_provider_id(row["terminating"]),
+        terminating=known_provider_id(row["terminating"]),
         calling=parse_e164(row["calling"]) if row["calling"] else None,
         window=row["window_ms"] * _MS,
         hop_limit=row["hop_limit"],

@@ -56,12 +56,17 @@ class Summary:
 
 
 class Writer(Protocol):
-    """Writes in one dialect; never called twice at a time. `in_threads`: whether waiting for it is worth a thread."""
+    """Writes in one dialect; never called twice at a time.
+
+    `in_threads`: whether waiting for it is worth a thread. `saving` does of `save` what is not; what it gives does the
+    rest.
+    """
 
     @property
     def in_threads(self) -> bool: ...
     def close(self) -> None: ...
     def save(self, changes: Sequence[Change], *, flush: bool) -> set[int]: ...
+    def saving(self, changes: Sequence[Change]) -> Callable[[], set[int]]: ...
     def submit(self, rows: Callable[[Packing], Sequence[Row]]) -> None: ...
     def claim(self, lease: Lease, places: int) -> list[Kept]: ...
     def claim_these(self, lease: Lease, ids: Sequence[uuid.UUID], *, closed_too: bool, early: bool) -> list[Kept]: ...
@@ -98,7 +103,8 @@ class SqlStore:
         """See `coordinator.ports.Store`."""
         if len(changes) <= _SINGLE and not self._turn.locked():
             return self._writer.save(changes, flush=any(map(_is_result, changes)))
-        return await self._written(lambda: self._writer.save(changes, flush=True))
+        async with self._turn:
+            return await self._in_a_thread(self._writer.saving(changes))
 
     async def claim(self, lease: Lease, places: int) -> list[Kept]:
         """See `coordinator.ports.Leases`."""
@@ -125,15 +131,16 @@ class SqlStore:
     async def _written(self, work: Callable[[], T]) -> T:
         """One after the other; in a thread where that lets the event loop go on."""
         async with self._turn:
-            if not self._writer.in_threads:
-                return work()
-            # A cancelled task must not give the connection to the next one before the thread is done with it.
-            running = asyncio.get_running_loop().run_in_executor(self._thread, work)
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                await asyncio.wait([running])
-                raise
+            return await self._in_a_thread(work) if self._writer.in_threads else work()
+
+    async def _in_a_thread(self, work: Callable[[], T]) -> T:
+        # A cancelled task must not give the connection to the next one before the thread is done with it.
+        running = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            raise
 
     @property
     def engine(self) -> Engine:

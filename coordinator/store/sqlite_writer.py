@@ -98,7 +98,7 @@ class SqliteWriter:
     """Writes over one connection of its own, opened when it is first needed. For one thread at a time."""
 
     in_threads: Final = False
-    """Writing is computing here: a thread of its own would only take turns with the event loop."""
+    """Writing is computing here, but for a flushed commit: a thread would only take turns with the event loop."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -118,22 +118,42 @@ class SqliteWriter:
         Raises:
             sqlalchemy.exc.DBAPIError: the database refused; nothing is written.
         """
+        with self._transaction(flush=flush) as database:
+            return self._write(database, changes)
+
+    def saving(self, changes: Sequence[Change]) -> Callable[[], set[int]]:
+        """`save`, flushed: writes, and leaves the commit, which waits for the disk, to be done in any thread.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: as `save`; so does what is given back.
+        """
+        with self._refusals():
+            database = self._begun(flush=True)
+            stale = self._write(database, changes)
+
+        def commit() -> set[int]:
+            with self._refusals():
+                database.execute("COMMIT")
+            return stale
+
+        return commit
+
+    def _write(self, database: sqlite3.Connection, changes: Sequence[Change]) -> set[int]:
         packing = _packing()
         packed = packing.packed(changes)
-        with self._transaction(flush=flush) as database:
-            stale: set[int] = set()
-            if not self._all(database, _ADVANCE, packed.advanced) or not self._all(database, _FREE, packed.freed):
-                database.execute("ROLLBACK")
-                database.execute("BEGIN IMMEDIATE")
-                stale = _one_by_one(database, packing, changes)
-                packed = packing.packed(change for index, change in enumerate(changes) if index not in stale)
-            if packed.batches:
-                rows = [(one.sha256, one.provider, one.sent, one.received) for one in packed.batches.values()]
-                database.executemany(_BATCH, rows)
-            if packed.ended:
-                database.executemany(_END, packed.ended)
-            if packed.added:
-                database.executemany(_ADD, packed.added)
+        stale: set[int] = set()
+        if not self._all(database, _ADVANCE, packed.advanced) or not self._all(database, _FREE, packed.freed):
+            database.execute("ROLLBACK")
+            database.execute("BEGIN IMMEDIATE")
+            stale = _one_by_one(database, packing, changes)
+            packed = packing.packed(change for index, change in enumerate(changes) if index not in stale)
+        if packed.batches:
+            rows = [(one.sha256, one.provider, one.sent, one.received) for one in packed.batches.values()]
+            database.executemany(_BATCH, rows)
+        if packed.ended:
+            database.executemany(_END, packed.ended)
+        if packed.added:
+            database.executemany(_ADD, packed.added)
         return stale
 
     def submit(self, rows: Callable[[Packing], Sequence[Row]]) -> None:
@@ -207,13 +227,17 @@ class SqliteWriter:
     @contextmanager
     def _transaction(self, *, flush: bool = True) -> Iterator[sqlite3.Connection]:
         with self._refusals():
-            database = self._database()
-            if flush is not self._flushes:
-                database.execute(f"PRAGMA synchronous = {'FULL' if flush else 'NORMAL'}")
-                self._flushes = flush
-            database.execute("BEGIN IMMEDIATE")
+            database = self._begun(flush=flush)
             yield database
             database.execute("COMMIT")
+
+    def _begun(self, *, flush: bool) -> sqlite3.Connection:
+        database = self._database()
+        if flush is not self._flushes:
+            database.execute(f"PRAGMA synchronous = {'FULL' if flush else 'NORMAL'}")
+            self._flushes = flush
+        database.execute("BEGIN IMMEDIATE")
+        return database
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

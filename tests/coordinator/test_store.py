@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -149,8 +151,45 @@ class TestFlushing:
         agents = ScriptedAgents(ginkgo=[says("ginkgo", Outcome.NOT_YET_AVAILABLE, retry_after_s=3600)])
         assert (await self.statements(store, agents))[-2:] == ["PRAGMA synchronous = FULL", "COMMIT"]
 
+    async def test_of_a_group_is_waited_for_while_the_loop_goes_on(
+        self, store: SqlStore, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        turned, saving = threading.Event(), SqliteWriter.saving
+        seen_before: list[Status] = []
+
+        def watched(writer: SqliteWriter, changes: Sequence[Change]) -> Callable[[], set[int]]:
+            commit = saving(writer, changes)
+            asyncio.get_running_loop().call_soon(turned.set)
+
+            def waits() -> set[int]:
+                assert turned.wait(10)
+                seen_before.extend(store.counts())
+                return commit()
+
+            return waits
+
+        monkeypatch.setattr(SqliteWriter, "saving", watched)
+        many = [replace(submitted(), id=uuid.UUID(int=i)) for i in range(1, 4)]
+        store.submit(many, NOW)
+        assert await store.save([Change(one, advance(one, Started(NOW))[0], 0, NOW) for one in many]) == set()
+        assert seen_before == [Status.SUBMITTED]  # nobody sees what is not flushed
+        assert isinstance(store._writer, SqliteWriter)
+        assert store._writer._database().execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert store.counts() == {Status.ASKING: 3}
+
 
 class TestAFailingDatabase:
+    async def test_fails_a_group_as_a_whole_and_takes_the_next_one(self, store: SqlStore, engine: Engine) -> None:
+        many = [replace(submitted(), id=uuid.UUID(int=i)) for i in range(1, 4)]
+        store.submit(many, NOW)
+        changes = [Change(one, advance(one, Started(NOW))[0], 0, NOW) for one in many]
+        rename(engine, "hops", "lost")
+        with pytest.raises(exc.DBAPIError):
+            await store.save(changes)
+        rename(engine, "lost", "hops")
+        assert store.counts() == {Status.SUBMITTED: 3}
+        assert await store.save(changes) == set()
+
     async def test_fails_the_change_and_leaves_what_was_there(self, store: SqlStore, engine: Engine) -> None:
         [kept] = store.submit([submitted()], NOW)
         after, _ = advance(kept.traceback, Started(NOW))

@@ -24,6 +24,13 @@ class Mutation:
 
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
+        "a group of steps is not flushed to disk (SQLite)",
+        "coordinator/store/sqlite_writer.py",
+        "            database = self._begun(flush=True)\n            stale",
+        "            database = self._begun(flush=False)\n            stale",
+        "tests/coordinator/test_store.py",
+    ),
+    Mutation(
         "sister calls are named whatever their tags say",
         "coordinator/elimination.py",
         "        if all(tell_apart(tag, one.tag) for tag in (own, *(known.tag for known in chosen))):\n",
