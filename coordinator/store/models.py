@@ -74,6 +74,11 @@ class Base(DeclarativeBase):
     )
 
 
+FOR_PEOPLE = "status IN ('no_agent', 'needs_human')"
+"""The chains that ended where a person may have to be asked: as their index has it, which is used where a query says
+the very same."""
+
+
 class TracebackRow(Base):
     """One call to trace, and where its tracing stands. Transitions of `status`: see coordinator/traceback.py."""
 
@@ -88,6 +93,12 @@ class TracebackRow(Base):
             "expires",
             sqlite_where=text("status = 'ambiguous'"),
             postgresql_where=text("status = 'ambiguous'"),
+        ),
+        Index(
+            "ix_tracebacks_for_people",
+            "submitted_at",
+            sqlite_where=text(FOR_PEOPLE),
+            postgresql_where=text(FOR_PEOPLE),
         ),
         {"comment": "One call to trace, and where its tracing stands"},
     )

@@ -11,9 +11,23 @@ States of a task: see `coordinator.tasks.task`.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint, Uuid
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 
 from coordinator.store.models import Base, UtcDateTime
+
+_UNTAKEN = "result_at IS NOT NULL AND taken_at IS NULL"
 
 tasks = Table(
     "tasks",
@@ -50,7 +64,7 @@ tasks = Table(
     UniqueConstraint("question_id"),
     Index("ix_tasks_state_gives_up", "state", "gives_up"),
     Index("ix_tasks_provider_state", "provider", "state"),
-    Index("ix_tasks_result_at_taken_at", "result_at", "taken_at"),
+    Index("ix_tasks_untaken", "result_at", sqlite_where=text(_UNTAKEN), postgresql_where=text(_UNTAKEN)),
     Index("ix_tasks_traceback_id", "traceback_id"),
     comment="What a person at a provider is asked",
 )

@@ -22,14 +22,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import Engine, and_, exists, not_, or_, select
+from sqlalchemy import Engine, Select, and_, exists, not_, or_, select, text
 
 from coordinator.chain import Phase, Status, Traceback
 from coordinator.events import Event, GivenUp, LeftToPerson, PersonAnswered, Reopened
 from coordinator.patience import Patience
 from coordinator.signed import decode_answer, encode_question, keep_said, said_answer
 from coordinator.steps import Chains, Steps
-from coordinator.store.models import TracebackRow
+from coordinator.store.models import FOR_PEOPLE, TracebackRow
 from coordinator.store.task_models import tasks
 from coordinator.tasks.desk import COORDINATOR, TaskDesk
 from coordinator.tasks.ports import PersonsResult
@@ -45,6 +45,7 @@ _HEARS = tuple(
         Status.DISPUTED,  # of a second look that was given up
     )
 )  # fmt: skip
+_WAITING = (State.OPEN.value, State.MATCHING.value)
 _CLOSED = tuple(status.value for status in Status if status.phase is Phase.CLOSED)
 
 
@@ -57,7 +58,8 @@ class ClerkTerms:
         reach: chains that ended longer ago are left alone: no order lives so long.
         lease: for how long a chain is claimed while it takes an answer.
         block: how many of each kind in one round.
-        sweep_every: how often all chains are looked through for those that nobody gave notice of.
+        sweep_every: how often all chains are looked through for those that nobody gave notice of, and all tasks for
+            those that their chains no longer need.
     """
 
     review_after: timedelta = timedelta(hours=1)
@@ -120,17 +122,19 @@ class Clerk:
         taken = await self.take_results()  # an answer that came goes before its being given up
         given_up = await asyncio.to_thread(self._desk.give_up_overdue, self._now())
         taken += await self.take_results()
-        put = await self.put(await self._to_put())
-        return Round(put, given_up, taken, await self.ask_again(), await self.withdraw())
+        sweeping = self._sweeps_at is None or self._now() >= self._sweeps_at
+        put = await self.put(await self._to_put(sweeping=sweeping))
+        again = await self.ask_again()
+        return Round(put, given_up, taken, again, await self.withdraw() if sweeping else 0)
 
     # From chains to people
 
-    async def _to_put(self) -> Sequence[uuid.UUID]:
-        noticed, now = list(self._noticed), self._now()
+    async def _to_put(self, *, sweeping: bool) -> Sequence[uuid.UUID]:
+        noticed = list(self._noticed)
         self._noticed.clear()
-        if self._sweeps_at is not None and now < self._sweeps_at:
+        if not sweeping:
             return noticed
-        self._sweeps_at = now + self._terms.sweep_every
+        self._sweeps_at = self._now() + self._terms.sweep_every
         return list(dict.fromkeys([*noticed, *await asyncio.to_thread(self._left)]))
 
     async def put(self, chains: Sequence[uuid.UUID]) -> int:
@@ -150,27 +154,8 @@ class Clerk:
         return LeftToPerson(traceback.hops[-1].question.question_id, self._now(), due)
 
     def _left(self) -> list[uuid.UUID]:
-        now, terms = self._now(), self._terms
-        hop = and_(tasks.c.traceback_id == TracebackRow.id, tasks.c.position == TracebackRow.hop_count - 1)
-        put = exists().where(hop, tasks.c.state.in_([State.OPEN.value, State.MATCHING.value]))
-        closed = exists().where(hop, tasks.c.state == State.WITHDRAWN.value)
-        held_long = and_(
-            TracebackRow.status == Status.NEEDS_HUMAN.value,
-            or_(TracebackRow.changed_at <= now - terms.review_after, put),
-        )
-        query = (
-            select(TracebackRow.id)
-            .where(
-                or_(TracebackRow.status == Status.NO_AGENT.value, held_long),
-                TracebackRow.claimable.is_(None),
-                TracebackRow.changed_at > now - terms.reach,
-                not_(closed),
-            )
-            .order_by(TracebackRow.changed_at)
-            .limit(terms.block)
-        )
         with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())
+            return list(connection.execute(left_to_people(self._now(), self._terms)).scalars())
 
     def _task_for(self, traceback: Traceback, kind: Kind) -> datetime:
         """When the answer is due: a task that this hop has already keeps its clock, though it was asked anew."""
@@ -180,7 +165,7 @@ class Clerk:
             tasks.c.traceback_id == traceback.id,
             tasks.c.position == position,
             tasks.c.provider == question.target,
-            tasks.c.state.in_([State.OPEN.value, State.MATCHING.value]),
+            tasks.c.state.in_(_WAITING),
         )
         with self._engine.connect() as connection:
             due: datetime | None = connection.execute(query).scalars().first()
@@ -277,10 +262,7 @@ class Clerk:
         query = (
             select(tasks.c.id)
             .join(TracebackRow, TracebackRow.id == tasks.c.traceback_id)
-            .where(
-                tasks.c.state.in_([State.OPEN.value, State.MATCHING.value]),
-                or_(ended, TracebackRow.hop_count > tasks.c.position + 1),
-            )
+            .where(tasks.c.state.in_(_WAITING), or_(ended, TracebackRow.hop_count > tasks.c.position + 1))
             .limit(self._terms.block)
         )
 
@@ -291,6 +273,28 @@ class Clerk:
             return sum(self._desk.withdraw(task, COORDINATOR, why, now) for task in needless)
 
         return await asyncio.to_thread(take_back)
+
+
+def left_to_people(now: datetime, terms: ClerkTerms) -> Select[uuid.UUID]:
+    """The chains that ended where a person is to be asked, or an answer is held for long; the oldest first.
+
+    One whose task was withdrawn is left alone.
+    """
+    hop = and_(tasks.c.traceback_id == TracebackRow.id, tasks.c.position == TracebackRow.hop_count - 1)
+    put = exists().where(hop, tasks.c.state.in_(_WAITING))
+    withdrawn = exists().where(hop, tasks.c.state == State.WITHDRAWN.value)
+    held_long = or_(TracebackRow.changed_at <= now - terms.review_after, put)
+    return (
+        select(TracebackRow.id)
+        .where(
+            text(FOR_PEOPLE),
+            or_(TracebackRow.status == Status.NO_AGENT.value, held_long),
+            TracebackRow.changed_at > now - terms.reach,
+            not_(withdrawn),
+        )
+        .order_by(TracebackRow.changed_at)
+        .limit(terms.block)
+    )
 
 
 def _bytes_of(traceback: Traceback, result: PersonsResult) -> bytes | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, and_, delete, func, insert, not_, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Select, and_, delete, func, insert, not_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from coordinator.deadlines.schedule import schedule
@@ -42,13 +42,6 @@ _UNATTESTED = and_(
     tasks.c.outcome == Outcome.UPSTREAM.name,
     TracebackRow.order_sha256.is_not(None),
     task_attestations.c.task_id.is_(None),
-)
-_RESULTS = (
-    select(tasks, task_attestations.c.kept.label("attestation"))
-    .outerjoin(TracebackRow, TracebackRow.id == tasks.c.traceback_id)
-    .outerjoin(task_attestations, task_attestations.c.task_id == tasks.c.id)
-    .where(tasks.c.result_at.is_not(None), tasks.c.taken_at.is_(None), not_(_UNATTESTED))
-    .order_by(tasks.c.result_at, tasks.c.id)
 )
 
 
@@ -281,7 +274,7 @@ class TaskDesk:
     def results(self, limit: int = 100) -> Sequence[PersonsResult]:
         """What was not taken yet, oldest first; what must be attested before it is of use comes when it is."""
         with self._engine.connect() as connection:
-            return [result_at(row) for row in connection.execute(_RESULTS.limit(limit)).mappings()]
+            return [result_at(row) for row in connection.execute(untaken_results(limit)).mappings()]
 
     def answer_of(self, task_id: uuid.UUID) -> PersonsResult:
         """What was answered, whether or not it was taken.
@@ -388,6 +381,18 @@ class TaskDesk:
     def _try_change(self, connection: Connection, task: Task, **values: Any) -> bool:
         change = update(tasks).where(tasks.c.id == task.id, tasks.c.version == task.version)
         return connection.execute(change.values(version=task.version + 1, **values)).rowcount == 1
+
+
+def untaken_results(limit: int) -> Select[Any]:
+    """What no chain has taken yet, oldest first, but for what is still to be attested."""
+    return (
+        select(tasks, task_attestations.c.kept.label("attestation"))
+        .outerjoin(TracebackRow, TracebackRow.id == tasks.c.traceback_id)
+        .outerjoin(task_attestations, task_attestations.c.task_id == tasks.c.id)
+        .where(tasks.c.result_at.is_not(None), tasks.c.taken_at.is_(None), not_(_UNATTESTED))
+        .order_by(tasks.c.result_at, tasks.c.id)
+        .limit(limit)
+    )
 
 
 def note_history(
