@@ -1,7 +1,7 @@
 """The clerk at work in a process: put together from the configuration, round after round, letters included.
 
-`run` and `serve` keep one at work beside the driver; commands that trace in the foreground put what they leave to
-people, and let those send the letters. What the database can't do now is tried in the next round.
+`run` and `serve` keep one at work beside the driver, and `tasks run` does one round; commands that trace in the
+foreground leave to them what is for people, and say so. What the database can't do now is tried in the next round.
 """
 
 from __future__ import annotations

@@ -224,6 +224,13 @@ def _disputed(traceback: Traceback) -> _Words:
     )
 
 
+BY_TASK = (
+    "`hopback-coordinator run` puts the task and writes the letters, `hopback-coordinator tasks run` does so at once; "
+    "see `hopback-coordinator tasks list`"
+)
+"""Who asks a person, where no agent answers."""
+
+
 def _no_agent(traceback: Traceback) -> _Words:
     hop = _last(traceback)
     if hop.problem is Problem.UNREGISTERED:
@@ -235,11 +242,11 @@ def _no_agent(traceback: Traceback) -> _Words:
     if denied := _denied(traceback):
         return (
             f"{hop.provider} named {denied}, which denies the handover, and has no agent that could look again.",
-            f"A person must ask {hop.provider} once more, which `hopback-coordinator tasks run` sees to.",
+            f"A person at {hop.provider} is asked once more: {BY_TASK}.",
         )
     return (
         f"{hop.provider} is next, and has no agent that could answer.",
-        f"A person must ask {hop.provider}; once it has an agent, import its endpoint and "
+        f"A person at {hop.provider} is asked: {BY_TASK}. If it gets an agent, import its endpoint and "
         f"{_command(traceback, 'retry')}.",
     )
 

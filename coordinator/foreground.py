@@ -18,6 +18,7 @@ import click
 from coordinator.chain import Status, Traceback
 from coordinator.config import LoadedConfig
 from coordinator.eliminating import Eliminator
+from coordinator.explain import BY_TASK
 from coordinator.leases import owner_name
 from coordinator.live import ChainLines, GrowingChain, Silent, console, progress_bar
 from coordinator.ports import Kept, Lease, Registry, Watcher
@@ -167,5 +168,7 @@ def _summarise(done: Sequence[Traceback], rejected: int) -> None:
         click.echo(f"Still open: {waiting:,}; go on with `hopback-coordinator resume` later.")
     if people := counts[Status.AWAITING_PERSON]:
         click.echo(f"Waiting for people's answers: {people:,}; see `hopback-coordinator tasks list`.")
-    if counts[Status.NO_AGENT] or counts[Status.NEEDS_HUMAN]:
-        click.echo("Those without an agent, or held for approval, need a person: `hopback-coordinator tasks run`.")
+    if without := counts[Status.NO_AGENT]:
+        click.echo(f"Without an agent, so that a person is asked: {without:,}; {BY_TASK}.")
+    if held := counts[Status.NEEDS_HUMAN]:
+        click.echo(f"Held for approval: {held:,}; `hopback-coordinator run` writes to those who hold for long.")

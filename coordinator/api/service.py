@@ -182,12 +182,13 @@ class TracebackApi:
     async def answer_task(self, caller: Caller, request: pb.AnswerTaskRequest) -> pb.AnswerTaskResponse:
         """Record a person's answer; a name that is no provider id waits for an operator to match it."""
         house, identity, now = self._house, read_uuid(request.task_id), self._house.clock()
-        fields = {"outcome": request.outcome.lower()}
-        if request.upstream:
-            fields["upstream" if _is_id(request.upstream) else "upstream_name"] = request.upstream
-        by = f"{request.person} ({caller.role.value} {caller.name})"
+        fields, by = _fields(request), f"{request.person} ({caller.role.value} {caller.name})"
         try:
             if request.token:
+                linked = house.tasks.open_link(request.token, now)
+                others = caller.role is Role.PROVIDER and linked.asked.provider != caller.name
+                if linked.id != identity or others:
+                    raise not_now("this link doesn't answer this task")
                 house.tasks.answer_by_link(request.token, fields, by, now)
             else:
                 provider = ProviderId(caller.name)
@@ -312,6 +313,21 @@ def _skip(token: str) -> int:
     if not token.isdecimal() or len(token) > 9:
         raise malformed("this page token is none that was given out")
     return int(token)
+
+
+def _fields(request: pb.AnswerTaskRequest) -> dict[str, str]:
+    """The answer as a form's fields (`coordinator.tasks.answers`)."""
+    upstream = "upstream" if _is_id(request.upstream) else "upstream_name"
+    seized = request.seized_at_unix_ms
+    return {
+        "outcome": request.outcome.lower(),
+        upstream: request.upstream,
+        "handover": request.handover,
+        "ask_called": request.ask_called,
+        "seized_at": from_unix_ms(seized).isoformat() if seized else "",
+        "refusal": request.refusal,
+        "note": request.note,
+    }
 
 
 def _is_id(text: str) -> bool:

@@ -248,16 +248,28 @@ def _asked_as(task: pb.TaskView) -> str:
 @click.argument("task_id", metavar="TASK")
 @click.option("--outcome", required=True, help="upstream, originated_here, foreign_upstream, not_found, refused, ...")
 @click.option("--upstream", default="", help="Who handed the call over: a provider id, or a name as you know it.")
+@click.option("--handover", default="", help="confirmed or denied: was the call handed to who named this provider?")
+@click.option("--ask-called", default="", help="Number to ask the upstream for, where it was translated.")
+@click.option("--seized-at", default="", help="When the provider's own record says that the call began, with zone.")
+@click.option("--refusal", default="", help="policy or records_gap, for the outcome refused.")
+@click.option("--note", default="", help="Anything else.")
 @click.option("--person", required=True, help="Who answers.")
 @click.option("--token", default="", help="The one-time token of a letter.")
 @json_option
 @click.pass_obj
-def answer(line: Line, task_id: str, outcome: str, upstream: str, person: str, token: str, as_json: bool) -> None:
+def answer(line: Line, /, task_id: str, seized_at: str, as_json: bool, **said: str) -> None:
     """Answer a task for a provider."""
-    from hopback.v1 import traceback_pb2 as pb
+    from datetime import UTC, datetime
 
-    identity = _task_called(line, task_id)
-    request = pb.AnswerTaskRequest(task_id=identity, outcome=outcome, upstream=upstream, person=person, token=token)
+    from coordinator.intake import parse_time
+    from hopback.v1 import traceback_pb2 as pb
+    from protos.codec import unix_ms
+
+    try:
+        seized = unix_ms(parse_time(seized_at, datetime.now(UTC))) if seized_at else 0
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--seized-at") from None
+    request = pb.AnswerTaskRequest(task_id=_task_called(line, task_id), seized_at_unix_ms=seized, **said)
     response = line.call(SERVICE, "AnswerTask", request, pb.AnswerTaskResponse)
     if as_json:
         write_json(plain(response.task))

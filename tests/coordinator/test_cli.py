@@ -187,7 +187,18 @@ class TestTrace:
         lab = await industry(ginkgo=upstream("ginkgo", "birch"), without_agent=("birch",))
         traced = await lab.json(*TRACE)
         assert (traced["status"], traced["hops"][-1]["problem"]) == ("no_agent", "no_agent")
-        assert "A person must ask birch" in traced["next"]
+        assert "A person at birch is asked: `hopback-coordinator run` puts the task" in traced["next"]
+
+    async def test_says_how_that_person_is_asked_and_it_is_so(self, industry: Industry) -> None:
+        lab = await industry(ginkgo=upstream("ginkgo", "birch"), without_agent=("birch",))
+        said = " ".join((await lab.run(*TRACE)).stdout.split())
+        assert "`hopback-coordinator tasks run` does so at once; see `hopback-coordinator tasks list`" in said
+        assert await lab.json("tasks", "list") == []
+        assert (await lab.json("tasks", "run"))["put"] == 1
+        [task] = await lab.json("tasks", "list")
+        assert (task["provider"], task["state"]) == ("birch", "open")
+        [traced] = await lab.json("list")
+        assert traced["status"] == "awaiting_person"
 
     async def test_tells_apart_an_upstream_that_nobody_registered(self, industry: Industry) -> None:
         lab = await industry(ginkgo=upstream("ginkgo", "birch"))
@@ -325,6 +336,7 @@ class TestImport:
         assert re.search(r"origin found +20 +95\.2 %", result.stdout)
         assert re.search(r"no agent +1 +4\.8 %", result.stdout)
         assert "21 calls traced." in result.stdout
+        assert "Without an agent, so that a person is asked: 1; `hopback-coordinator run` puts" in result.stdout
         assert len(await lab.json("list", "--limit", "100")) == 21
 
     async def test_asks_a_provider_many_questions_at_once(self, industry: Industry) -> None:
