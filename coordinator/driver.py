@@ -355,6 +355,8 @@ class Driver:
     ) -> None:
         if question is not None:
             self._ask(active, question, encode_question(question) if exact is None else exact)
+        elif due is not None and not freed and due <= (now := self._clock.now()):
+            self._happens(active, RetryDue(now))  # let go, it would be claimed again at once, and again
         elif due is not None and not freed and self._naps(due):
             self._nap(active, due, lambda: self._happens(active, RetryDue(self._clock.now())))
         else:

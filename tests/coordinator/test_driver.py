@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 
 from coordinator.chain import Problem, Status, Traceback
-from coordinator.driver import Driver, Limits
+from coordinator.driver import Driver, Limits, Rested
+from coordinator.events import Ask, Started, TimedOut
 from coordinator.patience import Patience
 from coordinator.ports import (
     AttemptTimedOutError,
@@ -19,6 +20,7 @@ from coordinator.ports import (
     Provider,
     UnreachableError,
 )
+from coordinator.traceback import advance
 from protos.codec import decode_answer, digest, encode_question
 from protos.types import Outcome, Question
 from tests.coordinator.fakes import JumpingClock, MemoryStore, NamedProviders, Notes, ScriptedAgents
@@ -173,6 +175,28 @@ class TestManyAtOnce:
 
         statuses = in_virtual_time(trace)
         assert statuses == [Status.ORIGIN_FOUND] * 3 + [Status.NON_RESPONSIVE]
+
+    def test_go_on_when_they_are_due_though_as_many_wait_as_may_be(self) -> None:
+        async def trace() -> list[Rested]:
+            agents = chain()
+            agents._scripts["dead"] = [UnreachableError("refused")]
+            world = World(agents, NamedProviders("ginkgo", "birch", "alder", "dead"), Limits(concurrent=1))
+            world.clock = VirtualClock()
+            driver, rested = world.new_driver(), list[Rested]()
+            dead = replace(submitted(terminating="dead"), id=uuid.UUID(int=1))
+            driver.take(Kept(dead, 0), rested.append)
+            await world.clock.sleep_until(NOW + timedelta(milliseconds=100))  # it waits now
+            asking, (ask, *_) = advance(submitted(), Started(NOW - timedelta(seconds=5)))
+            assert isinstance(ask, Ask)
+            failed, _ = advance(asking, TimedOut(ask.question.question_id, NOW - timedelta(seconds=2)))
+            world.store.versions[failed.id] = 2
+            driver.take(Kept(failed, 2), rested.append)
+            await world.clock.sleep_until(NOW + timedelta(milliseconds=200))
+            await driver.stop()
+            return rested
+
+        [done] = in_virtual_time(trace)
+        assert (done.due, done.kept.traceback.status) == (None, Status.ORIGIN_FOUND)
 
 
 class TestARestart:
