@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ from tests.simulator.world import Lot, World
 _ROUND_S = 5.0
 _LONGEST_IDLE = timedelta(days=1)
 _HELD_AGAIN = timedelta(hours=6, minutes=1)
+_MOST_CLAIMS = 100
+"""No traceback has reason to change hands as often as that."""
 _OVERDUE_AGAIN = timedelta(minutes=10)
 
 _CLERK_NEXT = """
@@ -56,41 +59,54 @@ class Killed(Exception):  # noqa: N818 (no error: it is what kills)
     """The process is dead; nothing of it reaches the database any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """What a process suffers.
+
+    Attributes:
+        dies_at: at which use of the store it dies: before it or, where that is odd, after it.
+        cut_off_at, cut_off_for: at which write it can't reach the database any more, and for how long.
+    """
+
+    dies_at: int | None = None
+    cut_off_at: int | None = None
+    cut_off_for: timedelta = timedelta(0)
+
+
 class Mortal:
     """A process's view of its store: through it goes what the process does while it lives, and can reach it."""
 
-    def __init__(self, store: SqlStore, house: House, dies_at: int | None, die: Callable[[], None]) -> None:
-        """The process dies at its `dies_at`-th use of the store: before it or, where that is odd, after it."""
+    def __init__(self, store: SqlStore, house: House, harm: Harm, die: Callable[[], None]) -> None:
         self._store = store
         self._journal = house.journal
         self._places = house.places
         self._die = die
         self._clock = VirtualClock()
-        self._dies_at = dies_at
-        self._uses = 0
+        self._harm = harm
+        self._uses = self._saves = 0
         self._cut_until: datetime | None = None
         self.dead = False
-
-    def cut_off(self, until: datetime) -> None:
-        """The database is out of reach until then."""
-        self._cut_until = until
 
     async def _reached(self) -> SqlStore:
         if self._cut_until is not None and self._clock.now() < self._cut_until:
             await self._clock.sleep_until(self._cut_until)
         self._uses += 1
-        if self._uses == self._dies_at and not self._uses % 2:
+        if self._uses == self._harm.dies_at and not self._uses % 2:
             self._die()
         if self.dead:
             raise Killed
         return self._store
 
     def _left(self) -> None:
-        if self._uses == self._dies_at:
+        if self._uses == self._harm.dies_at:
             self._die()
             raise Killed
 
     async def save(self, changes: Sequence[Change]) -> Collection[int]:
+        self._saves += 1
+        if self._saves == self._harm.cut_off_at:
+            self._cut_until = self._clock.now() + self._harm.cut_off_for
+            self._journal.counts["coordinators cut off from the database"] += 1
         store = await self._reached()
         claimed_since = self._claimed_since(changes) if self._cut_until is not None else set()
         stale = await store.save(changes)
@@ -137,7 +153,7 @@ class Mortal:
 
 
 class Places:
-    """Whether whoever waits for its first place gets one in time, however many that are more urgent come after it.
+    """Whether whoever waits for its first place gets one in time, and nobody is given places for nothing.
 
     One place of eight goes by age (`coordinator.priorities`), so that whoever has n before it in age has one after
     8 n + 8; each process counts for itself, and a new one anew.
@@ -148,12 +164,16 @@ class Places:
         self._journal = journal
         ages = sorted(waited.values())
         self._before = {identity: len(ages) - bisect_left(ages, age) - 1 for identity, age in waited.items()}
+        self._claims: Counter[uuid.UUID] = Counter()
         self._given = 0
         self.processes = 0
 
     def given(self, claimed: Sequence[Kept], places: int) -> None:
         """A process has claimed these for so many places."""
         for kept in claimed:
+            self._claims[kept.traceback.id] += 1
+            if self._claims[kept.traceback.id] == _MOST_CLAIMS:
+                self._journal.breaks(f"{kept.traceback.id} is claimed and let go of without end")
             before = self._before.pop(kept.traceback.id, None)
             if before is not None and self._given > 8 * (before + 1 + self.processes) + places:
                 self._journal.breaks(
@@ -180,7 +200,7 @@ class House:
 class Process:
     """One coordinator process, at work from the beginning."""
 
-    def __init__(self, house: House, number: int, stack: ExitStack, dies_at: int | None = None) -> None:
+    def __init__(self, house: House, number: int, stack: ExitStack, harm: Harm) -> None:
         """Its database is closed with `stack`."""
         self._house = house
         self._clock = VirtualClock()
@@ -188,7 +208,7 @@ class Process:
         self._rounds = 0
         self._bell = asyncio.Event()
         self._engine = stack.enter_context(engine_for(house.url))
-        self.store = Mortal(stack.enter_context(opened(self._engine)), house, dies_at, self.die)
+        self.store = Mortal(stack.enter_context(opened(self._engine)), house, harm, self.die)
         house.places.processes += 1
         driver = Driver(
             store=self.store,

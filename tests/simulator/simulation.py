@@ -34,7 +34,7 @@ from tests.simulator.keys import Keys
 from tests.simulator.loop import BEGIN, VirtualClock, run
 from tests.simulator.network import Agents
 from tests.simulator.people import Office, Taken, order_of
-from tests.simulator.processes import House, Places, Process
+from tests.simulator.processes import Harm, House, Places, Process
 from tests.simulator.report import Report
 from tests.simulator.world import ABROAD, BY_PEOPLE, USUAL, VAST, Habit, Mix, Passage, World, draw
 
@@ -45,7 +45,8 @@ Progress = Callable[[int, timedelta], object]
 """Hears now and then how many tracebacks are closed, and how much time has passed in the run."""
 
 _LAST = timedelta(days=30)
-_CUT_FOR = timedelta(seconds=40)
+_CUT_S = (16.0, 24.0)
+"""Longer than a lease; not so long that whoever takes over is done with everything by then."""
 _LOOKS = (timedelta(minutes=30), timedelta(hours=6))
 """Between two looks at the invariants: at first, and after the first hours."""
 
@@ -57,7 +58,7 @@ class Terms:
     Attributes:
         providers, calls: how many.
         kills: how often a coordinator is killed, half of them at some time, half at some use of its database.
-        cuts: how often one is cut off from its database for longer than its leases last.
+        cuts: how many are cut off from their database for longer than their leases last.
         coordinators: how many there are at a time.
         calm_after: after this nothing goes wrong on the network.
         concurrent: how many tracebacks one of them drives at the same time.
@@ -67,7 +68,7 @@ class Terms:
     providers: int = 40
     calls: int = 30
     kills: int = 3
-    cuts: int = 1
+    cuts: int = 2
     coordinators: int = 2
     calm_after: timedelta = timedelta(minutes=20)
     concurrent: int = 4000
@@ -148,6 +149,7 @@ class _Run:
         self._ids = {uuid.uuid5(uuid.NAMESPACE_OID, f"{world.seed} {n}"): one for n, one in enumerate(world.passages)}
         self._processes: list[Process] = []
         self._born = self._kills = self._acts = 0
+        self._harms: list[Harm] = []
 
     async def whole(self) -> Report:
         """Submit, drive, judge."""
@@ -211,12 +213,11 @@ class _Run:
         """Until all are closed, and nobody has anything to do."""
         chance = Random(f"harm {self._world.seed}")
         deaths = self._terms.kills // 2
-        for number in range(self._terms.coordinators):
-            self._start(chance.randrange(5, 120) if number < deaths else None)
+        self._harms = [self._harm(chance, number, deaths) for number in range(max(deaths, self._terms.cuts))]
+        for _ in range(self._terms.coordinators):
+            self._start()
         for _ in range(self._terms.kills - deaths):
             asyncio.get_running_loop().call_later(chance.expovariate(1 / 8), self._kill_one, chance.random())
-        for _ in range(self._terms.cuts):
-            asyncio.get_running_loop().call_later(chance.expovariate(1 / 8), self._cut_one_off, chance.random())
         looks_at = self._clock.now() + _LOOKS[0]
         while self._clock.now() < BEGIN + _LAST and not self._journal.broken:
             due = await self._store.next_due()
@@ -232,8 +233,17 @@ class _Run:
         for process in self._processes:
             await process.stop()
 
-    def _start(self, dies_at: int | None = None) -> None:
-        self._processes.append(Process(self._house, self._born, self._stack, dies_at))
+    def _harm(self, chance: Random, number: int, deaths: int) -> Harm:
+        """What the process of this number suffers, if all goes on as it should."""
+        return Harm(
+            dies_at=chance.randrange(5, 120) if number < deaths else None,
+            cut_off_at=chance.randrange(1, 30) if number < self._terms.cuts else None,
+            cut_off_for=timedelta(seconds=chance.uniform(*_CUT_S)),
+        )
+
+    def _start(self) -> None:
+        harm = self._harms[self._born] if self._born < len(self._harms) else Harm()
+        self._processes.append(Process(self._house, self._born, self._stack, harm))
         self._born += 1
 
     def _somebody_acted(self) -> None:
@@ -244,11 +254,6 @@ class _Run:
 
     def _kill_one(self, drawn: float) -> None:
         self._processes[int(drawn * len(self._processes))].die()
-
-    def _cut_one_off(self, drawn: float) -> None:
-        process = self._processes[int(drawn * len(self._processes))]
-        process.store.cut_off(self._clock.now() + _CUT_FOR)
-        self._journal.counts["coordinators cut off from the database"] += 1
 
     async def _mend(self) -> None:
         """Start a process for each that was killed; say of those that ended otherwise that they did."""

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 import pytest
 
 from coordinator import attesting, traceback
 from coordinator.chain import Status
+from coordinator.driver import Driver, Rested
 from coordinator.store import sqlite_writer
 from coordinator.tasks import clerk, desk
 from tests.simulator.keys import APPROVER
@@ -62,7 +65,7 @@ def _nobody_is_given_up(patch: pytest.MonkeyPatch) -> None:
 
 
 def _late_answers_are_dropped(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(clerk, "_HEARS", tuple(one for one in clerk._HEARS if one != Status.NON_RESPONSIVE.value))
+    patch.setattr(traceback, "_HEARS_PERSON", traceback._HEARS_PERSON - {Status.NON_RESPONSIVE})
 
 
 def _tasks_are_everybodys(patch: pytest.MonkeyPatch) -> None:
@@ -78,12 +81,25 @@ def _nobody_is_asked_by_hand(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(clerk.Clerk, "_left_event", lambda self, due, kept: None)  # noqa: ARG005
 
 
+def _who_is_due_must_find_room_to_wait(patch: pytest.MonkeyPatch) -> None:
+    follow = Driver._follow
+
+    def waits(self: Driver, active: Any, question: Any, due: datetime | None, **how: Any) -> None:
+        if question is None and due is not None and not how["freed"] and not self._naps(due):
+            self._rest(active, Rested(active.kept, due))
+        else:
+            follow(self, active, question, due, **how)
+
+    patch.setattr(Driver, "_follow", waits)
+
+
 DEFECTS = (
     Defect("a former owner's write counts", _former_owners_write, "a former owner wrote"),
     Defect("a denied naming is followed", _denials_are_not_heard, "has not named it"),
     Defect("a question that is unanswered gets another id", _whoever_says_nothing_is_asked_anew, "question lived"),
     Defect("a retry is forgotten", _retries_are_forgotten, "never due"),
     Defect("the urgent starve the others", _nobody_is_served_by_age, "starved"),
+    Defect("who is due must find room to wait", _who_is_due_must_find_room_to_wait, "without end"),
     Defect("people are never given up", _nobody_is_given_up, "its clock doesn't end"),
     Defect("an answer that comes late is dropped", _late_answers_are_dropped, "nothing of it counts"),
     Defect("any provider answers any task", _tasks_are_everybodys, "another provider's answer was taken"),
