@@ -28,6 +28,7 @@ from agent.trunks import TrunkMap
 from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.types import Answer, Outcome, Question, RefusalReason
+from protos.values import value
 
 if TYPE_CHECKING:
     from agent.stores.threads import LookupThreads
@@ -84,7 +85,7 @@ class Terms:
     sources: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Consultation:
     """An answer and all that led to it, for the operator's eyes only.
 

@@ -18,13 +18,13 @@ from __future__ import annotations
 import enum
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.orders import MOST_HOPS
 from protos.types import WINDOW_CAP, Answer, Handover, Outcome, Question, RefusalReason
+from protos.values import value
 
 DEFAULT_WINDOW = timedelta(seconds=60)
 DEFAULT_HOP_LIMIT = 15
@@ -124,7 +124,7 @@ class Problem(enum.Enum):
     UNREGISTERED = "unregistered"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """The call to trace, as the order gives it.
 
@@ -157,7 +157,7 @@ class Call:
             raise ValueError(f"no order allows more than {MOST_HOPS} hops")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Hop:
     """One provider's part: what it was asked, what it answered or what went wrong, and when.
 
@@ -189,7 +189,7 @@ class Hop:
         return None if self.ended is None else max(self.ended - self.asked, timedelta(0))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Traceback:
     """The tracing of one call: the call, the hops so far (terminating provider first), the status.
 

@@ -13,18 +13,19 @@ from datetime import datetime, timedelta
 from coordinator.chain import Status
 from coordinator.signed import SisterNaming
 from protos.types import Answer, Question
+from protos.values import value
 
 # What happened, and when.
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Started:
     """A driver took the traceback up, for the first time or after a restart."""
 
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answered:
     """An answer came to the question, checked to be one: right provider, right digest, every field in range.
 
@@ -148,7 +149,7 @@ Event = (
 # What the machine wants done.
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ask:
     """Put this question to `question.target`; one of Answered ... NoAgent comes back."""
 
@@ -162,7 +163,7 @@ class WaitUntil:
     time: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finish:
     """Nothing more will be asked; tell whoever waits for the result."""
 

@@ -17,6 +17,7 @@ from coordinator.offsets import Observation
 from coordinator.priorities import Priority
 from protos.identity import ProviderId
 from protos.types import Answer, Question
+from protos.values import value
 
 DIAL_OUT: Final = "dial-out"
 """Stands in place of host:port: the agent opens no port and calls this coordinator (`coordinator.dialout`)."""
@@ -90,7 +91,7 @@ class DeclinedError(AgentError):
     """The agent doesn't accept this coordinator."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Exchange:
     """The exact bytes of a batch of questions and of its answers; `sha256` is the digest of what was sent."""
 
@@ -100,7 +101,7 @@ class Exchange:
     received: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """A checked answer, and the exact bytes in which it came.
 
@@ -139,7 +140,7 @@ class BatchClient(AgentClient, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Kept:
     """A traceback as the store has it.
 
@@ -152,7 +153,7 @@ class Kept:
     priority: Priority = Priority.REST
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Change:
     """One step of a traceback, to be written as one: what it was (at `version`, claimed as `fence`), what it is now.
 
@@ -192,7 +193,7 @@ class Store(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Lease:
     """Who may drive what is claimed now, and until when nobody else may."""
 

@@ -27,6 +27,7 @@ from protos.hops import Asked, Parts
 from protos.part_bytes import PART_SIZE
 from protos.signing import Domain, Proof, Seal
 from protos.types import Answer, ErrorReason, Question, Sister
+from protos.values import value
 
 _FORMS: Final = {b"\x01": Domain.ANSWER, b"\x02": Domain.ATTESTATION}
 """By the first byte of a kept answer, what its seal says."""
@@ -38,7 +39,7 @@ _HEAD: Final = 1 + 2 * PART_SIZE + 32 + 4 + 32 + 64 + 4
 """Bytes before the path: form, naming, finding, the seal's key id, size, root and signature, the leaf's index."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SignedAnswer(Answer):
     """An answer that its provider sealed.
 
@@ -50,12 +51,12 @@ class SignedAnswer(Answer):
     originates: bool = field(default=True, compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class AttestedAnswer(SignedAnswer):
     """What a person at the provider said; the seal is of an approver, in the domain of attestations."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SaidAnswer(Answer):
     """What a person at the provider said, as the coordinator recorded it; nobody sealed it."""
 
@@ -76,7 +77,7 @@ class SisterNaming:
         return Sister(self.parts.naming_sha256, self.question_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SignedQuestion(Question):
     """A question under an order; `named` is the answer that names its target, None for the terminating provider.
 
@@ -132,7 +133,7 @@ def decode_question(
     return SignedQuestion(**values, named=named, sisters=read_sisters(sisters, question.authority.sisters))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Kept:
     """What is kept of a signed answer: its parts, the proof that its provider sealed them, the path of its question.
 

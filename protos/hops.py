@@ -52,6 +52,7 @@ from protos.types import (
     RefusalReason,
     Sister,
 )
+from protos.values import value
 
 LARGEST_QUESTION: Final = 1024
 MOST_QUESTIONS: Final = 10_000
@@ -70,7 +71,7 @@ _ANSWER: Final = b"\x0a\x86\x04\x0a\x80\x02"  # AskResponse.answers, 518 bytes; 
 _ITS_FINDING: Final = b"\x12\x80\x02"  # HopAnswer.finding
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Naming:
     """That `provider` says the call of an order came from `upstream`, and what to ask there; None where it doesn't.
 
@@ -85,7 +86,7 @@ class Naming:
     call_tag: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Named:
     """A naming with what proves it: `exact` is the naming, `finding_sha256` stands for the part that isn't shown."""
 
@@ -100,7 +101,7 @@ class Named:
         return digest(self.exact) + self.finding_sha256
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finding:
     """What an answer says besides the naming; `answered` is aware UTC, `record_commitment` 32 bytes."""
 
@@ -109,7 +110,7 @@ class Finding:
     answered: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Parts:
     """One answer in its two exact parts."""
 
@@ -133,7 +134,7 @@ class Parts:
         return self.leaf[HASH_SIZE:]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Asked:
     """One question of an envelope: its exact bytes, and what they say."""
 

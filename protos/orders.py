@@ -33,6 +33,7 @@ from protos.identity import ProviderId
 from protos.shapes import Shapes
 from protos.signing import Domain, Proof, PublicKey, Seal
 from protos.types import WINDOW_CAP, ErrorReason, RefusalReason
+from protos.values import value
 
 DEFAULT_WINDOW: Final = timedelta(seconds=60)
 LONGEST_LIFE: Final = timedelta(hours=72)
@@ -52,7 +53,7 @@ class Purpose(Enum):
 _PURPOSES: Final = {purpose.value: purpose for purpose in Purpose}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Order:
     """One call that may be traced. Times are aware UTC, in whole milliseconds; `window` is a half-width."""
 
@@ -83,7 +84,7 @@ class Order:
             raise ValueError(f"an order's hop limit is up to {MOST_HOPS}")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Granted:
     """An order with the signatures that came with it; `exact` is what they cover.
 

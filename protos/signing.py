@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from hopback.v1 import evidence_pb2 as pb
 from protos.merkle import Tree, leaf_hash, root_by_path, tree_of
+from protos.values import value
 
 KEY_PREFIX: Final = "ed25519:"
 _SPKI: Final = bytes.fromhex("302a300506032b6570032100")
@@ -55,7 +56,7 @@ class Domain(enum.Enum):
         return f"ed25519-hopback-{self.value}-v1"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Seal:
     """One signature over a tree of `size` leaves."""
 
@@ -82,7 +83,7 @@ class Seal:
         return cls(message.algorithm, message.key_id, message.size, message.root, message.signature)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Proof:
     """That a message is leaf `index` of what `seal` covers, by `path` from the leaf's sibling upwards."""
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from protos.e164 import E164
 from protos.identity import ProviderId
+from protos.values import value
 
 WINDOW_CAP = timedelta(seconds=300)
 """No question may ask for records further than this from its time; providers may set less."""
@@ -101,7 +102,7 @@ class Sister:
     question_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Authority:
     """By what right a question is asked: the order, and what proves that the target was named, by their digests.
 
@@ -117,7 +118,7 @@ class Authority:
     sisters: tuple[Sister, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Question:
     """Who handed you this call?
 
@@ -146,7 +147,7 @@ class Question:
 _NAMING_UPSTREAM = (Outcome.UPSTREAM, Outcome.FOREIGN_UPSTREAM)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """One hop's answer, with nothing about the call beyond what the next question needs.
 

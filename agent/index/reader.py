@@ -9,7 +9,6 @@ Never answers from a directory that it could not read whole: that raises, and an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from time import monotonic_ns
@@ -26,6 +25,7 @@ from agent.index.segment import Hit
 from agent.index.snapshot import Day, Follower, State
 from agent.legs import Leg
 from protos.e164 import E164, to_int
+from protos.values import value
 
 _FEW: Final = 48
 """Below this many queries, one after the other is faster than columns."""
@@ -33,7 +33,7 @@ _FEW: Final = 48
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Query:
     """One search: the called number, the calling number as a hint, and the interval, aware UTC, ends included."""
 
