@@ -9,7 +9,7 @@ a number that changed here, or not all answered.
 
 from __future__ import annotations
 
-import hmac
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from agent.match import Decision, Instance, Verdict
@@ -40,7 +40,7 @@ class CallTags:
     """Makes the tags of one provider. `secret` is 32 bytes; tags under another one compare with none of these."""
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+        self._keyed = blake2b(key=secret, digest_size=COMPARABLE)
 
     def __repr__(self) -> str:
         return "CallTags(…)"
@@ -58,7 +58,8 @@ class CallTags:
             return None
         if any(leg.disposition != ANSWERED for leg in instance.rows):
             return None
-        about = f"{coordinator}\0{called}\0{call.source}".encode()
-        scope = hmac.digest(self._secret, b"scope\0" + about, "sha256")
-        one = hmac.digest(self._secret, b"call\0" + call.ref.to_bytes(8, "big") + about, "sha256")
-        return scope[:COMPARABLE] + one[:COMPARABLE]
+        keyed = self._keyed.copy()
+        keyed.update(f"{coordinator}\0{called}\0{call.source}\0".encode())
+        scope = keyed.digest()
+        keyed.update(call.ref.to_bytes(8, "big"))
+        return scope + keyed.digest()

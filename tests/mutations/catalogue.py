@@ -257,8 +257,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "tags of all coordinators compare",
         "agent/call_tags.py",
-        'f"{coordinator}\\0{called}\\0{call.source}"',
-        'f"{called}\\0{call.source}"',
+        'f"{coordinator}\\0{called}\\0{call.source}\\0"',
+        'f"{called}\\0{call.source}\\0"',
         "tests/agent/test_elimination.py::TestACallTag",
     ),
     Mutation(
