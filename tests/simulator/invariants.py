@@ -173,6 +173,9 @@ class Truth:
             return
         last = traceback.hops[-1].provider if traceback.hops else None
         by_hand = last is not None and self.world.parties[last].habit is Habit.NO_AGENT
+        fits_two = len(self.world.passages_of(passage.called, passage.at, DEFAULT_WINDOW)) > 1
+        if by_hand and fits_two and traceback.status is Status.REFUSED:
+            return  # a person who finds two calls says nothing of either
         if traceback.status not in _EXCUSED or (by_hand and traceback.call.order_sha256 is None):
             yield f"all told the truth, and it ended {traceback.status.value} at {last}"
 

@@ -52,11 +52,13 @@ Held = tuple[ProviderId, E164, ProviderId | None]
 
 @dataclass(slots=True)
 class Known:
-    """What there is of a question: how often messages began with it, and when it arrived its bytes and the answer."""
+    """What there is of a question: how often messages began with it; when it arrived, its bytes and the answer."""
 
     sent: int = 0
     exact: bytes = b""
     answer: Answer | None = None
+    meant: Passage | None = None
+    """The one call that the answer is about, where the agent could tell."""
 
 
 class Agents:
@@ -168,10 +170,11 @@ class Agents:
         if by is not None and (by, provider, question.called) not in self._named:
             self._journal.breaks(f"{provider} was asked, and {by}, as whose upstream it was asked, has not named it")
         self._check_evidence(provider, question)
-        answer = self._decide(provider, question)
+        self._check_sisters(provider, question)
+        answer, meant = self._decide(provider, question)
         if answer.upstream is not None and answer.handover is not Handover.NOT_MINE:
             self.named(provider, answer.upstream, question.called)
-        known.exact, known.answer = sent, answer
+        known.exact, known.answer, known.meant = sent, answer, meant
         self._journal.note(f"{provider} answers {question.question_id.hex} {answer.outcome.name} {answer.upstream}")
         return answer
 
@@ -183,23 +186,62 @@ class Agents:
         if not isinstance(naming, SignedAnswer) or naming.upstream != provider or naming.provider != question.named_by:
             self._journal.breaks(f"{provider} was asked under an order without a signed answer that names it")
 
+    def _check_sisters(self, provider: ProviderId, question: Question) -> None:
+        """What it names of other calls it must have been told here, by the same neighbour, about the same number."""
+        named = question.sisters if isinstance(question, SignedQuestion) else ()
+        said = question.authority.sisters if question.authority else ()
+        if tuple(one.sister for one in named) != said:
+            self._journal.breaks(f"{provider} was asked with sister calls, and without what proves them")
+        for sister in said:
+            known = self.known.get(sister.question_id)
+            if known is None or known.answer is None or known.answer.provider != provider or known.meant is None:
+                self._journal.breaks(
+                    f"{provider} was asked with a sister call about which it has not told whose it was"
+                )
+
+    def _tag(self, provider: ProviderId, question: Question) -> bytes:
+        """By what a provider tells calls to one number apart, where it could tell which one was meant."""
+        meant = self.known[question.question_id].meant
+        if meant is None:
+            return b""
+        return digest(f"{provider} {meant.called}".encode())[:8] + digest(f"{meant.at} {meant.path}".encode())[:8]
+
     def _reply(self, question: Question, exact: bytes, answer: Answer) -> Reply:
         if question.authority is None:
             return Reply(answer, encode_answer(answer, digest(exact)))
         now = self._clock.now().replace(microsecond=0)
         finding = hops.Finding(RecordCoverage.COMPLETE, digest(exact), now)
-        parts = hops.answer_parts(answer, question, digest(exact), finding, digest(b"salts" + exact))
+        tag = self._tag(answer.provider, question)
+        parts = hops.answer_parts(answer, question, digest(exact), finding, digest(b"salts" + exact), tag)
         seal, tree = self._keys.agents.seal(Domain.ANSWER, [parts.leaf])
         proof = Proof(seal, 0, tree.path(0))
         asked = hops.Asked(exact, question, question.authority)
         return Reply(signed_answer(parts, proof, asked), keep(parts, proof, b""))
 
-    def _decide(self, provider: ProviderId, question: Question) -> Answer:
+    def _decide(self, provider: ProviderId, question: Question) -> tuple[Answer, Passage | None]:
+        """The answer, and the one call that it is about, where that can be told."""
+        found = self._meant(provider, question)
+        meant = {passage for passage, _ in found}
+        return self._answer_about(provider, question, found), next(iter(meant)) if len(meant) == 1 else None
+
+    def _meant(self, provider: ProviderId, question: Question) -> list[tuple[Passage, int]]:
+        """What the records show; some clocks are good enough to tell calls apart, and sister calls are left out."""
+        found = self._world.records_of(provider, question)
+        if len({passage for passage, _ in found}) > 1:
+            sisters = question.authority.sisters if question.authority else ()
+            others = [self.known[sister.question_id].meant for sister in sisters]
+            if sisters:
+                self._journal.counts["calls told by their sisters"] += 1
+            elif Lot(self._world.seed, provider, question.called, question.at).random() < 0.5:
+                others = [passage for passage, _ in found if passage.at != question.at]
+            return [one for one in found if one[0] not in others] or found
+        return found
+
+    def _answer_about(self, provider: ProviderId, question: Question, found: list[tuple[Passage, int]]) -> Answer:
         party = self._world.parties[provider]
         named = question.named_by is not None
         if party.habit is Habit.LATE and self._clock.now() < party.records_from:
             return Answer(provider, Outcome.NOT_YET_AVAILABLE, retry_after=_ASK_AGAIN)
-        found = self._world.records_of(provider, question)
         if not found:
             return Answer(provider, Outcome.NOT_FOUND, handover=_handover(named, mine=False))
         if party.habit is Habit.HOLDS:

@@ -18,8 +18,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
-from coordinator.chain import Status
+from coordinator.chain import Status, Traceback
 from coordinator.driver import Driver, Limits, Rested
+from coordinator.eliminating import Eliminator
 from coordinator.leases import Keeper
 from coordinator.live import Silent
 from coordinator.ports import Change, Kept, Lease, Registry
@@ -195,6 +196,8 @@ class House:
     places: Places
     limits: Limits
     scheduling: SchedulerTerms
+    twins: bool = False
+    """Whether there are sister calls to look for."""
 
 
 class Process:
@@ -227,6 +230,7 @@ class Process:
             rested=self._rested,
         )
         self._clerk, self._outbox = self._clerking(self._engine, number)
+        self._eliminator = Eliminator(self._engine, self.store, self._clock.now, f"sisters {number}")
         self._tasks = [asyncio.create_task(self._scheduler.run()), asyncio.create_task(self._keep_clerking())]
 
     def _clerking(self, engine: Engine, number: int) -> tuple[Clerk, Outbox]:
@@ -274,10 +278,14 @@ class Process:
     def _rested(self, rested: Rested) -> None:
         traceback = rested.kept.traceback
         self._clerk.notice(traceback)
-        if traceback.status is Status.NO_AGENT:
+        if traceback.status is Status.NO_AGENT or self._has_twin(traceback):
             self.look()
         elif traceback.status is Status.NEEDS_HUMAN:
             asyncio.get_running_loop().call_later(ClerkTerms().review_after.total_seconds() + 1, self.look)
+
+    def _has_twin(self, traceback: Traceback) -> bool:
+        call = traceback.call
+        return self._house.twins and len(self._house.world.passages_of(call.called, call.at, call.window)) > 1
 
     async def _keep_clerking(self) -> None:
         """Round after round, as `coordinator.clerking` does, but for rounds in which nothing can be to do."""
@@ -290,7 +298,8 @@ class Process:
             now = self._clock.now()
             letters = await asyncio.to_thread(self._outbox.queue_due, now)
             await asyncio.to_thread(self._outbox.deliver, self._house.mailer, now)
-            if done.taken or done.asked_again:
+            settled = await self._eliminator.round() if self._house.twins else ()
+            if done.taken or done.asked_again or settled:
                 self._scheduler.look()
             with suppress(TimeoutError):
                 until = self._next(more=bool(done or letters))

@@ -21,9 +21,11 @@ from random import Random
 
 from coordinator.chain import Call, Status, Traceback, standing
 from coordinator.driver import Limits
+from coordinator.orders import OrderSet
 from coordinator.ports import Provider
 from coordinator.scheduler import SchedulerTerms
 from coordinator.store.engine import engine_for, migrate
+from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import opened
 from protos.codec import digest
 from protos.identity import ProviderId
@@ -63,6 +65,7 @@ class Terms:
         calm_after: after this nothing goes wrong on the network.
         concurrent: how many tracebacks one of them drives at the same time.
         order_life: how long orders count.
+        twins: how often two calls of a campaign reach one number within seconds.
     """
 
     providers: int = 40
@@ -73,12 +76,13 @@ class Terms:
     calm_after: timedelta = timedelta(minutes=20)
     concurrent: int = 4000
     order_life: timedelta = timedelta(hours=72)
+    twins: int = 0
     mix: Mix = USUAL
 
 
 USUALLY = Terms(calls=20)
 AMONG_AGENTS = Terms(
-    calls=20, kills=4, mix=Mix({habit: few for habit, few in USUAL.of.items() if habit not in BY_PEOPLE})
+    calls=20, kills=4, mix=Mix({habit: few for habit, few in USUAL.of.items() if habit not in BY_PEOPLE}), twins=2
 )
 CROWDED = Terms(providers=30, calls=48, kills=1, concurrent=1)
 """Few places for many calls: whose turn it is matters."""
@@ -104,7 +108,7 @@ def simulate(
 ) -> Report:
     """Run one seed; with `keep_trace` the report has everything that happened in words."""
     terms = terms or usual_terms(seed)
-    world = draw(seed, terms.providers, terms.calls, terms.mix)
+    world = draw(seed, terms.providers, terms.calls, terms.mix, terms.twins)
     with ExitStack() as stack:
         where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hopback-sim-", dir=where)))
@@ -180,6 +184,7 @@ class _Run:
             places=Places(self._journal, {identity: one.waited for identity, one in self._ids.items()}),
             limits=Limits(concurrent=self._terms.concurrent),
             scheduling=SchedulerTerms(poll=timedelta(hours=6)),
+            twins=self._terms.twins > 0,
         )
         await self._drive()
         return self._judged()
@@ -196,6 +201,8 @@ class _Run:
             for number, (identity, one) in enumerate(self._ids.items())
             if one.ordered
         }
+        if self._terms.twins:  # by their campaigns calls find each other
+            OrderBook(self._store.engine).add(OrderSet.of(map(encode_order, orders.values())), BEGIN)
         by_age: dict[timedelta, list[uuid.UUID]] = defaultdict(list)
         for identity, one in self._ids.items():
             by_age[one.waited].append(identity)

@@ -86,6 +86,12 @@ class TestASeed:
         assert set(report.statuses) <= {Status.ORIGIN_FOUND, Status.GATEWAY_FOUND, Status.AMBIGUOUS}
         assert report.reached["all of it"] >= 198
 
+    def test_tells_calls_by_their_sisters_and_never_wrongly(self) -> None:
+        twins = Terms(providers=60, calls=20, twins=60, kills=2, mix=PEACEFUL)
+        report = simulate(4, twins)
+        assert report.broken == []
+        assert report.counts["calls told by their sisters"] >= 5
+
     @pytest.mark.parametrize("habit", [Habit.NAMES_AN_INNOCENT, Habit.DENIES, Habit.NAMES_ITSELF, Habit.LOOPS])
     def test_shows_no_innocent_however_many_lie(self, habit: Habit) -> None:
         report = simulate(11, Terms(providers=60, calls=200, kills=1, mix=Mix({habit: 400})))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -209,8 +209,11 @@ MANNERS = (*Manner, Manner.PROMPT, Manner.PROMPT, Manner.LATE)
 ZONES = ("America/New_York", "America/Chicago", "America/Los_Angeles", "Pacific/Guam")
 
 
-def draw(seed: int, providers: int, calls: int, mix: Mix = USUAL) -> World:
-    """An industry of so many providers, and so many calls through it."""
+def draw(seed: int, providers: int, calls: int, mix: Mix = USUAL, twins: int = 0) -> World:
+    """An industry of so many providers, and so many calls through it; and as many twins as there are to be.
+
+    Twins are two calls of a campaign to one number within seconds, which part only behind the second provider.
+    """
     chance = Random(f"industry {seed}")
     habits = [habit for habit, parts in mix.of.items() for _ in range(round(parts * providers / 1000))]
     # Small industries have some of the rarer kinds, too: by chance, not all of them.
@@ -224,11 +227,31 @@ def draw(seed: int, providers: int, calls: int, mix: Mix = USUAL) -> World:
         parties[name] = Party(name, habit, BEGIN + late, chance.choice(MANNERS), chance.choice(ZONES))
     names = list(parties)
     passages = [_passage(chance, names, number, mix.ordered) for number in range(calls)]
+    apart = Random(f"twins {seed}")  # of its own, so that the other calls stay what they are
+    passages += [one for number in range(twins) for one in _twins(apart, names, number)]
     by_number: dict[E164, list[Passage]] = {}
     for passage in passages:
         by_number.setdefault(passage.called, []).append(passage)
     sorted_out = {called: tuple(some) for called, some in by_number.items()}
     return World(seed, parties, tuple(passages), sorted_out, tuple(names))
+
+
+def _twins(chance: Random, names: list[ProviderId], number: int) -> Iterator[Passage]:
+    path = chance.sample(names, 2)
+    rest = [name for name in names if name not in path]
+    first, second = chance.sample(rest, 2)
+    at = BEGIN - timedelta(hours=30) + timedelta(minutes=number)
+    for upstream, seconds in ((first, 0), (second, chance.randrange(2, 10))):
+        beyond = chance.sample([name for name in rest if name != upstream], chance.randrange(0, 3))
+        yield Passage(
+            called=parse_e164(f"+1{3030000000 + number:010d}"),
+            at=at + timedelta(seconds=seconds),
+            path=(*path, upstream, *beyond),
+            from_abroad=chance.random() < 0.25,
+            priority=chance.choice(tuple(Priority)),
+            waited=timedelta(seconds=chance.randrange(600)),
+            ordered=True,
+        )
 
 
 def _passage(chance: Random, names: list[ProviderId], number: int, ordered: float) -> Passage:
