@@ -107,13 +107,12 @@ class TestMigrations:
     def test_end_at_one_version_and_that_is_the_one_that_the_code_expects(self) -> None:
         assert ScriptDirectory.from_config(script()).get_heads() == [HEAD]
 
-    def test_leave_rows_room_to_grow_where_they_are(self, postgresql_server: Server) -> None:
-        filled = text("SELECT relname, reloptions FROM pg_class WHERE relname IN ('hops', 'tracebacks')")
+    def test_leave_a_traceback_room_to_change_where_it_is(self, postgresql_server: Server) -> None:
+        filled = text("SELECT reloptions FROM pg_class WHERE relname = 'tracebacks'")
         with empty_postgresql(postgresql_server) as engine:
             migrate(engine)
             with engine.connect() as connection:
-                found = {row.relname: row.reloptions for row in connection.execute(filled)}
-        assert found == {"hops": ["fillfactor=20"], "tracebacks": ["fillfactor=50"]}
+                assert connection.execute(filled).scalar() == ["fillfactor=50"]
 
     def test_can_be_run_again_and_keep_what_is_there(self, empty: Empty) -> None:
         with empty() as engine:
