@@ -4,7 +4,7 @@ A traceback's row changes with every step. Where the new version finds room on t
 column has changed, no index hears of it (heap-only tuples). Pages that are full already stay as they are. The rows of
 hops change once: room for that would double the table and save nothing.
 
-Revision: 0013, after 0010.
+Revision: 0013, after 0011.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0013"
-down_revision = "0010"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
