@@ -267,8 +267,8 @@ class AskHandler:
     ) -> dict[bytes, bytes]:
         tags = {}
         for case, consultation, one in zip(cases, found, leaving, strict=True):
-            if consultation.decision is None or one.answer.upstream is None:
-                continue
+            if consultation.decision is None or one.answer.outcome is not Outcome.UPSTREAM:
+                continue  # nobody is asked who could make use of it
             tag = self._tags.of(coordinator, consultation.question.called, consultation.decision)
             if tag is not None:
                 tags[case.sha256] = tag

@@ -197,8 +197,11 @@ def show_campaign(name: str, untraced: Path | None, as_json: bool, config_path: 
 def suggest_in_campaign(name: str, as_json: bool, config_path: Path) -> None:
     """Say what sister calls of campaign NAME suggest about hops that found several calls and named nobody.
 
-    A suggestion is for an analyst, who may ask that provider by hand. It is no answer: no chain goes on from it.
+    A suggestion is for an analyst, who may ask that provider by hand. It is no answer: no chain goes on from it. What
+    sister calls settle for certain is asked by itself, and not in this list. Calls that may be one and the same,
+    reported twice, are named.
     """
+    from coordinator.elimination import repeated
     from coordinator.sisters import Suggestion, suggest
 
     with opened_store(config_path) as (_, store), opened_engine(config_path) as (_, engine):
@@ -206,14 +209,18 @@ def suggest_in_campaign(name: str, as_json: bool, config_path: Path) -> None:
         found = [kept.traceback for kept in map(store.load, ids) if kept is not None]
     open_ones = [one for one in found if one.status.value == "ambiguous"]
     told = [(one, suggest(one, found)) for one in open_ones]
+    same = {one.id: [str(other) for other in repeated(one, found)] for one in open_ones}
     if as_json:
-        write_json([_suggestion_json(one, said) for one, said in told])
+        write_json([_suggestion_json(one, said) | {"perhaps_same": same[one.id]} for one, said in told])
         return
     if not told:
         click.echo(f"No call of {name} ends at a provider that found several calls.")
     for one, said in told:
         words = said.words if isinstance(said, Suggestion) else f"nothing: {said.value}."
         click.echo(f"{str(one.id)[:8]}  {words}")
+        if same[one.id]:
+            others = ", ".join(other[:8] for other in same[one.id])
+            click.echo(f"{'':8}  Perhaps the same call, reported twice: {others}.")
 
 
 def _suggestion_json(one: Traceback, said: Suggestion | Doubt) -> dict[str, Any]:
