@@ -8,7 +8,8 @@ docs/adr/0012-elimination.md says what that rests on.
 Nothing is left out, so that the answer stays AMBIGUOUS, unless all of this is so:
 
 - the sister's question, decided anew, means one call and leads to the very answer that was given then;
-- that call has a call id, and its rows show one handover to the neighbour, answered;
+- that call has a call id, and its rows show one handover to the neighbour, answered; no other row under that call id
+  may have gone there, for call ids are used again;
 - no two sisters are one call here;
 - what remains is without doubt by the ordinary rules, and all its calls are of that kind, too, in the same source.
 """
@@ -22,7 +23,7 @@ from agent.answer import answer
 from agent.call_tags import ANSWERED, Call, call_of
 from agent.index.coverage import CoverageState
 from agent.legs import Leg
-from agent.match import Decision, FindLegs, MatchSettings, Verdict, leads_to, match
+from agent.match import Decision, FindLegs, Instance, MatchSettings, Verdict, leads_to, match
 from agent.trunks import Party, TrunkMap
 from protos.e164 import E164
 from protos.identity import ProviderId
@@ -62,7 +63,11 @@ def eliminate(
     if decision.verdict is not Verdict.FOUND or decision.via_internal:
         return None
     remaining = [call_of(instance) for instance in decision.instances]
-    known = [call for call in remaining if call is not None and once.handed_over(call)]
+    known = [
+        call
+        for call, instance in zip(remaining, decision.instances, strict=True)
+        if call is not None and once.handed_over(call, instance)
+    ]
     sources = {call.source for call in (*known, *others)}
     return decision if len(known) == len(remaining) and len(sources) == 1 else None
 
@@ -90,8 +95,9 @@ def _call_of(sister: Sister, others: Collection[Call], once: _Once, terms: Terms
         return None
     if answer(sister.question, decision, CoverageState.COVERED, terms.me) != sister.answer:
         return None
-    call = call_of(decision.instances[0])
-    return call if call is not None and once.handed_over(call) else None
+    (instance,) = decision.instances
+    call = call_of(instance)
+    return call if call is not None and once.handed_over(call, instance) else None
 
 
 def _without(
@@ -110,13 +116,21 @@ class _Once:
     """Which calls went to the neighbour exactly once, and were answered there."""
 
     def __init__(self, legs: Iterable[Leg], neighbour: ProviderId | None, trunks: TrunkMap) -> None:
-        self._dispositions: dict[tuple[str, int | None], list[str | None]] = {}
+        self._there: dict[tuple[str, int | None], list[str | None]] = {}
+        self._perhaps: dict[tuple[str, int | None], set[tuple[str, int]]] = {}
         wanted = None if neighbour is None else leads_to(neighbour)
         for leg in legs:
             went_to = trunks.egress_party(leg.egress_trunk, leg.egress_address, leg.latest)
-            if wanted is not None and isinstance(went_to, Party) and wanted(went_to):
-                self._dispositions.setdefault((leg.source_name, leg.call_ref), []).append(leg.disposition)
+            call = leg.source_name, leg.call_ref
+            if not isinstance(went_to, Party):
+                self._perhaps.setdefault(call, set()).add((leg.source, leg.row))
+            elif wanted is not None and wanted(went_to):
+                self._there.setdefault(call, []).append(leg.disposition)
 
-    def handed_over(self, call: Call) -> bool:
-        """Whether the rows of this call show one handover, answered."""
-        return self._dispositions.get(call) == [ANSWERED]
+    def handed_over(self, call: Call, instance: Instance) -> bool:
+        """Whether the rows of this call, which `instance` was found by, show one handover, answered.
+
+        A row that doesn't say where it went may be another call's, under the same call id, unless it is the instance's.
+        """
+        own = {(leg.source, leg.row) for leg in instance.rows}
+        return self._there.get(call) == [ANSWERED] and self._perhaps.get(call, own) <= own

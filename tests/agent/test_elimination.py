@@ -149,6 +149,19 @@ class TestWhatRemains:
     def test_is_not_told_by_a_call_that_was_handed_over_more_than_once(self, other: Leg) -> None:
         assert left_out([self.ALDER, self.BIRCH, other], 5) is None
 
+    @pytest.mark.parametrize("egress", [None, "out-nobody-knows"])
+    def test_is_not_told_by_a_call_id_that_another_call_may_have_had(self, egress: str | None) -> None:
+        """Else the other call, which may be the one meant, would be left out with it."""
+        meant = leg(1, call=7, ingress="in-onda", egress=egress)
+        told, rival = leg(100, call=7), leg(1, call=8, ingress="in-alder")
+        assert left_out([meant, told, rival], 100) is None
+        assert left_out([meant._replace(call_ref=9), told, rival], 100) is None
+        assert left_out([told, rival], 100) is not None
+
+    def test_may_be_told_by_a_call_one_of_whose_own_rows_doesn_t_say_where_it_went(self) -> None:
+        start = leg(5, call=2, egress=None)
+        assert left_out([self.ALDER, self.BIRCH, start], 5) is not None
+
     def test_is_not_told_by_a_call_that_leads_elsewhere_than_was_said(self) -> None:
         said = Answer(CEDAR, Outcome.UPSTREAM, ProviderId("alder"), handover=Handover.CONFIRMED)
         assert left_out([self.ALDER, self.BIRCH], 5, said=said) is None

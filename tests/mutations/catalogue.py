@@ -271,8 +271,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a call that was handed over twice is left out",
         "agent/elimination.py",
-        "        return self._dispositions.get(call) == [ANSWERED]\n",
-        "        return call in self._dispositions\n",
+        "self._there.get(call) == [ANSWERED]",
+        "call in self._there",
+        "tests/agent/test_elimination.py::TestWhatRemains",
+    ),
+    Mutation(
+        "a call is left out under an id that another call may have had",
+        "agent/elimination.py",
+        " and self._perhaps.get(call, own) <= own",
+        "",
         "tests/agent/test_elimination.py::TestWhatRemains",
     ),
     Mutation(
