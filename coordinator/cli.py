@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -46,6 +47,9 @@ from coordinator.commands.stir import examiner_of, stir
 from coordinator.commands.tasks import tasks
 from coordinator.commands.trace import import_calls, trace
 from protos.program import Program
+
+if TYPE_CHECKING:
+    from coordinator.chain import Status
 
 
 @click.group(
@@ -149,25 +153,52 @@ def show(traceback_id: str, as_json: bool, show_numbers: bool, config_path: Path
 
 
 @main.command("list")
+@click.option("--status", "status_name", default="", help="Only those that stand so, such as disputed.")
+@click.option("--campaign", default="", help="Only those of this campaign.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
 @json_option
 @numbers_option
 @config_option
-def list_tracebacks(limit: int, as_json: bool, show_numbers: bool, config_path: Path) -> None:
-    """List the latest tracebacks, newest first."""
+def list_tracebacks(
+    status_name: str, campaign: str, limit: int, as_json: bool, show_numbers: bool, config_path: Path
+) -> None:
+    """List the latest tracebacks, newest first, and how many stand where.
+
+    \b
+    hopback-coordinator list --campaign auto-warranty
+    hopback-coordinator list --campaign auto-warranty --status disputed
+    """
+    from coordinator.explain import TITLES
     from coordinator.present import list_table, summary_json
 
+    status = _status_called(status_name)
     with opened_store(config_path) as (_, store):
-        summaries = store.recent(limit)
-        total = sum(store.counts().values())
+        summaries = store.recent(limit, status, campaign)
+        counts = store.counts(campaign)
     if as_json:
         write_json([summary_json(summary) for summary in summaries])
     elif not summaries:
-        click.echo("No tracebacks yet: start one with `hopback-coordinator trace`.")
+        click.echo("None." if counts else "No tracebacks yet: start one with `hopback-coordinator trace`.")
     else:
         show_rich(list_table(summaries, show_numbers=show_numbers))
+        total = sum(counts.values()) if status is None else counts[status]
         if total > len(summaries):
-            click.echo(f"{len(summaries)} of {total}; see more with --limit.")
+            click.echo(f"{len(summaries):,} of {total:,}; see more with --limit.")
+        if status is None:
+            click.echo(", ".join(f"{TITLES[one]} {count:,}" for one, count in counts.most_common()).capitalize() + ".")
+
+
+def _status_called(name: str) -> Status | None:
+    """The status of this name, as JSON or as people have it; None for none."""
+    from coordinator.chain import Status
+    from coordinator.explain import TITLES
+
+    if not name:
+        return None
+    named = {status.value: status for status in Status} | {title: status for status, title in TITLES.items()}
+    if name.lower() not in named:
+        raise click.BadParameter("one of " + ", ".join(status.value for status in Status), param_hint="--status")
+    return named[name.lower()]
 
 
 for command in (init, lab_cert, order, trace, import_calls, run):

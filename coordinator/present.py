@@ -24,7 +24,7 @@ from coordinator.disputes import disputes, forks, hop_labels
 from coordinator.elimination import sisters_named
 from coordinator.explain import TITLES, explain, explain_forks
 from coordinator.ports import Provider
-from coordinator.signed import SignedAnswer
+from coordinator.signed import AGENT, ATTESTED, PERSON, AttestedAnswer, SignedAnswer, word_of
 from protos.e164 import masked
 from protos.types import Handover, Outcome, RefusalReason
 
@@ -111,7 +111,8 @@ def _hop_json(traceback: Traceback, position: int) -> dict[str, Any]:
         "sisters": [str(sister) for sister in sisters_named(question)],
         "question_id": str(question.question_id),
         "round": hop.round,
-        "signed": isinstance(answer, SignedAnswer),
+        "signed": isinstance(answer, SignedAnswer) and not isinstance(answer, AttestedAnswer),
+        "word": word_of(answer) if answer else None,
         "took_ms": round(hop.took / timedelta(milliseconds=1), 3) if hop.took is not None else None,
     }
 
@@ -141,13 +142,24 @@ def took_words(duration: timedelta | None, problem: Problem | None) -> str:
     """The same of a duration."""
     if duration is None or problem in (Problem.NO_AGENT, Problem.UNREGISTERED):
         return ""
-    ms = duration / timedelta(milliseconds=1)
-    if ms < 100:
-        return f"{ms:.1f} ms"
-    if ms < 10_000:
-        return f"{ms:,.0f} ms"
-    return f"{duration.total_seconds():,.0f} s"
+    return lasted(duration)
 
+
+def lasted(duration: timedelta) -> str:
+    """A duration as people say it: `24.7 ms`, `298 ms`, `2.2 s`, `206 s`, `36 min`, `5.3 h`, `2.1 days`."""
+    unit, name = next(((unit, name) for unit, name, most in _UNITS if duration < most * unit), (_DAY, "days"))
+    value = duration / unit
+    return f"{value:.1f} {name}" if value < (100 if name == "ms" else 10) else f"{value:,.0f} {name}"
+
+
+_UNITS = (
+    (timedelta(milliseconds=1), "ms", 1000),
+    (timedelta(seconds=1), "s", 600),
+    (timedelta(minutes=1), "min", 120),
+    (timedelta(hours=1), "h", 48),
+)
+"""A unit, and how many of it people don't count any more."""
+_DAY = timedelta(days=1)
 
 _PROBLEMS = {
     Problem.UNREACHABLE: "not reachable",
@@ -172,6 +184,9 @@ _OUTCOMES = {
 }
 
 
+_WORDS = {PERSON: "a person there said so", ATTESTED: "a person there said so, an approver attests it"}
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What came of one hop, as far as words say it; `named_by` is None where nobody named this provider."""
@@ -185,6 +200,7 @@ class Said:
     called_changed: bool = False
     time_correction: timedelta = timedelta(0)
     moved_by: timedelta = timedelta(0)
+    word: str = AGENT
     without: tuple[str, ...] = ()
     """Tracebacks of the sister calls that were left out."""
 
@@ -202,6 +218,8 @@ class Said:
             notes.append(f"{'confirms' if agrees else 'denies'} the handover to {self.named_by}")
         if self.called_changed:
             notes.append("called number changed here")
+        if self.word in _WORDS:
+            notes.append(_WORDS[self.word])
         if self.time_correction:
             notes.append(f"clock differs by {self.time_correction // timedelta(seconds=1):+d} s")
         return "; ".join(notes) + self._left_out
@@ -232,6 +250,7 @@ def _said(hop: Hop, moved: timedelta = timedelta(0)) -> Said:
         called_changed=answer.ask_called is not None,
         time_correction=answer.time_correction,
         moved_by=moved,
+        word=word_of(answer),
         without=without,
     )
 
@@ -355,18 +374,17 @@ def summary_table(counts: Counter[Status]) -> Table:
 
 
 def list_table(summaries: Iterable[Summary], *, show_numbers: bool = False) -> Table:
-    """One line a traceback."""
+    """One line a traceback, within 80 columns: a masked number tells nothing, who delivered the call does."""
     table = _table()
-    fixed = {"Id": 8, "Called": 16, "At (UTC)": 19, "Hops": 4, "Status": 18}
-    for name in ("Id", "Called", "At (UTC)", "Terminating", "Hops", "Status", "Found"):
+    call = "Called" if show_numbers else "Terminating"
+    for name in ("Id", call, "At (UTC)", "Hops", "Status", "Found"):
         justify: JustifyMethod = "right" if name == "Hops" else "left"
-        table.add_column(name, no_wrap=name in fixed, overflow="fold", justify=justify, min_width=fixed.get(name))
+        table.add_column(name, no_wrap=name not in ("Terminating", "Found"), overflow="fold", justify=justify)
     for summary in summaries:
         table.add_row(
             str(summary.id)[:8],
-            number(summary.called, show=show_numbers),
+            Text(summary.called if show_numbers else summary.terminating),
             f"{summary.at:%Y-%m-%d %H:%M:%S}",
-            Text(summary.terminating),
             str(summary.hop_count),
             Text(TITLES[summary.status], style=status_style(summary.status)),
             Text(summary.found or ""),

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -44,20 +44,29 @@ def purpose(order: Order) -> str:
     return order.purpose.name.lower().replace("_", " ")
 
 
-def orders_table(orders: Iterable[Order], *, show_numbers: bool) -> Table:
-    """One line an order."""
+def _window(order: Order) -> str:
+    return f"{order.window / timedelta(seconds=1):g} s"
+
+
+def orders_table(orders: Sequence[Order], *, show_numbers: bool) -> Table:
+    """One line an order; window and campaign where they are not the same for all."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("Order", "Called", "At (UTC)", "Window", "Calling", "Delivered by", "Campaign"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("Order", "Called", "Calling"))
+    fixed = ("Order", "Called", "At (UTC)", "Calling")
+    differing = {
+        name: cell
+        for name, cell in (("Window", _window), ("Campaign", lambda order: order.campaign))
+        if len({cell(order) for order in orders}) > 1
+    }
+    for name in (*fixed, "Delivered by", *differing):
+        table.add_column(name, overflow="fold", no_wrap=name in fixed)
     for order in orders:
         table.add_row(
             str(order.order_id)[:8],
             number(order.called, show=show_numbers),
             f"{order.at:%Y-%m-%d %H:%M:%S}",
-            f"{order.window / timedelta(seconds=1):g} s",
             number(order.calling, show=show_numbers),
             Text(order.terminating),
-            Text(order.campaign),
+            *(Text(cell(order)) for cell in differing.values()),
         )
     return table
 
@@ -76,6 +85,8 @@ def whole_set(
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
     for name, texts in (
+        ("Campaign", (order.campaign for order in orders.orders)),
+        ("Window", map(_window, orders.orders)),
         ("Purpose", map(purpose, orders.orders)),
         ("Legal basis", (order.legal_basis for order in orders.orders)),
         ("Certified", (order.certification for order in orders.orders)),
@@ -107,18 +118,19 @@ def whole_set(
     return Group(*parts, facts)
 
 
-def sets_table(rows: Iterable[tuple[OrderSet, State, datetime]]) -> Table:
+def sets_table(rows: Iterable[tuple[OrderSet, State]]) -> Table:
     """One line a set."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("Set", "Orders", "Campaign", "Submitter", "Drafted (UTC)", "Valid until", "State"):
-        table.add_column(name, overflow="fold", justify="right" if name == "Orders" else "left")
-    for orders, state, drafted in rows:
+    folding = ("Campaign", "Submitter")
+    for name in ("Set", "Orders", *folding, "Valid until (UTC)", "State"):
+        justify: JustifyMethod = "right" if name == "Orders" else "left"
+        table.add_column(name, overflow="fold", justify=justify, no_wrap=name not in folding)
+    for orders, state in rows:
         table.add_row(
             str(orders.id)[:8],
             f"{len(orders.orders):,}",
             Text(_few(Counter(order.campaign for order in orders.orders))),
             Text(orders.submitter),
-            f"{drafted:%Y-%m-%d %H:%M}",
             f"{orders.expires:%Y-%m-%d %H:%M}",
             Text(state.value, style=_STYLES.get(state, "bold red")),
         )

@@ -176,7 +176,7 @@ def own_scorecard(
 
 
 def _count_hop(tally: _Tally, hop: HopFact) -> None:
-    if hop.problem in NOT_ASKED:
+    if hop.problem in NOT_ASKED or hop.by_person:
         return
     question = str(hop.question_id)
     tally.facts["asked"].append(question)
@@ -322,7 +322,7 @@ def participants(ways: Iterable[Way], persons: Iterable[PersonFact], now: dateti
     reasons: dict[ProviderId, Counter[str]] = defaultdict(Counter)
     for way in ways:
         for hop in way.hops:
-            if hop.problem in NOT_ASKED or (hop.outcome is None and hop.problem is None):
+            if hop.problem in NOT_ASKED or hop.by_person or (hop.outcome is None and hop.problem is None):
                 continue
             asked[hop.provider] += 1
             if hop.outcome is Outcome.REFUSED:

@@ -41,7 +41,7 @@ from sqlalchemy import (
 
 from coordinator.chain import Phase, Status
 from coordinator.pseudonyms import PREFIX, Pseudonyms
-from coordinator.signed import decode_answer, decode_question
+from coordinator.signed import AGENT, decode_answer, decode_question, keep_said, said_answer, word_of
 from coordinator.stir.written import lasting
 from coordinator.store.campaign_models import campaign_calls
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
@@ -229,6 +229,8 @@ def _without_numbers(pseudonyms: Pseudonyms, hop: RowMapping) -> tuple[bytes, by
         return question, None
     fields = {name: getattr(said, name) for name in Answer.__dataclass_fields__}
     answer = replace(Answer(**fields), ask_called=pseudonyms.of_any(said.ask_called))
+    if word_of(said) != AGENT:
+        return question, keep_said(said_answer(answer), question)
     return question, encode_answer(answer, digest(question))
 
 

@@ -33,6 +33,7 @@ _FORMS: Final = {b"\x01": Domain.ANSWER, b"\x02": Domain.ATTESTATION}
 """By the first byte of a kept answer, what its seal says."""
 _FORM_OF: Final = {domain.algorithm: form for form, domain in _FORMS.items()}
 _ATTESTED: Final = Domain.ATTESTATION.algorithm
+AGENT, PERSON, ATTESTED = "agent", "person", "attested"
 _SAID: Final = b"\x03"
 """The first byte of a person's answer that nobody sealed; `protos.codec`'s form follows. Its own never begin so."""
 _HEAD: Final = 1 + 2 * PART_SIZE + 32 + 4 + 32 + 64 + 4
@@ -106,6 +107,13 @@ def signed_answer(parts: Parts, proof: Proof, asked: Asked, *, originates: bool 
 def said_answer(answer: Answer) -> SaidAnswer:
     """`answer` as a person's."""
     return SaidAnswer(**{one.name: getattr(answer, one.name) for one in fields(Answer)})
+
+
+def word_of(answer: Answer) -> str:
+    """Whose word an answer is: AGENT, PERSON, or ATTESTED where an approver attests what a person said."""
+    if isinstance(answer, AttestedAnswer):
+        return ATTESTED
+    return PERSON if isinstance(answer, SaidAnswer) else AGENT
 
 
 def encode_question(question: Question) -> bytes:
@@ -194,6 +202,11 @@ def read_sisters(kept: bytes, sisters: Sequence[Sister]) -> tuple[SisterNaming, 
 def keep_said(answer: SaidAnswer, exact: bytes) -> bytes:
     """The bytes in which a person's answer is kept that nobody sealed, to the question of these exact bytes."""
     return _SAID + codec.encode_answer(answer, digest(exact))
+
+
+def is_persons(first: bytes) -> bool:
+    """Whether a kept answer of this first byte is a person's, sealed by an approver or not."""
+    return first == _SAID or _FORMS.get(first) is Domain.ATTESTATION
 
 
 def is_said(kept: bytes) -> bool:

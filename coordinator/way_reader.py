@@ -13,9 +13,10 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from coordinator.chain import Problem, Status, Traceback, places
+from coordinator.signed import is_persons
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.rows import kept
 from coordinator.ways import HopFact, Way
@@ -53,7 +54,8 @@ def ways_between(engine: Engine, since: datetime, until: datetime) -> Iterator[W
 def _block(connection: Connection, ids: Sequence[uuid.UUID]) -> Iterator[Way]:
     hops = _hops.c
     query = select(hops.traceback_id, hops.position, hops.round, hops.provider, hops.question_id, hops.asked_at)
-    query = query.add_columns(hops.ended_at, hops.outcome, hops.problem).where(hops.traceback_id.in_(ids))
+    query = query.add_columns(hops.ended_at, hops.outcome, hops.problem, func.substr(hops.answer, 1, 1).label("form"))
+    query = query.where(hops.traceback_id.in_(ids))
     latest: dict[uuid.UUID, dict[int, HopFact]] = {}
     for row in connection.execute(query.order_by(hops.traceback_id, hops.position, hops.round)):
         latest.setdefault(row.traceback_id, {})[row.position] = HopFact(
@@ -64,6 +66,7 @@ def _block(connection: Connection, ids: Sequence[uuid.UUID]) -> Iterator[Way]:
             outcome=Outcome[row.outcome] if row.outcome else None,
             problem=Problem(row.problem) if row.problem else None,
             rounds=row.round,
+            by_person=row.form is not None and is_persons(bytes(row.form)),
         )
     columns = _tracebacks.c
     own = select(columns.id, columns.status, columns.submitted_at, columns.changed_at).where(columns.id.in_(ids))

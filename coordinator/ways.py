@@ -13,7 +13,10 @@ from protos.types import Outcome, RefusalReason
 
 @dataclass(frozen=True, slots=True)
 class HopFact:
-    """What became of one hop: its last round. `rounds` is how often it was asked anew, counted from 1."""
+    """What became of one hop: its last round. `rounds` is how often it was asked anew, counted from 1.
+
+    `by_person` says that the answer is a person's: what it took is counted with what persons were asked.
+    """
 
     provider: ProviderId
     question_id: uuid.UUID
@@ -22,6 +25,7 @@ class HopFact:
     outcome: Outcome | None
     problem: Problem | None
     rounds: int
+    by_person: bool = False
 
 
 @dataclass(frozen=True, slots=True)

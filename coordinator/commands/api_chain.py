@@ -65,6 +65,7 @@ def _said(hop: pb.HopView) -> Said:
         called_changed=hop.called_changed,
         time_correction=hop.time_correction_ms * _MS,
         moved_by=hop.moved_ms * _MS,
+        word=hop.word,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,6 +145,7 @@ def show_campaign(name: str, untraced: Path | None, as_json: bool, config_path: 
     """Show what the chains of campaign NAME have in common: the common upstream, origins, gateways, supply."""
     from coordinator.campaigns import findings
     from coordinator.commands.stir import examiner_of
+    from coordinator.explain import TITLES
     from coordinator.present_stir import recurring_rows, signer_rows, survey_json, survey_lines
 
     with opened_engine(config_path) as (loaded, engine):
@@ -161,6 +163,8 @@ def show_campaign(name: str, untraced: Path | None, as_json: bool, config_path: 
         )
         return
     click.echo(f"{name}: {one.calls:,} calls, {found.calls:,} traced, {found.finished:,} to the end.")
+    if one.calls > one.traced:
+        click.echo(f"{one.calls - one.traced:,} still to be traced: write them with --untraced FILE, and order them.")
     if found.nearest_common_upstream:
         click.echo(f"Common upstream: every path leads through {', then '.join(found.common)}.")
     elif found.finished:
@@ -179,8 +183,9 @@ def show_campaign(name: str, untraced: Path | None, as_json: bool, config_path: 
         rows = [(up, down, f"{count:,}") for up, down, count in found.supply[:MOST_SHOWN]]
         show_rich(table(("Supplied by", "To", "Calls"), rows, right=("Calls",)))
     if found.stopped:
-        ends = [(status.value, provider, f"{count:,}") for status, provider, count in found.stopped[:MOST_SHOWN]]
+        ends = [(TITLES[status], provider, f"{count:,}") for status, provider, count in found.stopped[:MOST_SHOWN]]
         show_rich(table(("Stopped as", "At", "Calls"), ends, right=("Calls",)))
+        click.echo(f"Which: `hopback-coordinator list --campaign {shlex.quote(name)} --status STATUS`; then `show ID`.")
     if signed.headers:
         click.echo("\n".join(survey_lines(signed)))
         columns = ("Signer", "Calls", "A", "B", "C", "Verified", "Agrees")

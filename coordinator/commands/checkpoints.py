@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coordinator.commands.frame import Failed, config_option, json_option, now, opened_engine, show_rich, write_json
+from coordinator.commands.tables import minute, table
 
 if TYPE_CHECKING:
     from coordinator.checkpoints import Alarm, Seen
@@ -50,7 +51,10 @@ def list_checkpoints(provider: str | None, limit: int, out: Path | None, as_json
         if out is not None:
             newest = store.newest(who) if who else None
             if newest is None:
-                raise Failed(f"no checkpoint of {provider} is kept")
+                why = (
+                    "is proven yet: `hopback-coordinator checkpoints check` asks for the proofs" if found else "is kept"
+                )
+                raise Failed(f"no checkpoint of {provider} {why}")
             out.write_bytes(newest.exact)
         if as_json:
             told = [_checkpoint_json(store, one) for one in found]
@@ -144,17 +148,14 @@ def _alarm_json(alarm: Alarm) -> dict[str, Any]:
 
 
 def _show_checkpoints(store: SqlCheckpoints, found: Any) -> None:
-    from rich.table import Table
-
-    table = Table(title="Checkpoints of audit logs", title_justify="left", title_style="bold", box=None)
-    for column in ("provider", "entries", "root", "signed (UTC)", "proven", "witnesses"):
-        table.add_column(column, justify="right" if column == "entries" else "left")
+    rows = []
     for one in found:
         names = ", ".join(witness.witness for witness in store.witnesses(one.sha256))
         linked = "yes" if one.linked else "not yet"
-        signed = f"{one.at:%Y-%m-%d %H:%M:%SZ}"
-        table.add_row(one.provider, f"{one.size:,}", one.root.hex()[:16], signed, linked, names or "-")
-    show_rich(table)
+        rows.append((one.provider, f"{one.size:,}", one.root.hex()[:16], minute(one.at), linked, names or "-"))
+    columns = ("Provider", "Entries", "Root", "Signed (UTC)", "Proven", "Witnesses")
+    click.echo("Checkpoints of audit logs")
+    show_rich(table(columns, rows, right=("Entries",), whole=columns[1:5]))
 
 
 def _show_alarms(alarms: Any) -> None:

@@ -194,8 +194,7 @@ def order_list(limit: int, as_json: bool, config_path: Path) -> None:
     elif not known:
         click.echo("No orders yet: draft some with `hopback-coordinator order new`.")
     else:
-        drafted_at = [summary.drafted_at for summary in summaries]
-        show_rich(sets_table(zip(known, states, drafted_at, strict=True)))
+        show_rich(sets_table(zip(known, states, strict=True)))
 
 
 @order.command("export")

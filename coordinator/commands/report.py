@@ -79,4 +79,7 @@ def scorecard_report(provider: str, config_path: Path, **asked: Any) -> None:
         names, improper = provider_names(engine), examiner_of(loaded, engine).improper(*form.period)
         ways, persons = ways_between(engine, *form.period), persons_between(engine, *form.period)
         every = scorecards(ways, persons, now(), improper=improper)
-    show_scorecards([card for card in every if wanted in (None, card.provider)], names, form, one=wanted is not None)
+    cards = [card for card in every if wanted in (None, card.provider)]
+    if wanted is not None and not cards and wanted not in names:
+        raise click.UsageError(f"{wanted} is not in the registry: see `hopback-coordinator registry list`")
+    show_scorecards(cards, names, form, one=wanted is not None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +26,9 @@ Period = tuple[datetime, datetime]
 SHOWN = ("provider", "asked", "answered", "silent", "refused", "denied", "latency_p50_ms", "people", "non_cooperative")
 """Columns of a scorecard that fit a terminal."""
 _HEADINGS = {
-    "latency_p50_ms": "p50 ms",
+    "latency_p50_ms": "median",
+    "latency_p95_ms": "19 of 20 within",
+    "persons_p50_h": "persons median",
     "non_cooperative": "label",
     "originating": "origin",
     "terminating": "term.",
@@ -88,13 +90,24 @@ def show_transparency(found: Transparency, names: Names, form: Form) -> None:
     rows = transparency_rows(found, names)
     _put(form, rows, lambda: _transparency_json(found, rows))
     if form.for_people:
-        median = found.to_completion.median
-        click.echo(
-            f"{found.tracebacks:,} tracebacks, {found.finished:,} to the end"
-            + (f", in {_duration(median)} (median), over {found.mean_hops:.1f} providers (mean)" if median else "")
-            + "; "
-            + ", ".join(f"{status.value.replace('_', ' ')} {count:,}" for status, count in found.by_status)
-        )
+        for line in _whole(found):
+            click.echo(line)
+
+
+def _whole(found: Transparency) -> Iterator[str]:
+    """What the report says of all calls together."""
+    from coordinator.explain import TITLES
+    from coordinator.present import counted, lasted
+
+    if not found.tracebacks:
+        return
+    median = found.to_completion.median
+    yield (
+        f"{counted(found.tracebacks, 'traceback')}, {found.finished:,} to the end"
+        + (f", in {lasted(median)} (median), over {found.mean_hops:.1f} providers (mean)" if median else "")
+        + "."
+    )
+    yield ", ".join(f"{TITLES[status]} {count:,}" for status, count in found.by_status).capitalize() + "."
 
 
 def show_participants(found: Sequence[Participant], names: Names, form: Form) -> None:
@@ -123,29 +136,40 @@ def show_scorecards(cards: Sequence[Scorecard], names: Names, form: Form, *, one
     from coordinator.report_tables import scorecard_rows
 
     rows = scorecard_rows(cards, names)
-    if form.for_people and one and cards:
-        shown = zip((str(name).replace("_", " ") for name in rows[0][1:]), rows[1][1:], strict=True)
-        show_rich(table((str(rows[0][0]), str(rows[1][0])), list(shown)))
-        return
-    if form.for_people:
+    if form.for_people and cards:
         columns = [name for name in SHOWN if name in rows[0] or name == "people"]
-        named = [dict(zip(map(str, rows[0]), row, strict=True)) for row in rows[1:]]
-        headings = [_HEADINGS.get(name, name) for name in columns]
+        if one:
+            columns = [str(name) for name in rows[0][1:]]
+        named = [
+            dict(zip(map(str, rows[0]), row, strict=True))
+            | {"latency_p50_ms": card.latency.median, "latency_p95_ms": card.latency.p95}
+            | {"persons_p50_h": card.persons_latency.median}
+            for card, row in zip(cards, rows[1:], strict=True)
+        ]
+        headings = [_HEADINGS.get(name, name.replace("_", " ")) for name in columns]
         cells = [[_shown(row, name) for name in columns] for row in named]
-        show_rich(table(headings, cells, right=headings[1:-2], whole=headings[1:]))
+        if one:
+            show_rich(table(("provider", str(rows[1][0])), list(zip(headings, cells[0], strict=True))))
+        else:
+            show_rich(table(headings, cells, right=headings[1:-2], whole=headings[1:]))
         return
     _put(form, rows, lambda: [_card_json(card, names.get(card.provider)) for card in cards])
 
 
 def _shown(row: Mapping[str, object], name: str) -> object:
     """A cell of a scorecard for people."""
+    from coordinator.present import lasted
+
+    value = row.get(name)
+    if isinstance(value, timedelta):
+        return lasted(value)
     if name == "people":  # asked, and what came of it
         asked, silent = row["persons_asked"], row["persons_non_responsive"]
         said = f"{row['persons_answered']} of {asked}" if asked else ""
         return f"{said}, {silent} silent" if silent else said
     if name == "non_cooperative":
-        return "non-cooperative" if row[name] == "yes" else ""
-    return row[name]
+        return "non-cooperative" if value == "yes" else ""
+    return value
 
 
 def _is_number(cell: object) -> bool:
@@ -188,6 +212,9 @@ def _put(form: Form, rows: Sequence[Sequence[object]], as_json: Callable[[], Any
         text = json.dumps(as_json(), ensure_ascii=False, indent=2) + "\n"
     elif form.form == "csv" or out is not None:
         text = _csv(rows)
+    elif not rows[1:]:
+        click.echo(f"Nothing between {form.period[0]:%Y-%m-%d %H:%M} and {form.period[1]:%Y-%m-%d %H:%M} UTC.")
+        return
     else:
         headings = [_HEADINGS.get(str(name), str(name).replace("_", " ")) for name in rows[0]]
         numbers = [name for name, cell in zip(headings, rows[1] if rows[1:] else (), strict=False) if _is_number(cell)]
@@ -208,13 +235,6 @@ def _csv(rows: Sequence[Sequence[object]]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer).writerows([safe_cell(cell) for cell in row] for row in rows)
     return buffer.getvalue()
-
-
-def _duration(duration: Any) -> str:
-    seconds = duration.total_seconds()
-    if seconds < 1:
-        return f"{1000 * seconds:.0f} ms"
-    return f"{seconds:,.1f} s" if seconds < 3600 else f"{seconds / 3600:,.1f} h"
 
 
 def _spread_json(found: Spread) -> dict[str, Any]:

@@ -172,9 +172,15 @@ def answer(task_id: str, operator: str, config_path: Path, **fields: str) -> Non
         try:
             state = room.desk.answer_signed_in(provider, identity, fields, f"{operator} (taken down)", now())
         except AnswerError as error:
-            problems = [f"--{problem.replace('_', '-', 1)}" for problem in error.problems]
+            problems = [_as_option(problem) for problem in error.problems]
             raise click.UsageError("\n  ".join(["this is no answer:", *problems])) from None
     click.echo("Recorded." if state is State.ANSWERED else f"Recorded; now match the name: tasks show {task_id}")
+
+
+def _as_option(problem: str) -> str:
+    """A problem with a field as one with its option."""
+    name, _, rest = problem.partition(":")
+    return f"--{name.replace('_', '-')}:{rest.replace('upstream_name', '--upstream-name')}"
 
 
 @tasks.command()

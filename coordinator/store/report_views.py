@@ -19,6 +19,7 @@ from coordinator.api.callers import Caller, Role
 from coordinator.chain import Problem
 from coordinator.report_reader import persons_between
 from coordinator.reports import PersonFact
+from coordinator.signed import is_persons
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.task_models import tasks
 from coordinator.store.views import first_looks, own_rows, visible
@@ -110,4 +111,5 @@ def _fact(row: RowMapping) -> HopFact:
         outcome=Outcome[row["outcome"]] if row["outcome"] else None,
         problem=Problem(row["problem"]) if row["problem"] else None,
         rounds=row["round"],
+        by_person=is_persons((row["answer"] or b"")[:1]),
     )

@@ -21,20 +21,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Select, bindparam, delete, exists, func, insert, or_, select
 
 from coordinator.chain import Phase, Status, Traceback
 from coordinator.ports import Change, Kept, Lease, Provider
 from coordinator.priorities import Priority
+from coordinator.store.campaign_models import campaign_calls
 from coordinator.store.models import HopRow, ProviderRow, TracebackRow
+from coordinator.store.order_models import OrderRow
 from coordinator.store.postgresql_writer import PostgresqlWriter
 from coordinator.store.rows import Packing, Row, kept
 from coordinator.store.sqlite_writer import SqliteWriter
 from protos.identity import parse_provider_id
 
 T = TypeVar("T")
+Q = TypeVar("Q", bound="Select[*tuple[Any, ...]]")
 
 _SINGLE = 1
 """So many changes are written on the spot: a detour over a thread would take longer."""
@@ -184,17 +187,19 @@ class SqlStore:
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
-    def recent(self, limit: int) -> list[Summary]:
-        """The tracebacks submitted last, newest first."""
+    def recent(self, limit: int, status: Status | None = None, campaign: str = "") -> list[Summary]:
+        """The tracebacks submitted last, newest first; where asked, of one status, or of one campaign."""
         columns = [getattr(TracebackRow, name) for name in Summary.__dataclass_fields__]
         query = select(*columns).order_by(TracebackRow.submitted_at.desc(), TracebackRow.id).limit(limit)
+        if status is not None:
+            query = query.where(TracebackRow.status == status.value)
         with self._engine.connect() as connection:
-            rows = connection.execute(query).mappings().all()
+            rows = connection.execute(_of_campaign(query, campaign)).mappings().all()
         return [Summary(**{**row, "status": Status(row["status"])}) for row in rows]
 
-    def counts(self) -> Counter[Status]:
-        """How many tracebacks stand where."""
-        query = select(TracebackRow.status, func.count()).group_by(TracebackRow.status)
+    def counts(self, campaign: str = "") -> Counter[Status]:
+        """How many tracebacks stand where; where asked, of one campaign."""
+        query = _of_campaign(select(TracebackRow.status, func.count()).group_by(TracebackRow.status), campaign)
         with self._engine.connect() as connection:
             return Counter({Status(status): count for status, count in connection.execute(query)})
 
@@ -257,6 +262,21 @@ def opened(engine: Engine) -> Iterator[SqlStore]:
         yield store
     finally:
         store.close()
+
+
+def _of_campaign(query: Q, campaign: str) -> Q:
+    """Those under a campaign's orders, and those of calls that were imported into it; all where none is named."""
+    if not campaign:
+        return query
+    call = campaign_calls.c
+    ordered = exists().where(OrderRow.sha256 == TracebackRow.order_sha256, OrderRow.campaign == campaign)
+    imported = exists().where(
+        call.campaign == campaign,
+        call.called == TracebackRow.called,
+        call.at == TracebackRow.at,
+        call.terminating == TracebackRow.terminating,
+    )
+    return query.where(or_(ordered, imported))
 
 
 def _load(connection: Connection, traceback_id: uuid.UUID) -> Kept | None:

@@ -22,7 +22,7 @@ from coordinator.api.callers import Caller, Role
 from coordinator.chain import Hop, Phase, Status, Traceback, moved_by, role, standing
 from coordinator.disputes import hop_labels
 from coordinator.explain import explain, explain_forks
-from coordinator.signed import decode_question
+from coordinator.signed import decode_question, word_of
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.order_models import OrderRow, OrderSealRow, OrderSetRow
 from coordinator.store.pages import DEFAULT_PAGE, BadPageError, Place, older, place_of, token_of
@@ -197,6 +197,7 @@ def _hop(hop: Hop) -> pb.HopView:
         view.refusal = answer.refusal.name if answer.outcome is Outcome.REFUSED else ""
         view.called_changed = answer.ask_called is not None
         view.time_correction_ms = answer.time_correction // _MS
+        view.word = word_of(answer)
     return view
 
 

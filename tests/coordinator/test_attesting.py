@@ -23,6 +23,7 @@ from coordinator.chain import Status
 from coordinator.events import PersonAnswered
 from coordinator.evidence.statements import Standing
 from coordinator.evidence.verify import Trust, _Check
+from coordinator.present import traceback_json
 from coordinator.signed import AttestedAnswer, SignedAnswer
 from coordinator.store.evidence import collect
 from coordinator.tasks.desk import NotOpenError
@@ -97,6 +98,12 @@ class TestAPersonsAnswerUnderAnOrder:
         assert [hop.provider for hop in traceback.hops] == ["ginkgo", "elm", "alder"]
         kinds = [type(hop.answer) for hop in traceback.hops]
         assert kinds == [SignedAnswer, AttestedAnswer, SignedAnswer]
+        told = traceback_json(traceback)["hops"]
+        assert [(hop["signed"], hop["word"]) for hop in told] == [
+            (True, "agent"),
+            (False, "attested"),
+            (True, "agent"),
+        ]
         sent = pb.AskRequest.FromString(house.wire.envelopes[-1])
         assert [seal.algorithm for seal in sent.seals][-1] == "ed25519-hopback-attestation-v1"
 

@@ -25,6 +25,7 @@ from coordinator.intake import CallsFileError, Intake, RejectedCall
 from coordinator.ports import Provider
 from coordinator.registry import RegistrySnapshot
 from coordinator.store.models import HopRow
+from coordinator.store.sql_store import SqlStore
 from protos.e164 import E164, parse_e164
 from tests.coordinator.databases import put_traceback
 from tests.coordinator.house import House
@@ -324,6 +325,15 @@ class TestTheBook:
         assert (len(again.new), again.repeated) == (0, 3)
         [summary] = book.summaries()
         assert (summary.calls, summary.reports, summary.traced, summary.description) == (2, 6, 0, "a script")
+
+    def test_gives_its_tracebacks_to_whoever_lists_them_by_campaign(self, either_engine: Engine) -> None:
+        CampaignBook(either_engine).take("warranty", "", one(call(0)), "olga", NOW)
+        mine = traced(either_engine, call(0), "ginkgo", "alder")
+        traced(either_engine, call(500), "ginkgo", "alder")
+        store = SqlStore(either_engine)
+        assert [summary.id for summary in store.recent(10, campaign="warranty")] == [mine]
+        assert store.counts("warranty") == {Status.ORIGIN_FOUND: 1}
+        assert store.recent(10, Status.DISPUTED, "warranty") == []
 
     def test_finds_the_tracebacks_of_its_calls_whoever_had_them_traced(self, either_engine: Engine) -> None:
         book = CampaignBook(either_engine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -13,7 +14,10 @@ from coordinator.chain import Phase, Status
 from coordinator.events import Cancelled
 from coordinator.explain import explain
 from coordinator.ports import Change
+from coordinator.present import outcome_words, traceback_json
 from coordinator.pseudonyms import Pseudonyms
+from coordinator.report_reader import persons_between
+from coordinator.reports import Participant, Scorecard, participants, scorecards
 from coordinator.retention import retire
 from coordinator.signed import SaidAnswer
 from coordinator.store.engine import open_engine
@@ -21,6 +25,7 @@ from coordinator.store.sql_store import SqlStore
 from coordinator.store.task_models import task_attestations
 from coordinator.tasks.task import State
 from coordinator.traceback import advance
+from coordinator.way_reader import ways_between
 from protos.types import Outcome
 from tests.coordinator.fakes import NamedProviders, ScriptedAgents
 from tests.coordinator.make import CALLED, ID, TOLL_FREE, provider, says, submitted, upstream
@@ -101,6 +106,19 @@ class TestAnAnswer:
         assert isinstance(traceback.hops[1].answer, SaidAnswer)
         assert not isinstance(traceback.hops[0].answer, SaidAnswer)
         assert traceback.hops[2].question.named_by == "elm"
+
+    async def test_is_said_to_be_a_persons_and_counts_once_with_what_persons_answered(self, people: People) -> None:
+        await people.work()
+        people.clock.advance(3 * HOUR)
+        people.answer(UPSTREAM)
+        await people.work()
+        said, _, elm = counted(people)
+        assert [hop["word"] for hop in said["hops"]] == ["agent", "person", "agent"]
+        assert "a person there said so" in outcome_words(people.traceback().hops[1])
+        assert (elm.figure("asked").count, elm.figure("persons_answered").count) == (0, 1)
+        assert (elm.latency.median, elm.persons_latency.median) == (None, 3 * HOUR)
+        [took_part] = [one for one in counted(people)[1] if one.provider == "elm"]
+        assert (took_part.asked, took_part.answered) == (1, 1)
 
     async def test_that_ends_the_chain_ends_it(self, people: People) -> None:
         await people.work()
@@ -323,7 +341,26 @@ def _of(script: ScriptedAgents) -> Collection[str]:
     return {question.target for question in script.asked}
 
 
+def counted(people: People) -> tuple[dict[str, Any], list[Participant], Scorecard]:
+    """The chain as JSON, who took part, and elm's scorecard."""
+    period, now = (NOW - 999 * HOUR, NOW + 999 * HOUR), people.clock.now()
+    ways, persons = list(ways_between(people.engine, *period)), persons_between(people.engine, *period)
+    [elm] = [card for card in scorecards(ways, persons, now) if card.provider == "elm"]
+    return traceback_json(people.traceback()), participants(ways, persons, now), elm
+
+
 class TestRetention:
+    async def test_keeps_whose_word_an_answer_is(self, people: People) -> None:
+        await people.work()
+        people.answer(UPSTREAM)
+        await people.work()
+        before = counted(people)
+        later = NOW + timedelta(days=600)
+        assert retire(people.engine, Pseudonyms(b"k" * 32), later, later, clean=False).tracebacks == 1
+        after = counted(people)
+        assert [hop["word"] for hop in after[0]["hops"]] == ["agent", "person", "agent"]
+        assert after[1:] == before[1:]
+
     async def test_leaves_no_number_behind_in_a_persons_answer_or_an_attestation(self, people: People) -> None:
         await people.work()
         people.answer({**UPSTREAM, "ask_called": TOLL_FREE})

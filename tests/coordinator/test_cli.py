@@ -418,9 +418,21 @@ class TestShowing:
         lab = await industry(**ORIGIN)
         traced = await lab.json(*TRACE)
         listed = await lab.run("list")
-        assert re.search(rf"{traced['id'][:8]} .* ginkgo +3 +origin found +alder", listed.stdout)
+        assert re.search(rf"{traced['id'][:8]} +ginkgo .* 3 +origin found +alder", listed.stdout)
+        assert "Origin found 1." in listed.stdout
         assert CALLED[1:] not in listed.stdout
         assert CALLED in (await lab.run("list", "--show-numbers")).stdout
+
+    async def test_the_list_is_cut_to_a_status_or_a_campaign(self, industry: Industry) -> None:
+        lab = await industry(**ORIGIN)
+        traced = await lab.json(*TRACE)
+        for option in (("--status", "origin found"), ("--status", "origin_found"), ("--campaign", "trial")):
+            assert [one["id"] for one in await lab.json("list", *option)] == [traced["id"]]
+        for option in (("--status", "disputed"), ("--campaign", "warranty")):
+            assert await lab.json("list", *option) == []
+        refused = await lab.run("list", "--status", "disputted")
+        assert refused.exit_code == 2
+        assert "disputed" in refused.stderr
 
     async def test_an_empty_list_says_how_to_begin(self, industry: Industry) -> None:
         lab = await industry()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import timedelta
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from coordinator.chain import Traceback
 from coordinator.events import Answered, RetryDue, Started, TimedOut
 from coordinator.live import ChainLines, GrowingChain, Silent
+from coordinator.present import lasted
 from coordinator.traceback import advance
 from protos.types import Outcome
 from tests.coordinator.make import CALLED, NOW, says, submitted, upstream
@@ -53,6 +55,24 @@ def test_a_terminal_shows_every_state_of_the_chain_without_its_number() -> None:
 def test_a_traceback_that_another_process_took_over_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
     ChainLines().lost(submitted())
     assert "Another process" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0.0 ms"),
+        (0.0247, "24.7 ms"),
+        (0.298, "298 ms"),
+        (2.2, "2.2 s"),
+        (206.42067, "206 s"),
+        (2160, "36 min"),
+        (19_080, "5.3 h"),
+        (181_440, "2.1 days"),
+        (10**9, "11,574 days"),
+    ],
+)
+def test_durations_are_told_as_people_say_them(seconds: float, said: str) -> None:
+    assert lasted(timedelta(seconds=seconds)) == said
 
 
 def test_silence_is_silent(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1031,4 +1031,25 @@ MUTATIONS: tuple[Mutation, ...] = (
         '("grpc.min_reconnect_backoff_ms", 100)',
         "tests/coordinator/test_transport.py::TestAConnectionThatTakesTime",
     ),
+    Mutation(
+        "a person's answer is told as the provider's own signature",
+        "coordinator/present.py",
+        "isinstance(answer, SignedAnswer) and not isinstance(answer, AttestedAnswer)",
+        "isinstance(answer, SignedAnswer)",
+        "tests/coordinator/test_attesting.py",
+    ),
+    Mutation(
+        "a person's answer counts as the agent's besides",
+        "coordinator/reports.py",
+        "if hop.problem in NOT_ASKED or hop.by_person:",
+        "if hop.problem in NOT_ASKED:",
+        "tests/coordinator/test_clerk.py::TestAnAnswer",
+    ),
+    Mutation(
+        "retention forgets whose word an answer is",
+        "coordinator/retention.py",
+        "    if word_of(said) != AGENT:\n",
+        "    if False:\n",
+        "tests/coordinator/test_clerk.py::TestRetention",
+    ),
 )
