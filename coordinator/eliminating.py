@@ -11,7 +11,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from sqlalchemy import Engine, and_, exists, or_, select
@@ -30,7 +30,7 @@ ROUND_S: Final = 5.0
 AGAIN: Final = timedelta(minutes=1)
 """What changed so long before the last round is looked at again: processes' clocks differ."""
 BLOCK: Final = 500
-"""Ambiguous tracebacks in one round, at most."""
+"""Ambiguous tracebacks that are looked at in one go."""
 MOST_OTHERS: Final = 50
 """Calls to one number that are looked at beside each, nearest in time first."""
 
@@ -38,6 +38,13 @@ _tracebacks: Any = TracebackRow.__table__
 _orders: Any = OrderRow.__table__
 
 log = structlog.get_logger()
+
+
+class _Place(NamedTuple):
+    """An ambiguous traceback, and when its order ends."""
+
+    expires: datetime
+    id: uuid.UUID
 
 
 class Eliminator:
@@ -67,8 +74,14 @@ class Eliminator:
         """
         now = self._now()
         since = None if self._looked is None else self._looked - AGAIN
-        found = await asyncio.to_thread(self._ambiguous, now, since)
-        taken = await self.take(found)
+        taken: list[uuid.UUID] = []
+        after: _Place | None = None
+        while True:
+            block = await asyncio.to_thread(self._ambiguous, now, since, after)
+            taken += await self.take([one.id for one in block])
+            if len(block) < BLOCK:
+                break
+            after = block[-1]
         self._looked = now
         return taken
 
@@ -76,7 +89,7 @@ class Eliminator:
         """The same for these tracebacks."""
         taken = []
         for identity, others in (await asyncio.to_thread(self._with_others, ambiguous)).items():
-            found = [kept.traceback for kept in map(self._chains.load, others) if kept is not None]
+            found = await asyncio.to_thread(self._load, others)
 
             def settle(traceback: Traceback, found: Sequence[Traceback] = found) -> SistersKnown | None:
                 sisters = sisters_for(traceback, found)
@@ -98,13 +111,19 @@ class Eliminator:
             if taken:
                 log.info("sisters_known", asked_again=len(taken))
 
-    def _ambiguous(self, now: datetime, since: datetime | None) -> list[uuid.UUID]:
-        """Those under a living order with other calls to the number, one of which or itself changed since then."""
+    def _load(self, ids: Sequence[uuid.UUID]) -> list[Traceback]:
+        return [kept.traceback for kept in map(self._chains.load, ids) if kept is not None]
+
+    def _ambiguous(self, now: datetime, since: datetime | None, after: _Place | None) -> list[_Place]:
+        """Those under a living order with other calls to the number, one of which or itself changed since then.
+
+        A block of them, in the order in which their orders end; the next one begins after `after`.
+        """
         mine, other = _tracebacks.c, _tracebacks.alias("other").c
         near = and_(other.called == mine.called, other.id != mine.id)
         changed = near if since is None else and_(near, or_(other.changed_at >= since, mine.changed_at >= since))
         query = (
-            select(mine.id)
+            select(mine.expires, mine.id)
             .where(
                 mine.status == Status.AMBIGUOUS.value,
                 mine.expires > now,
@@ -114,8 +133,11 @@ class Eliminator:
             .order_by(mine.expires, mine.id)
             .limit(BLOCK)
         )
+        if after is not None:
+            later = and_(mine.expires == after.expires, mine.id > after.id)
+            query = query.where(or_(mine.expires > after.expires, later))
         with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())
+            return [_Place(*row) for row in connection.execute(query)]
 
     def _with_others(self, ambiguous: Collection[uuid.UUID]) -> dict[uuid.UUID, list[uuid.UUID]]:
         """Calls of the same campaign to the same number near in time, for each of these."""

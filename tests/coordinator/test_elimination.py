@@ -7,6 +7,7 @@ customer of its own, the second from alder. Asked a little late about the first,
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Engine, select
 
+from coordinator import eliminating
 from coordinator.asking import SignedAgents
 from coordinator.chain import Status, Traceback, places, standing
 from coordinator.driver import Driver
@@ -226,6 +228,30 @@ class TestAnAmbiguousTraceback:
         before, after = (settled.hops[position].question for position in (1, 2))
         assert before.question_id != after.question_id
         assert (before.at, before.window, before.called) == (after.at, after.window, after.called)
+
+    async def test_is_not_passed_over_however_many_there_are(
+        self, either_engine: Engine, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        house = make(either_engine)
+        waiting = [(await house.trace(seconds)).id for seconds in (1, 1.25, 1.5)]
+        await house.trace(5)
+        monkeypatch.setattr(eliminating, "BLOCK", 1)
+        assert sorted(await house.eliminator.round()) == sorted(waiting)
+
+    async def test_is_looked_into_beside_the_event_loop(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What drives the others goes on while the calls of a number are read."""
+        load, threads = house.store.load, set()
+
+        def seen(identity: uuid.UUID) -> object:
+            threads.add((identity, threading.current_thread() is threading.main_thread()))
+            return load(identity)
+
+        await house.trace(1)
+        second = await house.trace(5)
+        monkeypatch.setattr(house.store, "load", seen)
+        assert len(await house.eliminator.round()) == 1
+        assert (second.id, False) in threads
+        assert (second.id, True) not in threads
 
     async def test_is_read_back_with_what_proves_its_sisters(self, either_engine: Engine, make: Make) -> None:
         house = make(either_engine)
