@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from coordinator.chain import Hop, Problem, Status, Traceback, eliminates, is_second_look, places
+from coordinator.chain import Hop, Problem, Status, Traceback, denies, eliminates, is_second_look, places
 from coordinator.disputes import Fork, Settled, forks
+from coordinator.elimination import sisters_named
 from protos.identity import ProviderId
 from protos.types import Handover, Outcome, RefusalReason
 
@@ -77,6 +78,24 @@ def _fork(traceback: Traceback, fork: Fork) -> str:
         return f"{begun}; asked once more, {named.provider} names nobody else, and the dispute stands."
     said = f"names {answer.upstream}" if answer.upstream is not None else "names nobody"
     return f"{begun}; asked once more, {named.provider} {said} now, and the chain goes on from there."
+
+
+def explain_sisters(traceback: Traceback) -> tuple[str, ...]:
+    """A sentence on each hop that was asked again without sister calls, in the order of asking."""
+    hops = zip(traceback.hops, places(traceback.hops), strict=True)
+    return tuple(_without(hop, place) for hop, place in hops if sisters_named(hop.question))
+
+
+def _without(hop: Hop, place: int) -> str:
+    others = ", ".join(str(sister)[:8] for sister in sisters_named(hop.question))
+    begun = f"At hop {place + 1} {hop.provider} found several calls; asked again without {others}"
+    answer = hop.answer
+    if answer is not None and not denies(hop.question, answer):
+        if answer.upstream is not None:
+            return f"{begun}, which are certainly others, it names {answer.upstream}."
+        if answer.outcome is Outcome.ORIGINATED_HERE:
+            return f"{begun}, which are certainly others, it says that its own customer placed the call."
+    return f"{begun}, it tells nothing more."
 
 
 _Words = tuple[str, str]

@@ -22,7 +22,7 @@ from rich.text import Text
 from coordinator.chain import Hop, Phase, Problem, Status, Traceback, moved_by, role, standing
 from coordinator.disputes import disputes, forks, hop_labels
 from coordinator.elimination import sisters_named
-from coordinator.explain import TITLES, explain, explain_forks
+from coordinator.explain import TITLES, explain, explain_forks, explain_sisters
 from coordinator.ports import Provider
 from coordinator.signed import AGENT, ATTESTED, PERSON, AttestedAnswer, SignedAnswer, word_of
 from protos.e164 import masked
@@ -300,8 +300,8 @@ def hops_table(traceback: Traceback, *, show_numbers: bool = False) -> Table:
 
 
 def forks_words(traceback: Traceback) -> list[RenderableType]:
-    """A line for each fork."""
-    return [fork_line(line) for line in explain_forks(traceback)]
+    """A line for each fork, and for each hop that was asked again without sister calls."""
+    return [fork_line(line) for line in (*explain_forks(traceback), *explain_sisters(traceback))]
 
 
 def fork_line(line: str) -> RenderableType:

@@ -47,6 +47,8 @@ class FakeAgent:
     calls: int = 0
     endpoint: str = ""
     signs: Party | None = None
+    tells_apart: bool = False
+    """Whether calls at different times are different calls to it, all answered."""
 
     @property
     def entry(self) -> Provider:
@@ -92,7 +94,7 @@ class FakeAgent:
         asked = hops.decode_requests(raw).asked
         self.asked.extend(one.question for one in asked)
         answers = [await self.answer(one.question) for one in asked]
-        return signed_response(asked, answers, self.signs, provider(self.name))
+        return signed_response(asked, answers, self.signs, provider(self.name), tells_apart=self.tells_apart)
 
     async def _misbehave(self, context: Any) -> None:
         if isinstance(self.behaviour, Fault):
@@ -106,7 +108,9 @@ async def never(question: Question) -> Answer:
     raise AssertionError
 
 
-def signed_response(asked: Sequence[Asked], answers: Sequence[Answer], party: Party, name: ProviderId) -> bytes:
+def signed_response(
+    asked: Sequence[Asked], answers: Sequence[Answer], party: Party, name: ProviderId, *, tells_apart: bool = False
+) -> bytes:
     """A serialised AskResponse with these answers, signed by `party`."""
     now = datetime.now(UTC)
     parts = [
@@ -116,6 +120,7 @@ def signed_response(asked: Sequence[Asked], answers: Sequence[Answer], party: Pa
             digest(one.exact),
             hops.Finding(RecordCoverage.COMPLETE, digest(one.exact), now),
             digest(one.exact + b"salt"),
+            unix_ms(one.question.at).to_bytes(16, "big") if tells_apart else b"",
         )
         for one, answer in zip(asked, answers, strict=True)
     ]

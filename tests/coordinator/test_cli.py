@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from coordinator.cli import main
 from coordinator.lab_ca import LabAuthority
 from protos.errors import Fault
-from protos.types import ErrorReason, Handover, Outcome
+from protos.types import Answer, ErrorReason, Handover, Outcome, Question
 from tests.coordinator.fake_agent import Behaviour, FakeAgent, never, served
 from tests.coordinator.make import CALLED, CALLING, TOLL_FREE, says, upstream
 
@@ -358,6 +358,24 @@ class TestImport:
             (i + 2, f"+120255501{i:02}") for i in range(5)
         ]
         assert {one["origin"] for one in traced} == {"alder"}
+
+    async def test_has_a_call_that_was_ambiguous_settled_by_its_sister(self, industry: Industry) -> None:
+        def birch(question: Question) -> Answer:
+            told = question.at.second == 16 or (question.authority is not None and question.authority.sisters)
+            return ORIGIN["birch"] if told else says("birch", Outcome.AMBIGUOUS)
+
+        lab = await industry(**{**ORIGIN, "ginkgo": upstream("ginkgo", "birch"), "birch": birch})
+        lab.agents["ginkgo"].tells_apart = True
+        calls = lab.directory / "calls.csv"
+        calls.write_text(f"called,at,terminating\n{CALLED},{AT},ginkgo\n{CALLED},{AT.replace(':11', ':16')},ginkgo\n")
+        result = await lab.run("import", str(calls), "--json")
+        traced = {one["line"]: one for one in map(json.loads, result.stdout.splitlines())}
+        assert [one["status"] for one in traced.values()] == ["origin_found"] * 2
+        assert traced[2]["hops"][1]["sisters"] == [traced[3]["id"]]
+        assert len(result.stdout.splitlines()) == 2
+        shown = (await lab.run("show", traced[2]["id"][:8])).stdout
+        settled = f"asked again without {traced[3]['id'][:8]}, which are certainly others, it names alder."
+        assert settled in " ".join(shown.split())
 
     async def test_names_every_row_that_can_not_be_traced_and_traces_the_others(self, industry: Industry) -> None:
         lab = await industry(**ORIGIN)
