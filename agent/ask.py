@@ -199,7 +199,9 @@ class AskHandler:
         searching = self._searched(session, cases, now)
         if self._desk.threads is None:
             return await searching  # it never waits: nobody can hang up meanwhile
-        task = asyncio.create_task(searching)
+        loop = asyncio.get_running_loop()
+        self._found.update((case.question_id, loop.create_future()) for case in cases)
+        task = loop.create_task(searching)
         self._searches.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -217,7 +219,7 @@ class AskHandler:
         try:
             self._book.intent(cases, asker)
             attested = session.to_be_reviewed(cases)
-            leaving, tags = await self._leaving(cases, ids, session.envelope, now, attested)
+            leaving, tags = await self._leaving(cases, session.envelope, now, attested)
             replies = self._replies(cases, leaving, tags, now)
             first = self._book.answers(replies, asker)
         except BaseException:
@@ -233,7 +235,6 @@ class AskHandler:
     async def _leaving(
         self,
         cases: Sequence[Case],
-        ids: Sequence[bytes],
         envelope: Envelope,
         now: datetime,
         attested: Collection[bytes],
@@ -247,7 +248,7 @@ class AskHandler:
         open_cases = [case for case in cases if case.sha256 not in standing] if standing else cases
         if not open_cases:
             return [standing[case.sha256] for case in cases], {}
-        consultations = await self._consult([case.asked for case in open_cases], ids, now)
+        consultations = await self._consult([case.asked for case in open_cases], now)
         salts = os.urandom(_SALT * len(consultations))
         found = [
             (consultation, _opening(consultation, salts[_SALT * number : _SALT * (number + 1)]))
@@ -274,14 +275,12 @@ class AskHandler:
                 tags[case.sha256] = tag
         return tags
 
-    async def _consult(self, asked: Sequence[Asked], ids: Sequence[bytes], now: datetime) -> list[Consultation]:
+    async def _consult(self, asked: Sequence[Asked], now: datetime) -> list[Consultation]:
         questions = [one.question for one in asked]
         sisters = self._sisters(asked)
         threads = self._desk.threads
         if threads is None:
             return self._desk.search(questions, now, sisters)
-        loop = asyncio.get_running_loop()
-        self._found.update((one, loop.create_future()) for one in ids)
         return await threads.run(lambda: self._desk.search(questions, now, sisters))
 
     def _sisters(self, asked: Sequence[Asked]) -> SisterAnswers:

@@ -23,16 +23,15 @@ which they began, every later one uses a channel with the new certificate.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 from typing import Final, Protocol
 
 import grpc
 
+from coordinator.connections import ClosedHereError, Connection, Line, Lines
 from coordinator.ports import (
     DIAL_OUT,
     AgentError,
@@ -95,60 +94,13 @@ class Transport(Protocol):
         ...
 
 
-_Method = Callable[..., Awaitable[bytes]]
-
-
-@dataclass(slots=True)
-class _Line:
-    """An open channel to one of a provider's agents; `rests_until` by the clock of `time.monotonic`."""
-
-    endpoint: str
-    channel: grpc.aio.Channel
-    methods: dict[str, _Method] = field(default_factory=dict)
-    rests_until: float = 0.0
-
-    def method(self, name: str) -> _Method:
-        """What calls the method of this name with bytes, and gives bytes."""
-        known = self.methods.get(name)
-        if known is None:
-            known = self.methods[name] = self.channel.unary_unary(name, None, None)
-        return known
-
-
-@dataclass(slots=True, eq=False)
-class _Lines:
-    """Channels to all agents of a provider, in the registry's order.
-
-    `turn` counts calls. `busy` is how many are under way: lines that are `retired` are closed when the last one ends.
-    """
-
-    endpoints: tuple[str, ...]
-    lines: list[_Line]
-    turn: int = 0
-    busy: int = 0
-    retired: bool = False
-
-    def in_turn(self, now: float) -> list[_Line]:
-        """All of them: first those in good standing, a different one first each time."""
-        start = self.turn % len(self.lines)
-        self.turn += 1
-        order = self.lines[start:] + self.lines[:start]
-        return sorted(order, key=lambda line: line.rests_until > now)
-
-    async def end(self) -> None:
-        """Close the channels; calls under way break off."""
-        for line in self.lines:
-            await line.channel.close(None)
-
-
 class GrpcTransport:
-    """Calls agents that listen. Use as an async context manager; `close` ends all channels."""
+    """Calls agents that listen. Use as an async context manager; `close` ends all connections."""
 
     def __init__(self, files: TlsFiles) -> None:
         self._credentials = channel_credentials(files)
-        self._lines: dict[str, _Lines] = {}
-        self._leaving: list[_Lines] = []
-        self._closing: set[asyncio.Task[None]] = set()
+        self._lines: dict[ProviderId, Lines] = {}
+        self._left: set[Connection] = set()
 
     async def __aenter__(self) -> GrpcTransport:
         return self
@@ -157,21 +109,18 @@ class GrpcTransport:
         await self.close()
 
     async def close(self) -> None:
-        """End all channels; calls under way fail as unreachable."""
-        every = [*self._lines.values(), *self._leaving]
-        self._lines, self._leaving = {}, []
-        for some in every:
-            await some.end()
-        for task in self._closing:
-            task.cancel()
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        """End all connections; calls under way fail as unreachable."""
+        every = [*self._left, *(line.connection for some in self._lines.values() for line in some.lines)]
+        self._lines, self._left = {}, set()
+        for connection in every:
+            await connection.end()
 
     async def renew(self, files: TlsFiles) -> None:
         """From now on call with this certificate; calls under way end undisturbed."""
         self._credentials = channel_credentials(files)
-        known, self._lines = self._lines, {}
-        for some in known.values():
-            await self._retire(some)
+        for provider, some in tuple(self._lines.items()):
+            for line in some.lines:
+                await self._reconnect(provider, line)
 
     async def call(self, provider: Provider, method: str, request: bytes, timeout: timedelta) -> bytes:
         """The answer of the first agent in turn that gives one; what the last one failed with, where none does.
@@ -179,68 +128,59 @@ class GrpcTransport:
         Raises:
             AgentError: see `Transport.call`.
         """
-        some = await self._open(provider)
-        some.busy += 1
-        try:
-            return await self._call(some, provider, method, request, timeout)
-        finally:
-            some.busy -= 1
-            if some.retired and not some.busy and some in self._leaving:
-                self._leaving.remove(some)
-                await some.end()
-
-    async def _call(self, some: _Lines, provider: Provider, method: str, request: bytes, timeout: timedelta) -> bytes:
         ends = monotonic() + timeout.total_seconds()
-        lines = some.in_turn(monotonic())
+        lines = (await self._open(provider)).in_turn(monotonic())
         for number, line in enumerate(lines, 1):
-            left, channel = max(ends - monotonic(), 0.0), line.channel
+            connection = line.connection
             try:
-                return bytes(await line.method(method)(request, timeout=left))
+                return await self._over(connection, method, request, max(ends - monotonic(), 0.0))
             except grpc.aio.AioRpcError as error:
                 failed = failure(error, replace(provider, endpoint=line.endpoint), timeout)
-            except grpc.aio.UsageError:  # the channel was closed meanwhile
+            except ClosedHereError:
                 failed = UnreachableError("the connection was closed on this side")
             if isinstance(failed, UnreachableError | AttemptTimedOutError):
                 line.rests_until = monotonic() + REST_S
-            if isinstance(failed, AttemptTimedOutError) and line.channel is channel:
-                self._reopen(line, provider.id, timeout)
+            if isinstance(failed, AttemptTimedOutError) and line.connection is connection:
+                await self._reconnect(provider.id, line)
             if not isinstance(failed, UnreachableError) or number == len(lines) or monotonic() >= ends:
                 raise failed from None
         raise UnreachableError(f"{provider.id} has no agent")
 
-    async def _open(self, provider: Provider) -> _Lines:
+    async def _over(self, connection: Connection, method: str, request: bytes, timeout_s: float) -> bytes:
+        try:
+            return await connection.call(method, request, timeout_s)
+        finally:
+            if connection in self._left and not connection.busy:
+                self._left.discard(connection)
+                await connection.end()
+
+    async def _open(self, provider: Provider) -> Lines:
         endpoints = tuple(endpoint for endpoint in provider.endpoints if endpoint != DIAL_OUT)
         if not endpoints:
             raise UnreachableError(f"{provider.id} has no agent that listens")
         known = self._lines.get(provider.id)
         if known is not None and known.endpoints == endpoints:
             return known
-        opened = _Lines(endpoints, [self._line(provider.id, endpoint) for endpoint in endpoints])
+        opened = Lines(endpoints, [Line(endpoint, self._connection(provider.id, endpoint)) for endpoint in endpoints])
         self._lines[provider.id] = opened
-        if known is not None:
-            await self._retire(known)
+        for line in () if known is None else known.lines:
+            await self._leave(line.connection)
         return opened
 
-    async def _retire(self, some: _Lines) -> None:
-        some.retired = True
-        if some.busy:
-            self._leaving.append(some)
+    async def _reconnect(self, provider: ProviderId, line: Line) -> None:
+        """Ask over another connection from now on."""
+        old, line.connection = line.connection, self._connection(provider, line.endpoint)
+        await self._leave(old)
+
+    async def _leave(self, connection: Connection) -> None:
+        if connection.busy:
+            self._left.add(connection)
         else:
-            await some.end()
+            await connection.end()
 
-    def _line(self, provider: ProviderId, endpoint: str) -> _Line:
-        return _Line(endpoint, self._channel(provider, endpoint))
-
-    def _channel(self, provider: ProviderId, endpoint: str) -> grpc.aio.Channel:
+    def _connection(self, provider: ProviderId, endpoint: str) -> Connection:
         options = (*_CHANNEL_OPTIONS, *provider_channel_options(provider))
-        return grpc.aio.secure_channel(endpoint, self._credentials, options=options)
-
-    def _reopen(self, line: _Line, provider: ProviderId, grace: timedelta) -> None:
-        """Ask over another connection from now on; calls under way on the old one have `grace` to end."""
-        closing = asyncio.create_task(line.channel.close(grace.total_seconds()))
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
-        line.channel, line.methods = self._channel(provider, line.endpoint), {}
+        return Connection(grpc.aio.secure_channel(endpoint, self._credentials, options=options))
 
 
 class Switchboard:

@@ -201,7 +201,7 @@ class TestAnAgentInTrouble:
         with pytest.raises(UnreachableError):
             await agents.ask(agent.entry, QUESTION, EXACT, PATIENT)
         async with served(agent, authority):
-            await agents._channels._lines["ginkgo"].lines[0].channel.channel_ready()
+            await agents._channels._lines[provider("ginkgo")].lines[0].connection.channel.channel_ready()
             assert (await agents.ask(agent.entry, QUESTION, EXACT, PATIENT)).answer.provider == "ginkgo"
 
 

@@ -223,6 +223,24 @@ class TestAConnectionThatDiedUnnoticed:
                 assert await slow == b"slow"
 
 
+class TestATransportThatIsClosed:
+    async def test_ends_calls_under_way_as_unreachable_and_cancels_nobody(self, authority: LabAuthority) -> None:
+        started = asyncio.Event()
+
+        async def wait(request: bytes, asker: tuple[str, ...]) -> bytes:
+            started.set()
+            await asyncio.Event().wait()
+            return request
+
+        async with listening(authority, {ASK: wait}) as endpoint:
+            transport = GrpcTransport(coordinator_files(authority))
+            under_way = asyncio.create_task(transport.call(Provider(BIRCH, "Birch", endpoint), ASK, b"", PATIENT))
+            await started.wait()
+            await transport.close()
+            with pytest.raises(UnreachableError, match="closed on this side"):
+                await under_way
+
+
 class TestACoordinatorsNewCertificate:
     async def test_is_used_for_every_later_call_while_those_under_way_end_undisturbed(
         self, authority: LabAuthority
@@ -244,7 +262,7 @@ class TestACoordinatorsNewCertificate:
                 assert await transport.call(entry, ASK, b"after", PATIENT) == b"after"
                 gate.set()
                 assert await slow == b"slow"
-                assert transport._leaving == []
+                assert not transport._left
 
     async def test_on_both_sides_under_load_loses_no_call(self, authority: LabAuthority) -> None:
         """Certificates of both sides change again and again while calls run over a port and over a stream."""

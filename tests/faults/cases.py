@@ -6,11 +6,12 @@ import asyncio
 import enum
 import itertools
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from coordinator.chain import Traceback
 from protos.hops import decode_responses
-from tests.faults.line import Agent, Line
+from tests.faults.agents import Agent
+from tests.faults.line import Line, first
 from tests.faults.proxy import Direction, Kind, NetworkFault, Stage
 
 RECOVERY_S: Final = 30.0
@@ -78,7 +79,7 @@ CASES: Final = [
 async def undergo(line: Line, case: Case) -> None:
     """Trace a call while the network of the last agent fails, and once it is whole again."""
     agent = line.agents[line.path[-1]]
-    way, records, loop = agent.way, agent.records, asyncio.get_running_loop()
+    way, records, loop = agent.network, agent.records, asyncio.get_running_loop()
     began = asyncio.Event()
     line.wires.ended.clear()
     way.struck.clear()
@@ -127,7 +128,7 @@ async def undergo_every_envelope_twice(line: Line) -> None:
         (traced,) = line.submit()
         while agent.arrivals < 2 and not traced.done():
             agent.arrived.clear()
-            await _first(agent.arrived, traced)
+            await first(agent.arrived, traced)
         agent.records.may_go_on.set()
         line.check(await asyncio.wait_for(traced, RECOVERY_S))
     finally:
@@ -135,26 +136,19 @@ async def undergo_every_envelope_twice(line: Line) -> None:
         agent.records.may_go_on.set()
     (pair,) = line.wires.pairs
     line.wires.pairs.clear()
-    first, second = (decode_responses(received, 1).parts for received in pair)
-    assert first == second
+    one, other = (decode_responses(received, 1).parts for received in pair)
+    assert one == other
 
 
 async def _met(line: Line, agent: Agent, case: Case, traced: asyncio.Future[Traceback]) -> None:
     """Return when the fault has done what it can: an attempt ended, or the call is traced all the same."""
     if case.meets_bytes:
-        await asyncio.wait_for(agent.way.struck.wait(), RECOVERY_S)
+        await asyncio.wait_for(agent.network.struck.wait(), RECOVERY_S)
         line.wires.ended.clear()
-    await _first(line.wires.ended, traced)
+    await first(line.wires.ended, traced)
 
 
 async def _asked_again(agent: Agent, traced: asyncio.Future[Traceback]) -> None:
     """Return when the same question came a second time, while the first one is still looked up."""
     agent.arrived.clear()
-    await _first(agent.arrived, traced)
-
-
-async def _first(event: asyncio.Event, traced: asyncio.Future[Traceback]) -> None:
-    waiting: asyncio.Future[Any] = asyncio.ensure_future(event.wait())
-    both: list[asyncio.Future[Any]] = [waiting, traced]
-    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED, timeout=RECOVERY_S)
-    waiting.cancel()
+    await first(agent.arrived, traced)

@@ -1,44 +1,25 @@
-"""A line of real agents and a real coordinator in one process, with a faulty network between them.
+"""A line of real agents and a real coordinator in one process, with a network between them that can fail.
 
-Each agent is what `hopback-agent run` puts together: configuration, index, trunks, gate, audit log on disk, server over
-mutual TLS or a stream to the coordinator; only the records count how often they are searched, and can be held up. The
-coordinator is what `hopback-coordinator run` puts together: SQLite store, orders, signed questions, driver, scheduler.
-Its patience is shorter, so that a test need not wait; what that is in earnest, `PRODUCT` has.
+The coordinator is what `hopback-coordinator run` puts together: SQLite store, orders, signed questions, driver,
+scheduler. Its patience is shorter, so that a test need not wait; what that is in earnest, `PRODUCT` has.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
-import random
-import threading
 import uuid
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from agent.answering import Answering, open_answering
-from agent.ask import ASK
-from agent.config import AgentConfig, load
-from agent.dialout import DialOut, Pauses
-from agent.index.coverage import Coverage
-from agent.index.keys import Keys
-from agent.index.reader import Index, Query
-from agent.ingest import ingest
-from agent.inspection import read_keys, read_tls
-from agent.legs import Leg
-from agent.notes import Notes
-from agent.server import AgentServer, Listening
-from agent.service import Desk, Terms
-from agent.stores.threads import LookupThreads
 from benchmarks.line import WrittenLine, written_line
 from coordinator.asking import SignedAgents
 from coordinator.batching import LaneTerms
@@ -64,14 +45,13 @@ from hopback.v1 import audit_pb2 as audit
 from protos.certificates import PinnedRoots
 from protos.codec import digest
 from protos.e164 import E164
-from protos.identity import ProviderId, coordinator_uri
+from protos.identity import ProviderId
 from protos.live import Live
 from protos.orders import Order, Purpose, encode_order
 from protos.signing import Domain, read_signer
 from protos.tls import TlsFiles, read_tls_files
-from tests.faults.proxy import Proxy, proxy
+from tests.faults.agents import Agent, agent
 
-LAB: Final = coordinator_uri("lab")
 ATTEMPT: Final = timedelta(milliseconds=300)
 SLACK_S: Final = 3.0
 """By how much an attempt may pass its deadline on a machine that is busy with other things."""
@@ -92,68 +72,6 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class HeldRecords:
-    """An index that counts its searches by called number, and can be held up in the middle of one."""
-
-    def __init__(self, index: Index) -> None:
-        self.index = index
-        self.searches: Counter[E164] = Counter()
-        self.began: Callable[[], object] = lambda: None
-        self.ends: Callable[[], object] = lambda: None
-        self.may_go_on = threading.Event()
-        self.may_go_on.set()
-
-    def find(self, called: E164, calling: E164 | None, earliest: datetime, latest: datetime) -> Sequence[Leg]:
-        """As the index."""
-        [found] = self.find_many([Query(called, calling, earliest, latest)])
-        return found
-
-    def find_many(self, queries: Sequence[Query]) -> Sequence[Sequence[Leg]]:
-        """As the index."""
-        self.searches.update(query.called for query in queries)
-        self.began()
-        if not self.may_go_on.wait(60):
-            raise AssertionError("nobody let the search go on")
-        found = self.index.find_many(queries)
-        self.ends()
-        return found
-
-    def coverage(self) -> Coverage:
-        """As the index."""
-        return self.index.coverage()
-
-
-@dataclass
-class Agent:
-    """One provider's agent. `arrivals` counts questions that reached it; `way` is where the network can fail."""
-
-    me: ProviderId
-    config: AgentConfig
-    records: HeldRecords
-    answering: Answering
-    tls: Live[TlsFiles]
-    way: Proxy
-    arrivals: int = 0
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def counted(self, handlers: dict[str, Callable[..., object]]) -> None:
-        """Count what arrives."""
-        ask = self.answering.handlers[ASK]
-
-        async def handle(request: bytes, askers: tuple[str, ...]) -> bytes:
-            self.arrivals += 1
-            self.arrived.set()
-            return await ask(request, askers)
-
-        handlers[ASK] = handle
-
-    def logged(self, kind: int) -> Counter[bytes]:
-        """How many entries of this kind the audit log has, by question id."""
-        assert self.answering.evidence is not None
-        book = self.answering.evidence.book
-        return Counter(one.question_id for one in book.recent() if one.kind == kind)
-
-
 class Observed:
     """A transport that tells how each attempt ended, and after what time."""
 
@@ -162,14 +80,14 @@ class Observed:
         self.ended = asyncio.Event()
         self.failures: list[AgentError] = []
         self.longest_over_s = 0.0
-        self.attempts = 0
+        self.over = 0
+        """How many attempts have ended."""
         self.twice = False
         """Send every envelope twice at the same time, take the answer to the first, and keep both in `pairs`."""
         self.pairs: list[tuple[bytes, bytes]] = []
 
     async def call(self, provider: Provider, method: str, request: bytes, timeout: timedelta) -> bytes:
         """As the transport."""
-        self.attempts += 1
         started = monotonic()
         try:
             if not self.twice:
@@ -182,8 +100,9 @@ class Observed:
             self.failures.append(error)
             raise
         finally:
-            over = monotonic() - started - timeout.total_seconds()
-            self.longest_over_s = max(self.longest_over_s, over)
+            late_s = monotonic() - started - timeout.total_seconds()
+            self.longest_over_s = max(self.longest_over_s, late_s)
+            self.over += 1
             self.ended.set()
 
 
@@ -201,7 +120,6 @@ class Line:
         self.channels: GrpcTransport
         self.signed: SignedAgents
         self.tls: Live[TlsFiles]
-        self.dialed: DialedAgents | None = None
         self.driver: Driver
         self.scheduler: Scheduler
 
@@ -238,6 +156,22 @@ class Line:
         self.driver.take(kept, self.rested, reopen=True)
         return future
 
+    async def renew(self, name: ProviderId) -> None:
+        """New keys and certificates for this provider's agent, for TLS and for evidence."""
+        authority, out = self.written.people.authority, self.written.configs[name].parent
+        await asyncio.to_thread(authority.issue_provider, name, out)
+        await asyncio.to_thread(authority.issue_provider_evidence, name, out)
+        self.agents[name].renew()
+
+    async def renew_coordinator(self) -> None:
+        """The same for the coordinator."""
+        authority, home = self.written.people.authority, self.written.people.home
+        files = await asyncio.to_thread(authority.issue_coordinator, "lab", home)
+        evidence = await asyncio.to_thread(authority.issue_coordinator_evidence, "lab", home)
+        self.tls.replace(read_tls_files(files.certificate, files.key, files.roots, _now()))
+        await self.channels.renew(self.tls.current)
+        self.signed.renew(read_signer(evidence.key), _der(evidence.certificate))
+
     def rested(self, rested: Rested) -> None:
         """One is closed, or waits."""
         traceback = rested.kept.traceback
@@ -257,24 +191,43 @@ class Line:
         (traced,) = self.submit()
         self.check(await asyncio.wait_for(traced, 30))
 
+    async def attempts(self, count: int, traced: Sequence[asyncio.Future[Traceback]]) -> None:
+        """Return when so many more attempts have ended, or all these tracebacks are at rest."""
+        until = self.wires.over + count
+        while self.wires.over < until and not all(one.done() for one in traced):
+            self.wires.ended.clear()
+            await first(self.wires.ended, next(one for one in traced if not one.done()))
+
     def check(self, traceback: Traceback) -> None:
-        """It went the true way to its end, and no provider searched twice, answered twice or was in doubt."""
+        """It went the true way to its end, and no provider searched twice."""
+        self.check_chain(traceback)
+        self.check_searches()
+
+    def check_chain(self, traceback: Traceback) -> None:
+        """It went the true way to its end."""
         assert traceback.status is Status.ORIGIN_FOUND, (traceback.status, traceback.hops[-1].detail)
         assert tuple(hop.provider for hop in traceback.hops) == self.path
-        self.check_searches()
 
     def check_searches(self) -> None:
         """At most one intent, one search and one answer for every question that any agent ever got."""
-        for agent in self.agents.values():
-            intents, answers = agent.logged(audit.AUDIT_KIND_INTENT), agent.logged(audit.AUDIT_KIND_ANSWER)
+        for one in self.agents.values():
+            intents, answers = one.logged(audit.AUDIT_KIND_INTENT), one.logged(audit.AUDIT_KIND_ANSWER)
             assert set(intents.values()) <= {1}
             assert set(answers.values()) <= {1}
-            assert agent.records.searches.total() == intents.total()
+            assert one.records.searches.total() == intents.total()
 
     def check_attempts(self) -> None:
         """None hung, and none ended in another way than the four that there are."""
         assert self.wires.longest_over_s < SLACK_S
         assert self.driver.failure is None
+
+
+async def first(event: asyncio.Event, traced: asyncio.Future[Traceback], most_s: float = 30.0) -> None:
+    """Return when either has come, or after so many seconds."""
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(event.wait())
+    both: list[asyncio.Future[Any]] = [waiting, traced]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED, timeout=most_s)
+    waiting.cancel()
 
 
 def _order(called: E164, at: datetime, terminating: ProviderId, now: datetime) -> Order:
@@ -299,61 +252,15 @@ def _order(called: E164, at: datetime, terminating: ProviderId, now: datetime) -
     )
 
 
-@contextmanager
-def _records(config: AgentConfig, keys: Keys) -> Iterator[HeldRecords]:
-    for source in config.sources:
-        report = ingest(
-            [Path(source.path)], source, config.formats(), config.index.directory, keys, _now(), complete_until=_now()
-        )
-        assert not report.failed
-    index = Index.open(config.index.directory, keys)
-    try:
-        yield HeldRecords(index)
-    finally:
-        index.close()
-
-
-@asynccontextmanager
-async def _agent(path: Path, way: str, coordinator: str) -> AsyncIterator[Agent]:
-    """The agent of this configuration, listening or, where `coordinator` is an address, dialling that."""
-    config = load(path)
-    keys = read_keys(config)
-    async with AsyncExitStack() as stack:
-        records = stack.enter_context(_records(config, keys))
-        threads = LookupThreads(8, 64)
-        stack.callback(threads.close)
-        terms = Terms(
-            config.me, config.trunk_map(), config.match_settings(), config.match.window_cap, config.retention()
-        )
-        desk = Desk(terms, records, _now, threads)
-        answering = open_answering(config, lambda: keys, desk, Notes(None, _now))
-        stack.push_async_callback(answering.close)
-        tls = Live(read_tls(config, _now()))
-        network = await stack.enter_async_context(proxy(coordinator))
-        agent = Agent(config.me, config, records, answering, tls, network)
-        handlers = dict(answering.handlers)
-        agent.counted(handlers)  # type: ignore[arg-type]
-        if way == "port":
-            server = AgentServer(handlers, Listening("127.0.0.1:0", tls, frozenset({LAB})))
-            network.target = await server.start()
-            stack.push_async_callback(server.stop, 0)
-        else:
-            pauses = Pauses(first=0.02, longest=0.1, rng=random.Random(config.me))
-            dialing = asyncio.create_task(DialOut(network.endpoint, LAB, tls, handlers, pauses).run())
-            stack.push_async_callback(_ended, dialing)
-        yield agent
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+def _der(path: Path) -> bytes:
+    return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
 
 
 @asynccontextmanager
 async def line(
-    work: Path, hops: int, calls: int, *, way: str = "port", limits: Limits = IN_A_HURRY
+    work: Path, hops: int, calls: int, *, ways: Sequence[str] = ("port",), limits: Limits = IN_A_HURRY
 ) -> AsyncIterator[Line]:
-    """`hops` agents that are reached by "port" or "stream", and a running coordinator, all connections standing."""
+    """`hops` agents that are reached by these ways in turn, and a running coordinator; all connections stand."""
     written = written_line(work, hops, calls, _now().replace(microsecond=0) - timedelta(days=2))
     people, home = written.people, work / "coordinator"
     files = people.authority.issue_coordinator("lab", home)
@@ -365,34 +272,29 @@ async def line(
         made = Line(written, store, book)
         made.tls = Live(read_tls_files(files.certificate, files.key, files.roots, _now()))
         made.channels = await stack.enter_async_context(GrpcTransport(made.tls.current))
-        address = ""
-        transport: Transport = made.channels
-        if way == "stream":
-            made.dialed = dialed = DialedAgents()
-            server = CoordinatorServer(made.tls, "127.0.0.1:0", {SERVICE: dialed.handlers()})
-            address = (await server.start()).address
-            stack.push_async_callback(server.stop, 0)
-            stack.callback(dialed.close)
-            transport = Switchboard(made.channels, dialed)
-        for config in written.configs.values():
-            agent = await stack.enter_async_context(_agent(config, way, address))
-            made.agents[agent.me] = agent
-        if made.dialed is not None:
-            for name in written.path:
-                await made.dialed.arrival(name)
-        made.wires = Observed(transport)
-        certificate = x509.load_pem_x509_certificate(evidence.certificate.read_bytes())
+        dialed = DialedAgents()
+        server = CoordinatorServer(made.tls, "127.0.0.1:0", {SERVICE: dialed.handlers()})
+        address = (await server.start()).address
+        stack.push_async_callback(server.stop, 0)
+        stack.callback(dialed.close)
+        for config, way in zip(written.configs.values(), itertools.cycle(ways)):
+            one = await stack.enter_async_context(agent(config, way, address))
+            made.agents[one.me] = one
+            if way == "stream":
+                await dialed.arrival(one.me)
+        made.wires = Observed(Switchboard(made.channels, dialed))
         made.signed = SignedAgents(
             made.wires,
             signer=read_signer(evidence.key),
-            certificate=certificate.public_bytes(Encoding.DER),
+            certificate=_der(evidence.certificate),
             roots=PinnedRoots.from_pem(evidence.roots.read_bytes()),
             orders=book,
             certificates=book,
             clock=clock.now,
         )
         providers = [
-            Provider(name, name, one.way.endpoint if way == "port" else DIAL_OUT) for name, one in made.agents.items()
+            Provider(name, name, one.network.endpoint if one.way == "port" else DIAL_OUT)
+            for name, one in made.agents.items()
         ]
         made.driver = Driver(
             store=store,

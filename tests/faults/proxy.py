@@ -247,7 +247,7 @@ class Proxy:
     async def _trickle(self, sink: asyncio.StreamWriter, data: bytes) -> bytes:
         """Pass a byte at a time until the fault ends; what is left then."""
         for number in range(len(data)):
-            if self._mended.is_set():
+            if self._mended.is_set() or sink.is_closing():
                 return data[number:]
             sink.write(data[number : number + 1])
             await self._late(BYTE_S)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def birch(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]:
-    async with line(tmp_path_factory.mktemp("line"), hops=1, calls=2 * len(CASES), way="port") as made:
+    async with line(tmp_path_factory.mktemp("line"), hops=1, calls=2 * len(CASES)) as made:
         yield made
 
 

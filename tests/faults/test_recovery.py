@@ -38,10 +38,10 @@ def test_an_agent_dials_again_within_half_a_minute_however_long_it_could_not() -
 async def test_a_call_is_traced_half_a_minute_after_its_connection_died_at_once_or_reopened(
     way: str, kind: Kind, direction: Direction, tmp_path: Path
 ) -> None:
-    async with line(tmp_path, hops=1, calls=5, way=way, limits=PRODUCT) as made:
+    async with line(tmp_path, hops=1, calls=5, ways=[way], limits=PRODUCT) as made:
         [agent] = made.agents.values()
-        agent.way.strike(NetworkFault(kind, direction, Stage.AT_ONCE))
-        agent.way.mend()
+        agent.network.strike(NetworkFault(kind, direction, Stage.AT_ONCE))
+        agent.network.mend()
         died = monotonic()
         (traced,) = made.submit()
         traceback = await traced

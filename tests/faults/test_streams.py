@@ -12,22 +12,17 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from agent import dialout
+from tests.faults.agents import found_out_soon
 from tests.faults.cases import CASES, Case, undergo, undergo_every_envelope_twice
 from tests.faults.line import Line, line
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SOONER = {"grpc.keepalive_time_ms": 100, "grpc.keepalive_timeout_ms": 100, "grpc.http2.ping_timeout_ms": 100}
-"""In place of the product's, which the tests can't wait for."""
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def birch(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]:
-    with pytest.MonkeyPatch.context() as changed:
-        changed.setattr(dialout, "_OPTIONS", tuple((dict(dialout._OPTIONS) | SOONER).items()))
-        changed.setattr(dialout, "OPENING_S", 0.3)
-        async with line(tmp_path_factory.mktemp("line"), hops=1, calls=2 * len(CASES), way="stream") as made:
+    with found_out_soon():
+        async with line(tmp_path_factory.mktemp("line"), hops=1, calls=2 * len(CASES), ways=["stream"]) as made:
             yield made
 
 

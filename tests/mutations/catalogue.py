@@ -992,7 +992,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a connection that gave no answer is asked over again",
         "coordinator/transport.py",
-        "            if isinstance(failed, AttemptTimedOutError) and line.channel is channel:\n",
+        "            if isinstance(failed, AttemptTimedOutError) and line.connection is connection:\n",
         "            if False:\n",
         "tests/coordinator/test_transport.py::TestAConnectionThatDiedUnnoticed",
     ),
@@ -1051,5 +1051,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         "    if word_of(said) != AGENT:\n",
         "    if False:\n",
         "tests/coordinator/test_clerk.py::TestRetention",
+    ),
+    Mutation(
+        "a connection that is closed here cancels whoever waits, and the traceback is lost",
+        "coordinator/connections.py",
+        "            if task is not None and task.cancelling():\n",
+        "            if True:\n",
+        "tests/coordinator/test_transport.py::TestATransportThatIsClosed",
     ),
 )
