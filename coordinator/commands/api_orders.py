@@ -253,24 +253,30 @@ def show_set(line: Line, set_id: str, as_json: bool, show_numbers: bool) -> None
     click.echo(_next(view))
 
 
+_yes_option = click.option("--yes", "sure", is_flag=True, help="Don't ask whether this is what you want to sign.")
+
+
 @order.command("submit")
 @click.argument("set_id", metavar="SET")
 @_key_option
+@_yes_option
 @json_option
+@numbers_option
 @click.pass_obj
-def submit_set(line: Line, set_id: str, key_path: Path, as_json: bool) -> None:
-    """Sign a set of orders as its submitter."""
+def submit_set(line: Line, set_id: str, key_path: Path, sure: bool, as_json: bool, show_numbers: bool) -> None:
+    """See what you certify, and sign it as the submitter."""
     from protos.signing import Domain
 
     signer = signer_at(key_path)
-    _, orders = orders_of(line, set_id)
+    view, orders = orders_of(line, set_id)
+    _see(view, orders, "Do you certify and submit these orders?", sure=sure, as_json=as_json, show_numbers=show_numbers)
     _done(_sign(line, orders, Domain.ORDER, signer.seal_tree(Domain.ORDER, orders.tree).to_message()), as_json=as_json)
 
 
 @order.command("approve")
 @click.argument("set_id", metavar="SET")
 @_key_option
-@click.option("--yes", "sure", is_flag=True, help="Don't ask whether this is what you want to approve.")
+@_yes_option
 @json_option
 @numbers_option
 @click.pass_obj
@@ -282,12 +288,21 @@ def approve_set(line: Line, set_id: str, key_path: Path, sure: bool, as_json: bo
     view, orders = orders_of(line, set_id)
     if any(one.domain is Domain.ORDER and one.seal.key_id == signer.key_id for one in orders.signatures):
         raise BadData("this key submitted them: another person must approve them")
+    _see(view, orders, "Do you approve these orders?", sure=sure, as_json=as_json, show_numbers=show_numbers)
+    seal = signer.seal_tree(Domain.APPROVAL, orders.tree).to_message()
+    _done(_sign(line, orders, Domain.APPROVAL, seal), as_json=as_json)
+
+
+def _see(
+    view: pb.OrderSetView, orders: OrderSet, question: str, *, sure: bool, as_json: bool, show_numbers: bool
+) -> None:
+    """Show what is to be signed, and ask; a program that wants JSON has seen it elsewhere, and says so."""
+    if as_json and not sure:
+        raise click.UsageError("--json shows nothing to be asked about: see `api order show SET`, and say --yes")
     if not as_json:
         _show(view, orders, show_numbers=show_numbers)
     if not sure:
-        click.confirm("Do you approve these orders?", abort=True, err=as_json)
-    seal = signer.seal_tree(Domain.APPROVAL, orders.tree).to_message()
-    _done(_sign(line, orders, Domain.APPROVAL, seal), as_json=as_json)
+        click.confirm(question, abort=True)
 
 
 def orders_of(line: Line, text: str) -> tuple[pb.OrderSetView, OrderSet]:

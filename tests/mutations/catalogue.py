@@ -815,6 +815,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/coordinator/api/test_whole_way.py",
     ),
     Mutation(
+        "a submitter signs over the network what was not shown",
+        "coordinator/commands/api_orders.py",
+        '    _see(view, orders, "Do you certify and submit these orders?", sure=sure, as_json=as_json, show_numbers=show_numbers)\n',
+        "",
+        "tests/coordinator/api/test_whole_way.py::test_nobody_signs_what_was_not_shown",
+    ),
+    Mutation(
         "a bundle that did not arrive whole is written",
         "coordinator/commands/api_export.py",
         "    if len(data) != size or digest(data) != sha256:\n",

@@ -125,3 +125,17 @@ async def test_an_answer_that_is_another_set_is_not_signed(running: Running, tmp
     key = key_of(running, "ann", tmp_path)
     refused = await running.run("requester", "ann", "order", "submit", str(known), "--key", key, code=65)
     assert "another set of orders" in refused.output
+
+
+async def test_nobody_signs_what_was_not_shown(running: Running, tmp_path: Path) -> None:
+    drafted = await running.run("requester", "ann", "import", calls(tmp_path), *WORDS, "--json", code=65)
+    name, key = json.loads(drafted.stdout)["set"], key_of(running, "ann", tmp_path)
+    line = ("requester", "ann", "order", "submit", name, "--key", key)
+    unasked = await running.run(*line, code=1)
+    assert "I have listened to it." in unasked.stdout
+    assert "Do you certify and submit these orders?" in unasked.stdout
+    assert "--yes" in (await running.run(*line, "--json", code=2)).output
+    assert (await running.json("requester", "ann", "order", "show", name))["state"] == "draft"
+    submitted = await running.run(*line, "--yes")
+    assert "I have listened to it." in submitted.stdout
+    assert "it is submitted" in submitted.stdout
