@@ -40,7 +40,7 @@ from tests.simulator.network import Agents
 from tests.simulator.people import LINK, Offices
 from tests.simulator.world import Lot, World
 
-_ROUND_S = 5.0
+_LETTERS = 1000
 _LONGEST_IDLE = timedelta(days=1)
 _HELD_AGAIN = timedelta(hours=6, minutes=1)
 _MOST_CLAIMS = 100
@@ -185,7 +185,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What all processes share: the database, and the world outside."""
+    """What all processes share: the database, and the world outside; a round of a clerk comes within `round_s`."""
 
     url: str
     world: World
@@ -196,6 +196,7 @@ class House:
     places: Places
     limits: Limits
     scheduling: SchedulerTerms
+    round_s: float
     twins: bool = False
     """Whether there are sister calls to look for."""
 
@@ -292,12 +293,12 @@ class Process:
         while True:
             self._rounds += 1
             lot = Lot(self._lot_of, "round", self._rounds)
-            await asyncio.sleep(lot.between(0.0, _ROUND_S))
+            await asyncio.sleep(lot.between(0.0, self._house.round_s))
             self._bell.clear()
             done = await self._clerk.round()
             now = self._clock.now()
             letters = await asyncio.to_thread(self._outbox.queue_due, now)
-            await asyncio.to_thread(self._outbox.deliver, self._house.mailer, now)
+            await asyncio.to_thread(self._outbox.deliver, self._house.mailer, now, _LETTERS)
             settled = await self._eliminator.round() if self._house.twins else ()
             if done.taken or done.asked_again or settled:
                 self._scheduler.look()

@@ -65,6 +65,7 @@ class Terms:
         calm_after: after this nothing goes wrong on the network.
         concurrent: how many tracebacks one of them drives at the same time.
         order_life: how long orders count.
+        round_s: within how many seconds a clerk looks at what people did.
         twins: how often two calls of a campaign reach one number within seconds.
     """
 
@@ -76,6 +77,7 @@ class Terms:
     calm_after: timedelta = timedelta(minutes=20)
     concurrent: int = 4000
     order_life: timedelta = timedelta(hours=72)
+    round_s: float = 5.0
     twins: int = 0
     mix: Mix = USUAL
 
@@ -87,7 +89,7 @@ AMONG_AGENTS = Terms(
 CROWDED = Terms(providers=30, calls=48, kills=1, concurrent=1)
 """Few places for many calls: whose turn it is matters."""
 
-REGISTRY = Terms(providers=7000, calls=100_000, kills=8, cuts=3, mix=VAST)
+REGISTRY = Terms(providers=7000, calls=100_000, kills=8, cuts=3, mix=VAST, round_s=600.0)
 """As many providers as are in the Robocall Mitigation Database, and more calls than they trace in twenty years."""
 
 SEEDS = range(300)
@@ -184,6 +186,7 @@ class _Run:
             places=Places(self._journal, {identity: one.waited for identity, one in self._ids.items()}),
             limits=Limits(concurrent=self._terms.concurrent),
             scheduling=SchedulerTerms(poll=timedelta(hours=6)),
+            round_s=self._terms.round_s,
             twins=self._terms.twins > 0,
         )
         await self._drive()
