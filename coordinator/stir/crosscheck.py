@@ -7,8 +7,8 @@ is a lead, whom a person may ask, never a hop.
 What attestation means (ATIS-1000074 5.2.3): A, the signer knows the customer and the customer's right to the number;
 B, it knows the customer; C, it took the call over from elsewhere. So a provider that says itself that it got the call
 from another one has no business to attest A. That is held against it only where a pinned root vouches for its
-certificate, as anybody could have signed in its name otherwise, and where the header fits the call, as it may have been
-copied from another one.
+certificate, as anybody could have signed in its name otherwise, where the header fits the call, as it may have been
+copied from another one, and where the one that it names doesn't deny the handover, as it may have erred.
 
 No finding holds a telephone number, so that what was found can stay when the numbers go.
 """
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from coordinator.chain import Hop, Status, Traceback, standing
+from coordinator.chain import Hop, Status, Traceback, denies, standing
 from coordinator.registry.aliases import Alias, AliasKind
 from coordinator.stir.certificates import Grade, Judged
 from coordinator.stir.passport import FRESH, Identity, Passport, same_number
@@ -185,6 +185,8 @@ def _place(
     if shaken.attestation != "A":
         return [Finding(kind, f"{words}. Attestation {shaken.attestation} is plausible there.", facts)]
     made = Finding(kind, f"{words}.", facts)
+    if place + 1 < len(chain) and denies(chain[place + 1].question, chain[place + 1].answer):
+        doubt = doubt or f"{upstream} denies that, so that {signer} may have named it by mistake"
     means = f"it says that the caller is {signer}'s own customer, and {signer} says that the call came from {upstream}"
     if not doubt:
         return [made, Finding(Kind.IMPROPER_ATTESTATION, f"Attestation A is improper: {means}.", facts)]

@@ -25,7 +25,7 @@ SIGNATURE_BYTES: Final = 64
 FRESH: Final = timedelta(seconds=60)
 """A header's time may differ from the call's by this (RFC 8224 4.1)."""
 
-_PREFIX: Final = re.compile(r"\s*(?:identity|y)\s*:", re.IGNORECASE | re.ASCII)
+_PREFIX: Final = re.compile(r"^\s*(?:identity|y)\s*:", re.IGNORECASE | re.ASCII)
 _FOLD: Final = re.compile(r"\r?\n[ \t]+")
 _PIECES: Final = re.compile(r'"[^"]{0,256}"|<[^<>]{0,2100}>|[^",;<]+|.', re.DOTALL)
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)

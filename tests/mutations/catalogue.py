@@ -822,6 +822,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/coordinator/api/test_whole_way.py::test_nobody_signs_what_was_not_shown",
     ),
     Mutation(
+        "a signer is accused by an answer that the one it names denies",
+        "coordinator/stir/crosscheck.py",
+        "        doubt = doubt or f",
+        "        _ = doubt or f",
+        "tests/coordinator/stir/test_crosscheck.py::TestTheSigner",
+    ),
+    Mutation(
         "a bundle that did not arrive whole is written",
         "coordinator/commands/api_export.py",
         "    if len(data) != size or digest(data) != sha256:\n",

@@ -121,6 +121,15 @@ class TestTheSigner:
         [doubtful] = check.of(Kind.DOUBTFUL_ATTESTATION)
         assert ("no pinned root" if "shelf" in changes else "doesn't fit this call") in doubtful.words
 
+    def test_is_accused_of_nothing_where_the_one_that_it_names_denies_the_call(self) -> None:
+        """It may have named it by mistake, and be the originator after all."""
+        denial = says("alder", Outcome.NOT_FOUND, handover=Handover.NOT_MINE)
+        check = checked(chain(Status.DISPUTED, *GINKGO_BIRCH, denial), "birch")
+        assert kinds(check) == [Kind.SIGNER_IN_PATH, Kind.DOUBTFUL_ATTESTATION]
+        assert "alder denies that" in check.findings[1].words
+        silent = checked(chain(Status.NON_RESPONSIVE, *GINKGO_BIRCH, "alder"), "birch")
+        assert kinds(silent) == [Kind.SIGNER_IN_PATH, Kind.IMPROPER_ATTESTATION]
+
     def test_may_be_the_gateway(self) -> None:
         abroad = chain(Status.GATEWAY_FOUND, upstream("ginkgo", "yew"), says("yew", Outcome.FOREIGN_UPSTREAM))
         assert kinds(checked(abroad, "yew")) == [Kind.SIGNER_IS_GATEWAY, Kind.IMPROPER_ATTESTATION]

@@ -57,6 +57,12 @@ class TestAHeader:
         assert (read.orig, read.dest) == (CALLING[1:], (CALLED[1:],))
         assert len(read.signature) == 64
 
+    @pytest.mark.parametrize("host", ["cr.relay:8443", "identity:8443"])
+    def test_without_its_name_keeps_a_port_in_the_url(self, host: str) -> None:
+        url = f"https://{host}/sti.pem"
+        bare = signed(sti().signer(), RFC8588_HEADER | {"x5u": url}, RFC8588_PAYLOAD)
+        assert parse_identity(bare).shaken.x5u == parse_identity(f"y: {bare}").shaken.x5u == url
+
     def test_as_rfc_8588_writes_it_gives_every_claim(self) -> None:
         read = parse_identity(signed(sti().signer(), RFC8588_HEADER, RFC8588_PAYLOAD)).shaken
         assert (read.attestation, read.orig, read.dest) == ("A", "12155551212", ("12125551213",))
