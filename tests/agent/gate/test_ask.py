@@ -292,6 +292,15 @@ class TestASearchInAThread:
         assert (gated.records.reads, kinds(gated)) == (1, ["INTENT", "ANSWER", "REPLAYED"])
         threads.close()
 
+    async def test_is_waited_for_by_the_same_question_that_comes_before_it_has_begun(self, gated: Gated) -> None:
+        gated.desk.threads = threads = LookupThreads(2, 2)
+        granted = gated.kit.granted()
+        question = gated.kit.ask(granted)
+        both = await asyncio.gather(*(gated.ask_one(question, granted) for _ in range(2)))
+        assert [one.outcome for one in both] == [Outcome.UPSTREAM] * 2
+        assert (gated.records.reads, kinds(gated)) == (1, ["INTENT", "ANSWER", "REPLAYED"])
+        threads.close()
+
     async def test_is_waited_for_when_the_agent_stops(self, kit: Kit, tmp_path: Path) -> None:
         gated = Gated(kit, tmp_path / "birch")
         gated.desk.threads = threads = LookupThreads(2, 2)
