@@ -18,6 +18,7 @@ from coordinator.orders import OrdersError, OrderSet, Signature
 from coordinator.signed import seal_id
 from coordinator.store.models import BatchRow
 from coordinator.store.order_models import OrderRow, OrderSealRow, OrderSetRow
+from coordinator.store.writing import writing
 from hopback.v1 import evidence_pb2 as pb
 from hopback.v1 import hop_pb2
 from protos.codec import digest, parse
@@ -60,7 +61,7 @@ class OrderBook:
     def add(self, orders: OrderSet, at: datetime) -> bool:
         """Keep a set without its signatures; False when it is there already."""
         identity = orders.id
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             if _set(connection, identity) is not None:
                 return False
             connection.execute(
@@ -108,7 +109,7 @@ class OrderBook:
             OrderSealRow.domain == signature.domain.value,
             OrderSealRow.key_id == signature.seal.key_id,
         )
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             if connection.execute(there).first() is None:
                 connection.execute(insert(OrderSealRow), row)
 

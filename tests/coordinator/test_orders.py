@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import stat
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +18,7 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from coordinator.cli import main
 from coordinator.drafts import Desk, Wording
@@ -334,6 +336,31 @@ class TestTheBook:
         assert book.find_orders(str(one.order_id)) == [digest(signed.exact[0])]
         assert book.sets_of(digest(signed.exact[0])) == [signed.id]
         assert book.find_sets("zz") == []
+
+    def test_waits_for_others_that_write_before_it_reads_anything(
+        self, sqlite_engine: Engine, parties: Parties
+    ) -> None:
+        """SQLite refuses whoever has read, and wants to write after another one has written in between."""
+        refused = []
+
+        def another_writes(*read: object) -> None:
+            with closing(sqlite3.connect(str(sqlite_engine.url.database), timeout=0)) as other:
+                try:
+                    other.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError:
+                    refused.append(read)
+
+        book, signed = OrderBook(sqlite_engine), approved(parties)
+        for write in (
+            lambda: book.add(signed, NOW),
+            lambda: book.sign(signed.id, signed.signatures[0], "ann", NOW),
+        ):
+            refused.clear()
+            event.listen(sqlite_engine, "after_cursor_execute", another_writes)
+            write()
+            event.remove(sqlite_engine, "after_cursor_execute", another_writes)
+            assert len(refused) >= 2
+        assert book.load(signed.id) is not None
 
 
 class Lab:
