@@ -41,7 +41,7 @@ from tests.coordinator.parties import InProcess, Parties
 HOPS = 10
 T = TypeVar("T")
 PATH = [f"hop{number:02}" for number in range(HOPS)]
-LEASE = timedelta(milliseconds=300)
+LEASE = timedelta(milliseconds=600)
 STOPPED, KILLED = 0, -signal.SIGKILL
 
 
