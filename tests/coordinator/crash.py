@@ -144,14 +144,14 @@ class MortalStore(SqlStore):
         return await self._durable(super().claim(lease, places))
 
     async def _durable(self, work: Awaitable[T]) -> T:
-        self._die_at(after=False)
+        step, self.steps = self.steps, self.steps + 1  # its own, though another one may be under way
+        self._die_at(Point(step, after=False))
         result = await work
-        self._die_at(after=True)
-        self.steps += 1
+        self._die_at(Point(step, after=True))
         return result
 
-    def _die_at(self, *, after: bool) -> None:
-        if self._point == Point(self.steps, after):
+    def _die_at(self, here: Point) -> None:
+        if self._point == here:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
