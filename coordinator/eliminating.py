@@ -23,7 +23,7 @@ from coordinator.events import SistersKnown
 from coordinator.patience import Patience
 from coordinator.steps import Chains, Steps
 from coordinator.store.models import TracebackRow
-from coordinator.store.order_models import OrderRow
+from coordinator.store.order_models import OrderRow, OrderSetRow
 
 ROUND_S: Final = 5.0
 """Between two rounds."""
@@ -36,6 +36,7 @@ MOST_OTHERS: Final = 50
 
 _tracebacks: Any = TracebackRow.__table__
 _orders: Any = OrderRow.__table__
+_sets: Any = OrderSetRow.__table__
 
 log = structlog.get_logger()
 
@@ -140,12 +141,17 @@ class Eliminator:
             return [_Place(*row) for row in connection.execute(query)]
 
     def _with_others(self, ambiguous: Collection[uuid.UUID]) -> dict[uuid.UUID, list[uuid.UUID]]:
-        """Calls of the same campaign to the same number near in time, for each of these."""
+        """Calls of the same campaign and submitter to the same number near in time, for each of these.
+
+        Of another submitter's orders nothing may get into what this one sees, which a sister's naming would.
+        """
         found = {}
         with self._engine.connect() as connection:
             for identity in ambiguous:
-                own = select(_tracebacks.c.called, _tracebacks.c.at, _orders.c.campaign).where(
-                    _tracebacks.c.id == identity, _orders.c.sha256 == _tracebacks.c.order_sha256
+                own = select(_tracebacks.c.called, _tracebacks.c.at, _orders.c.campaign, _sets.c.submitter).where(
+                    _tracebacks.c.id == identity,
+                    _orders.c.sha256 == _tracebacks.c.order_sha256,
+                    _sets.c.id == _orders.c.set_id,
                 )
                 row = connection.execute(own).first()
                 if row is None:
@@ -153,11 +159,13 @@ class Eliminator:
                 near = (
                     select(_tracebacks.c.id, _tracebacks.c.at)
                     .join(_orders, _orders.c.sha256 == _tracebacks.c.order_sha256)
+                    .join(_sets, _sets.c.id == _orders.c.set_id)
                     .where(
                         _tracebacks.c.called == row.called,
                         _tracebacks.c.at.between(row.at - 2 * NEAR, row.at + 2 * NEAR),
                         _tracebacks.c.id != identity,
                         _orders.c.campaign == row.campaign,
+                        _sets.c.submitter == row.submitter,
                     )
                 )
                 others = sorted(connection.execute(near), key=lambda one: (abs(one.at - row.at), one.id))

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from coordinator import eliminating
 from coordinator.asking import SignedAgents
@@ -38,6 +38,7 @@ from coordinator.retention import retire
 from coordinator.signed import SignedQuestion, encode_question
 from coordinator.store.evidence import collect
 from coordinator.store.models import HopRow
+from coordinator.store.order_models import OrderRow, OrderSetRow
 from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import SqlStore
 from coordinator.traceback import advance
@@ -313,6 +314,18 @@ class TestNothingIsAsked:
         await house.trace(1)
         await house.trace(5, campaign="another")
         await self.left(house)
+
+    async def test_about_a_call_of_another_submitter(self, house: House) -> None:
+        """Its time and its way would stand in a bundle that the first one may have."""
+        await house.trace(1)
+        second = await house.trace(5)
+        others = select(OrderRow.set_id).where(OrderRow.sha256 == second.call.order_sha256)
+        for submitter in ("abe", "ann"):
+            with house.engine.begin() as connection:
+                connection.execute(update(OrderSetRow).where(OrderSetRow.id.in_(others)).values(submitter=submitter))
+            if submitter == "abe":
+                await self.left(house)
+        assert len(await house.eliminator.round()) == 1
 
     async def test_where_the_sisters_upstream_does_not_confirm(self, house: House) -> None:
         await house.trace(1)

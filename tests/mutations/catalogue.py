@@ -73,6 +73,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/coordinator/test_elimination.py::TestNothingIsAsked",
     ),
     Mutation(
+        "calls of other submitters are sisters",
+        "coordinator/eliminating.py",
+        "                        _sets.c.submitter == row.submitter,\n",
+        "",
+        "tests/coordinator/test_elimination.py::TestNothingIsAsked",
+    ),
+    Mutation(
         "an elimination that leads nowhere changes the result",
         "coordinator/traceback.py",
         "        elif eliminates(traceback.hops[-1].question) and status is not Status.UNMAPPED:\n            status = Status.AMBIGUOUS\n",
