@@ -6,6 +6,9 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Engine, RowMapping, select
 
 from coordinator.signed import is_said, read_kept, read_sisters
@@ -72,8 +75,19 @@ def collect(
     certificates: dict[bytes, None] = {}
     for row in rows:
         _add_hop(message, row, seals, certificates, logged, book.certificate)
-    message.certificates.extend(certificates)
+    # what travelled in one envelope with it was named under other orders, whose parties are nobody's business here
+    signed = {seal.key_id for seal in message.seals}
+    message.certificates.extend(der for der in certificates if _key_id(der) in signed)
     return message
+
+
+def _key_id(der: bytes) -> bytes:
+    """The id of a certificate's key; empty where it has none that signs here."""
+    try:
+        key = x509.load_der_x509_certificate(der).public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return b""
+    return PublicKey.of(key).key_id if isinstance(key, Ed25519PublicKey) else b""
 
 
 class _Seals:

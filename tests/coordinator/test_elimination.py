@@ -37,11 +37,12 @@ from coordinator.pseudonyms import Pseudonyms
 from coordinator.retention import retire
 from coordinator.signed import SignedQuestion, encode_question
 from coordinator.store.evidence import collect
-from coordinator.store.models import HopRow
+from coordinator.store.models import BatchRow, HopRow
 from coordinator.store.order_models import OrderRow, OrderSetRow
 from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import SqlStore
 from coordinator.traceback import advance
+from hopback.v1 import hop_pb2
 from protos.codec import digest
 from protos.hops import Asked
 from protos.identity import ProviderId, coordinator_uri, provider_uri
@@ -451,6 +452,22 @@ class TestTheBundle:
         made += check.chain(check.hops(granted, made), granted)
         self.all = made
         return {one.what: (one.standing.value if not one.why else one.why) for one in made}
+
+    async def test_holds_no_certificate_of_parties_whose_namings_travelled_in_the_same_envelope(
+        self, house: House
+    ) -> None:
+        """They were named under other orders, perhaps of another submitter."""
+        first = await house.trace(5)
+        stranger = house.parties.of("walnut").certificate
+        with house.engine.begin() as connection:
+            for sha256, sent in connection.execute(select(BatchRow.sha256, BatchRow.sent)).all():
+                request = hop_pb2.AskRequest.FromString(sent)
+                request.certificates.extend([stranger, b"none"])
+                changed = update(BatchRow).where(BatchRow.sha256 == sha256)
+                connection.execute(changed.values(sent=request.SerializeToString()))
+        message = collect(house.engine, first.id, coordinator="lab", persons={}, made=NOW)
+        assert len(message.certificates) == 4  # the coordinator's, cedar's, birch's, alder's
+        assert stranger not in message.certificates
 
     WHAT = "hop 1 (birch) was asked without sister calls, which cedar tells apart"
 

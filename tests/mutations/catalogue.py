@@ -80,6 +80,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/coordinator/test_elimination.py::TestNothingIsAsked",
     ),
     Mutation(
+        "a bundle holds certificates of whoever travelled with it",
+        "coordinator/store/evidence.py",
+        " if _key_id(der) in signed)",
+        ")",
+        "tests/coordinator/test_elimination.py::TestTheBundle",
+    ),
+    Mutation(
         "an elimination that leads nowhere changes the result",
         "coordinator/traceback.py",
         "        elif eliminates(traceback.hops[-1].question) and status is not Status.UNMAPPED:\n            status = Status.AMBIGUOUS\n",
