@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -26,22 +27,37 @@ MOST = 4
 """So many tracebacks are begun at a step, and so many attempts end before the next, at most."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chain(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]:
+SEEDS = range(6)
+MANY_SEEDS = range(1000, 1100)
+
+
+async def five_hops(work: Path, seeds: int) -> AsyncIterator[Line]:
     with found_out_soon():
-        async with line(tmp_path_factory.mktemp("line"), hops=5, calls=6000, ways=["port", "stream"]) as made:
+        async with line(work, hops=5, calls=seeds * STEPS * MOST + 1, ways=["port", "stream"]) as made:
             yield made
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chain(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]:
+    async for made in five_hops(tmp_path_factory.mktemp("line"), len(SEEDS)):
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def long_chain(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]:
+    async for made in five_hops(tmp_path_factory.mktemp("line"), len(MANY_SEEDS)):
+        yield made
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_every_call_is_traced_through_any_faults(chain: Line, seed: int) -> None:
     await storm(chain, seed)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("seed", range(1000, 1100))
-async def test_every_call_is_traced_through_any_faults_of_many(chain: Line, seed: int) -> None:
-    await storm(chain, seed)
+@pytest.mark.parametrize("seed", MANY_SEEDS)
+async def test_every_call_is_traced_through_any_faults_of_many(long_chain: Line, seed: int) -> None:
+    await storm(long_chain, seed)
 
 
 async def storm(chain: Line, seed: int) -> None:
