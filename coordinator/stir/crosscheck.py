@@ -24,6 +24,7 @@ from typing import Final
 
 from coordinator.chain import Hop, Status, Traceback, denies, standing
 from coordinator.registry.aliases import Alias, AliasKind
+from coordinator.signed import AttestedAnswer, SaidAnswer
 from coordinator.stir.certificates import Grade, Judged
 from coordinator.stir.passport import FRESH, Identity, Passport, same_number
 from protos.identity import ProviderId
@@ -187,6 +188,8 @@ def _place(
     made = Finding(kind, f"{words}.", facts)
     if place + 1 < len(chain) and denies(chain[place + 1].question, chain[place + 1].answer):
         doubt = doubt or f"{upstream} denies that, so that {signer} may have named it by mistake"
+    if isinstance(answer, AttestedAnswer | SaidAnswer):
+        doubt = doubt or f"that is a person's word, which {signer} has not signed"
     means = f"it says that the caller is {signer}'s own customer, and {signer} says that the call came from {upstream}"
     if not doubt:
         return [made, Finding(Kind.IMPROPER_ATTESTATION, f"Attestation A is improper: {means}.", facts)]

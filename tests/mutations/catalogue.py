@@ -838,8 +838,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a signer is accused by an answer that the one it names denies",
         "coordinator/stir/crosscheck.py",
-        "        doubt = doubt or f",
-        "        _ = doubt or f",
+        '        doubt = doubt or f"{upstream} denies',
+        '        _ = doubt or f"{upstream} denies',
+        "tests/coordinator/stir/test_crosscheck.py::TestTheSigner",
+    ),
+    Mutation(
+        "a signer is accused by what a person said in its place",
+        "coordinator/stir/crosscheck.py",
+        "    if isinstance(answer, AttestedAnswer | SaidAnswer):\n",
+        "    if False:\n",
         "tests/coordinator/stir/test_crosscheck.py::TestTheSigner",
     ),
     Mutation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import uuid
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from coordinator.chain import Hop, Status, Traceback
 from coordinator.registry.aliases import Alias, AliasKind
+from coordinator.signed import SaidAnswer
 from coordinator.stir.certificates import Grade, Shelf
 from coordinator.stir.crosscheck import CrossCheck, Kind, Sister, crosscheck, provider_of
 from coordinator.stir.passport import FRESH, parse_identity
@@ -129,6 +130,13 @@ class TestTheSigner:
         assert "alder denies that" in check.findings[1].words
         silent = checked(chain(Status.NON_RESPONSIVE, *GINKGO_BIRCH, "alder"), "birch")
         assert kinds(silent) == [Kind.SIGNER_IN_PATH, Kind.IMPROPER_ATTESTATION]
+
+    def test_is_accused_of_nothing_by_what_a_person_said_in_its_place(self) -> None:
+        ginkgo, birch = GINKGO_BIRCH
+        said = SaidAnswer(**{one.name: getattr(birch, one.name) for one in fields(birch)})
+        check = checked(chain(Status.NON_RESPONSIVE, ginkgo, said, "alder"), "birch")
+        assert kinds(check) == [Kind.SIGNER_IN_PATH, Kind.DOUBTFUL_ATTESTATION]
+        assert "a person's word" in check.findings[1].words
 
     def test_may_be_the_gateway(self) -> None:
         abroad = chain(Status.GATEWAY_FOUND, upstream("ginkgo", "yew"), says("yew", Outcome.FOREIGN_UPSTREAM))
