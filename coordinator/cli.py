@@ -44,7 +44,7 @@ from coordinator.commands.retention import retention
 from coordinator.commands.run import run
 from coordinator.commands.serve import serve
 from coordinator.commands.stir import examiner_of, stir
-from coordinator.commands.tasks import tasks
+from coordinator.commands.tasks import task_json, task_of, tasks
 from coordinator.commands.trace import import_calls, trace
 from protos.program import Program
 
@@ -137,6 +137,7 @@ def retry(traceback_id: str, as_json: bool, show_numbers: bool, config_path: Pat
 @config_option
 def show(traceback_id: str, as_json: bool, show_numbers: bool, config_path: Path) -> None:
     """Show one traceback, and what its call's Identity header says of it; the beginning of its id is enough."""
+    from coordinator.commands.turns import turn_lines
     from coordinator.present import traceback_json, whole
     from coordinator.present_stir import block
     from coordinator.stir.written import as_json as check_json
@@ -144,10 +145,13 @@ def show(traceback_id: str, as_json: bool, show_numbers: bool, config_path: Path
     with opened_store(config_path) as (loaded, store):
         found = find_traceback(store, traceback_id).traceback
         check = examiner_of(loaded, store.engine).check(found)
+    waits = task_of(config_path, found.id)
     if as_json:
-        write_json(traceback_json(found) | {"stir": check_json(check) if check else None})
+        task = task_json(waits[0]) if waits else None
+        write_json(traceback_json(found) | {"task": task, "stir": check_json(check) if check else None})
     else:
-        show_rich(whole(found, show_numbers=show_numbers))
+        task_words = "\n".join(turn_lines(*waits)) if waits else ""
+        show_rich(whole(found, show_numbers=show_numbers, task=task_words))
         if check is not None:
             show_rich(block(check))
 

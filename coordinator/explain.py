@@ -139,9 +139,16 @@ def _not_yet_available(traceback: Traceback) -> _Words:
 def _awaiting_person(traceback: Traceback) -> _Words:
     due = f"; the answer is due at {traceback.due:%Y-%m-%d %H:%M} UTC" if traceback.due else ""
     denied = _denied(traceback)
+    hop = _last(traceback)
+    if hop.answer is not None and hop.answer.outcome is Outcome.NEEDS_HUMAN:
+        return (
+            f"The people of {hop.provider} were written to, because its agent holds the answer for them{due}.",
+            "Wait: `run` and `serve` ask it again now and then. When they have let the answer go, "
+            f"{_command(traceback, 'retry')} asks at once.",
+        )
     why = f"once more, because {denied} denies the handover" if denied else "because no agent answers there"
     return (
-        f"A person at {_last(traceback).provider} was asked{'' if denied else ','} {why}{due}.",
+        f"A person at {hop.provider} was asked{'' if denied else ','} {why}{due}.",
         "Wait; `hopback-coordinator tasks list` shows the clock, and whether an answer is to be matched or attested. "
         f"If it has an agent meanwhile, {_command(traceback, 'retry')}.",
     )
@@ -156,7 +163,11 @@ def _denied(traceback: Traceback) -> ProviderId | None:
 def _origin_found(traceback: Traceback) -> _Words:
     hop = _last(traceback)
     provider, named_by = hop.provider, hop.question.named_by
-    confirmed = f" {named_by} and {provider} agree that {provider} handed it over;" if named_by else ""
+    confirmed = ""
+    if named_by and hop.answer is not None and hop.answer.handover is Handover.CONFIRMED:
+        confirmed = f" {named_by} and {provider} agree that {provider} handed it over;"
+    elif named_by:
+        confirmed = f" {named_by} says that {provider} handed it over, {provider} says nothing of that;"
     return (
         f"A customer of {provider} placed the call: {provider} says so itself, and is the originating provider."
         f"{confirmed} that nobody handed it to {provider} rests on its own word.",
@@ -274,7 +285,8 @@ def _needs_human(traceback: Traceback) -> _Words:
     provider = _last(traceback).provider
     return (
         f"{provider} holds its answer until a person there approves it.",
-        f"Remind {provider}; when it is approved, {_command(traceback, 'retry')}.",
+        f"Remind {provider}; when it is approved, {_command(traceback, 'retry')}. When it is held for long, `run` and "
+        "`serve` write to its people, and ask again by themselves.",
     )
 
 

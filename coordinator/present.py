@@ -318,9 +318,10 @@ def status_style(status: Status) -> str:
     return "bold yellow" if status.phase is Phase.CLOSED else "bold cyan"
 
 
-def status_words(traceback: Traceback) -> RenderableType:
-    """The status, what it means and what to do next."""
-    return words_of(traceback.status, *status_lines(traceback))
+def status_words(traceback: Traceback, task: str = "") -> RenderableType:
+    """The status, what it means and what to do next, of which `task` knows more where there is one."""
+    title, means, following = status_lines(traceback)
+    return words_of(traceback.status, title, means, task or following)
 
 
 def words_of(status: Status, title: str, means: str, following: str) -> RenderableType:
@@ -351,13 +352,13 @@ def heading(traceback: Traceback, *, show_numbers: bool = False) -> Text:
     return text
 
 
-def whole(traceback: Traceback, *, show_numbers: bool = False) -> RenderableType:
-    """Everything about one traceback."""
+def whole(traceback: Traceback, *, show_numbers: bool = False, task: str = "") -> RenderableType:
+    """Everything about one traceback; `task` says of the task that it waits for what is to be done."""
     return Group(
         heading(traceback, show_numbers=show_numbers),
         hops_table(traceback, show_numbers=show_numbers),
         *forks_words(traceback),
-        status_words(traceback),
+        status_words(traceback, task),
     )
 
 

@@ -28,6 +28,7 @@ from coordinator.commands.frame import (
 )
 from coordinator.commands.registry import operator_option, provider_id
 from coordinator.commands.tables import iso, minute, table
+from coordinator.commands.turns import turn_at, turn_lines
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from coordinator.tasks.ports import PersonsResult
     from coordinator.tasks.smtp import SmtpMailer
     from coordinator.tasks.task import Task
+    from coordinator.tasks.turn import Turn
     from protos.types import Question
 
 _WHY = {
@@ -76,16 +78,19 @@ def list_tasks(provider: str, every: bool, overdue: bool, limit: int, as_json: b
     states = () if every else (State.OPEN, State.MATCHING, State.GIVEN_UP)
     at = now()
     with _desk(config_path) as room:
-        found = room.desk.list(provider=provider_id(provider) if provider else None, states=states, limit=limit)
+        who = provider_id(provider) if provider else None
+        found = room.desk.list(provider=who, states=states, to_attest=True, limit=limit)
     shown = [task for task in found if not overdue or (task.standing(at).delinquent and task.answered_at is None)]
     if as_json:
-        write_json([_task_json(task) for task in shown])
+        write_json([task_json(task) for task in shown])
     elif shown:
         rows = [
             (str(t.id)[:8], t.asked.provider, str(t.asked.traceback_id)[:8], minute(t.plan.due), _words(t))
             for t in shown
         ]
-        show_rich(table(("Id", "Provider", "Traceback", "Due (UTC)", "State"), rows))
+        columns = ("Id", "Provider", "Traceback", "Due (UTC)", "State")
+        show_rich(table(columns, rows, whole=("Id", "Traceback", "Due (UTC)")))
+        click.echo("What to do about one: `hopback-coordinator tasks show ID`.")
     else:
         click.echo("No task waits.")
 
@@ -100,6 +105,7 @@ def show_task(task_id: str, as_json: bool, show_numbers: bool, config_path: Path
     with _desk(config_path) as room:
         view = room.desk.view(_find(room.desk, task_id))
         suggested = room.book.index().suggest(view.task.upstream_name, now()) if view.task.upstream_name else ()
+        turn = _turn(room, view.task)
     if as_json:
         write_json(_view_json(view) | {"suggestions": [[one.provider, one.score, one.why] for one in suggested]})
         return
@@ -124,7 +130,7 @@ def show_task(task_id: str, as_json: bool, show_numbers: bool, config_path: Path
     if suggested and view.upstream is None:
         rows_of = [(f"{one.score:.2f}", one.provider, one.alias, one.why) for one in suggested]
         show_rich(table(("Score", "Provider", "Known as", "Why"), rows_of, right=("Score",)))
-        click.echo(f"Pick one: hopback-coordinator tasks match {str(task.id)[:8]} PROVIDER")
+    click.echo("\n".join(turn_lines(task, turn)))
 
 
 @tasks.command()
@@ -145,8 +151,7 @@ def ask(traceback_id: str, config_path: Path) -> None:
     question = traceback.hops[position].question
     with _desk(config_path) as room:
         asked = Asked.from_question(traceback.id, position, question, kind)
-        task = room.desk.view(room.desk.ask(asked, now())).task
-    click.echo(f"Task {str(task.id)[:8]} for {asked.provider}, due {minute(task.plan.due)} UTC.")
+        _say_turn(room, room.desk.ask(asked, now()))
 
 
 @tasks.command()
@@ -164,17 +169,16 @@ def ask(traceback_id: str, config_path: Path) -> None:
 def answer(task_id: str, operator: str, config_path: Path, **fields: str) -> None:
     """Record what a person at the provider answered, by telephone or letter; late answers count, too."""
     from coordinator.tasks.answers import AnswerError
-    from coordinator.tasks.task import State
 
     with _desk(config_path) as room:
         identity = _find(room.desk, task_id)
         provider = room.desk.view(identity).task.asked.provider
         try:
-            state = room.desk.answer_signed_in(provider, identity, fields, f"{operator} (taken down)", now())
+            room.desk.answer_signed_in(provider, identity, fields, f"{operator} (taken down)", now())
         except AnswerError as error:
             problems = [_as_option(problem) for problem in error.problems]
             raise click.UsageError("\n  ".join(["this is no answer:", *problems])) from None
-    click.echo("Recorded." if state is State.ANSWERED else f"Recorded; now match the name: tasks show {task_id}")
+        _say_turn(room, identity)
 
 
 def _as_option(problem: str) -> str:
@@ -196,7 +200,8 @@ def match(task_id: str, provider: str, operator: str, config_path: Path) -> None
         shown = room.book.index().suggest(typed, at)
         room.desk.match(identity, picked, operator, at)
         room.book.record_match(typed, picked, operator, at, shown, f"task {identity}")
-    click.echo(f"{typed!r} is {picked}.")
+        click.echo(f"{typed!r} is {picked}.")
+        _say_turn(room, identity)
 
 
 @tasks.command()
@@ -225,6 +230,7 @@ def attest(name: str, key_path: Path, sure: bool, config_path: Path) -> None:
             held = _drafted(room, _find(room.desk, name))
             _show_draft(held, sure=sure)
             click.echo(f"Attested by {_take_in(room, sealed(held, signer))}.")
+            _say_turn(room, held.task_id)
     except AttestationError as error:
         raise BadData(f"{name}: {error}") from None
 
@@ -256,7 +262,9 @@ def take(file: Path, config_path: Path) -> None:
 
     with _desk(config_path) as room:
         try:
-            click.echo(f"Attested by {_take_in(room, from_file(text_of(file)))}.")
+            held = from_file(text_of(file))
+            click.echo(f"Attested by {_take_in(room, held)}.")
+            _say_turn(room, held.task_id)
         except AttestationError as error:
             raise BadData(f"{file}: {error}") from None
 
@@ -415,13 +423,34 @@ def _words(task: Task) -> str:
     from coordinator.tasks.task import State
 
     if task.state is State.MATCHING:
-        return "answered; a name is to be matched"
+        return "a name is to be matched"
     if task.state is State.WITHDRAWN:
         return "withdrawn"
-    return task.standing(now()).words
+    return "to be attested" if task.to_attest else task.standing(now()).words
 
 
-def _task_json(task: Task) -> dict[str, Any]:
+def _turn(room: _Room, task: Task) -> Turn:
+    return turn_at(room.loaded, room.book, task, now())
+
+
+def _say_turn(room: _Room, task_id: uuid.UUID) -> None:
+    task = room.desk.view(task_id).task
+    click.echo("\n".join(turn_lines(task, _turn(room, task))))
+
+
+def task_of(config_path: Path, traceback_id: uuid.UUID) -> tuple[Task, Turn] | None:
+    """The task that a traceback waits for, if it waits for one, and whose turn it is."""
+    from coordinator.tasks.task import State
+
+    waiting = (State.OPEN, State.MATCHING, State.GIVEN_UP)
+    with _desk(config_path) as room:
+        found = room.desk.list(traceback_id=traceback_id, states=waiting, to_attest=True)
+        return (found[-1], _turn(room, found[-1])) if found else None
+
+
+def task_json(task: Task) -> dict[str, Any]:
+    from coordinator.tasks.turn import turn_of
+
     asked, stands = task.asked, task.standing(now())
     return {
         "id": str(task.id),
@@ -444,11 +473,12 @@ def _task_json(task: Task) -> dict[str, Any]:
         "answered_at": iso(task.answered_at),
         "answered_by": task.answered_by,
         "upstream_name": task.upstream_name,
+        "turn": turn_of(task, now()).whose,
     }
 
 
 def _view_json(view: TaskView) -> dict[str, Any]:
-    return _task_json(view.task) | {
+    return task_json(view.task) | {
         "outcome": view.outcome.name if view.outcome else None,
         "upstream": view.upstream,
         "ask_called": view.ask_called,

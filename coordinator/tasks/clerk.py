@@ -33,18 +33,12 @@ from coordinator.store.models import FOR_PEOPLE, TracebackRow
 from coordinator.store.task_models import tasks
 from coordinator.tasks.desk import COORDINATOR, TaskDesk
 from coordinator.tasks.ports import PersonsResult
-from coordinator.tasks.task import Asked, Kind, State
+from coordinator.tasks.task import HEARS, Asked, Kind, State
 from coordinator.traceback import hears_person
 from protos.codec import ContractError
 from protos.types import Outcome
 
-_HEARS = tuple(
-    status.value
-    for status in (
-        *(Status.AWAITING_PERSON, Status.NO_AGENT, Status.NEEDS_HUMAN, Status.NON_RESPONSIVE),
-        Status.DISPUTED,  # of a second look that was given up
-    )
-)  # fmt: skip
+_HEARS = tuple(status.value for status in HEARS)
 _WAITING = (State.OPEN.value, State.MATCHING.value)
 _CLOSED = tuple(status.value for status in Status if status.phase is Phase.CLOSED)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, and_, delete, func, insert, not_, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Select, and_, delete, func, insert, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from coordinator.deadlines.schedule import schedule
@@ -26,7 +26,7 @@ from coordinator.store.writing import writing
 from coordinator.tasks.answers import NAMES_UPSTREAM, PersonsAnswer, read_answer
 from coordinator.tasks.ports import Deadlines, PersonsResult
 from coordinator.tasks.rows import new_row, notice_row, result_at, task_at
-from coordinator.tasks.task import Asked, Kind, State, Task, notices
+from coordinator.tasks.task import HEARS, Asked, Kind, State, Task, notices
 from coordinator.tasks.tokens import new_token, token_digest
 from protos.e164 import E164
 from protos.identity import ProviderId, parse_provider_id
@@ -42,6 +42,17 @@ _UNATTESTED = and_(
     tasks.c.outcome == Outcome.UPSTREAM.name,
     TracebackRow.order_sha256.is_not(None),
     task_attestations.c.task_id.is_(None),
+)
+_TO_ATTEST = and_(
+    _UNATTESTED,
+    tasks.c.taken_at.is_(None),
+    TracebackRow.status.in_([status.value for status in HEARS]),
+    TracebackRow.hop_count == tasks.c.position + 1,
+)
+_STANDING = (
+    select(tasks, _TO_ATTEST.label("to_attest"))
+    .outerjoin(TracebackRow, TracebackRow.id == tasks.c.traceback_id)
+    .outerjoin(task_attestations, task_attestations.c.task_id == tasks.c.id)
 )
 
 
@@ -348,7 +359,7 @@ class TaskDesk:
         """
         query = select(task_history).where(task_history.c.task_id == task_id).order_by(task_history.c.number)
         with self._engine.connect() as connection:
-            row = _row(connection, task_id, provider)
+            row = _found(connection, _STANDING.where(tasks.c.id == task_id), provider)
             past = tuple(
                 HistoryEntry(entry["at"], entry["what"], entry["by"], entry["detail"])
                 for entry in connection.execute(query).mappings()
@@ -363,14 +374,28 @@ class TaskDesk:
             history=past,
         )
 
-    def list(self, *, provider: ProviderId | None = None, states: Iterable[State] = (), limit: int = 100) -> list[Task]:
-        """Tasks by when they are due, of one provider or of all, in these states or in any."""
-        query = select(tasks).order_by(tasks.c.due, tasks.c.id).limit(limit)
+    def list(
+        self,
+        *,
+        provider: ProviderId | None = None,
+        traceback_id: uuid.UUID | None = None,
+        states: Iterable[State] = (),
+        to_attest: bool = False,
+        limit: int = 100,
+    ) -> list[Task]:
+        """Tasks by when they are due, of one provider or traceback or of all, in these states or in any.
+
+        `to_attest` adds to these states the answers that an approver is to attest.
+        """
+        query = _STANDING.order_by(tasks.c.due, tasks.c.id).limit(limit)
         if provider is not None:
             query = query.where(tasks.c.provider == provider)
+        if traceback_id is not None:
+            query = query.where(tasks.c.traceback_id == traceback_id)
         wanted = [state.value for state in states]
         if wanted:
-            query = query.where(tasks.c.state.in_(wanted))
+            stands = tasks.c.state.in_(wanted)
+            query = query.where(or_(stands, _TO_ATTEST) if to_attest else stands)
         with self._engine.connect() as connection:
             return [task_at(row) for row in connection.execute(query).mappings()]
 
@@ -427,8 +452,10 @@ def _row(
     connection: Connection, task_id: uuid.UUID, provider: ProviderId | None = None, *, lock: bool = False
 ) -> RowMapping:
     query = select(tasks).where(tasks.c.id == task_id)
-    if lock:
-        query = query.with_for_update()
+    return _found(connection, query.with_for_update() if lock else query, provider)
+
+
+def _found(connection: Connection, query: Select[Any], provider: ProviderId | None) -> RowMapping:
     if provider is not None:
         query = query.where(tasks.c.provider == provider)
     row = connection.execute(query).mappings().first()

@@ -68,6 +68,8 @@ def task_at(row: RowMapping) -> Task:
         answered_at=row["answered_at"],
         answered_by=row["answered_by"],
         upstream_name=row["upstream_name"],
+        taken=row["taken_at"] is not None,
+        to_attest=bool(row.get("to_attest")),
     )
 
 

@@ -24,6 +24,12 @@ from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.types import Question
 
+HEARS = (
+    *(Status.AWAITING_PERSON, Status.NO_AGENT, Status.NEEDS_HUMAN, Status.NON_RESPONSIVE),
+    Status.DISPUTED,  # of a second look that was given up
+)
+"""Where a chain may stand that still takes a person's answer."""
+
 _NAMESPACE = uuid.UUID("6c0a4f0e-8a35-5d0e-9d5c-0f1f6a1d2b7e")
 
 
@@ -121,7 +127,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task as it stands. `version` counts its changes and guards against two writers."""
+    """A task as it stands. `version` counts its changes and guards against two writers.
+
+    `to_attest` says that its chain waits for an approver to attest the answer, `taken` that the chain has the answer.
+    """
 
     id: uuid.UUID
     asked: Asked
@@ -131,6 +140,8 @@ class Task:
     answered_at: datetime | None = None
     answered_by: str | None = None
     upstream_name: str | None = None
+    taken: bool = False
+    to_attest: bool = False
 
     def standing(self, now: datetime) -> Standing:
         """Waiting, delinquent, non-responsive: see `coordinator.deadlines.standing`."""

@@ -427,7 +427,7 @@ class TestShowing:
     async def test_a_traceback_again_shows_the_same_chain(self, industry: Industry) -> None:
         lab = await industry(**ORIGIN)
         traced = await lab.json(*TRACE)
-        assert await lab.json("show", traced["id"][:8]) == traced | {"stir": None}
+        assert await lab.json("show", traced["id"][:8]) == traced | {"task": None, "stir": None}
         shown = await lab.run("show", traced["id"][:8])
         assert "Origin found" in shown.stdout
         assert CALLED[1:] not in shown.stdout
@@ -440,6 +440,18 @@ class TestShowing:
         assert "Origin found 1." in listed.stdout
         assert CALLED[1:] not in listed.stdout
         assert CALLED in (await lab.run("list", "--show-numbers")).stdout
+
+    async def test_a_traceback_that_waits_for_a_person_shows_whose_turn_it_is_and_until_when(
+        self, industry: Industry
+    ) -> None:
+        lab = await industry(ginkgo=ORIGIN["ginkgo"], without_agent=("birch",))
+        traced = await lab.json(*TRACE)
+        await lab.run("tasks", "run")
+        [task] = await lab.json("tasks", "list")
+        shown = " ".join((await lab.run("show", traced["id"][:8])).stdout.split())
+        assert f"Task {task['id'][:8]}: birch has until" in shown
+        assert f"tasks answer {task['id'][:8]}" in shown
+        assert (await lab.json("show", traced["id"][:8]))["task"]["turn"] == "provider"
 
     async def test_the_list_is_cut_to_a_status_or_a_campaign(self, industry: Industry) -> None:
         lab = await industry(**ORIGIN)

@@ -50,6 +50,19 @@ def test_every_status_says_what_it_means_and_what_to_do_next(status: Status) -> 
         assert "{" not in sentence
 
 
+@pytest.mark.parametrize("handover", [Handover.CONFIRMED, Handover.UNSPECIFIED])
+def test_two_providers_are_said_to_agree_on_a_handover_only_where_both_say_so(handover: Handover) -> None:
+    answer = says("birch", Outcome.ORIGINATED_HERE, handover=handover)
+    agree = "ginkgo and birch agree" in explain(ended(Status.ORIGIN_FOUND, answer)).means
+    assert agree == (handover is Handover.CONFIRMED)
+
+
+def test_people_who_hold_their_agents_answer_are_not_said_to_have_no_agent() -> None:
+    held = explain(ended(Status.AWAITING_PERSON, says("birch", Outcome.NEEDS_HUMAN)))
+    assert "its agent holds the answer" in held.means
+    assert "no agent" in explain(ended(Status.AWAITING_PERSON, problem=Problem.NO_AGENT)).means
+
+
 def test_an_upstream_that_is_not_recorded_is_no_hole_in_the_trunk_map() -> None:
     not_recorded = explain(ended(Status.UNMAPPED, says("birch", Outcome.NOT_RECORDED)))
     assert "upstream is not recorded" in not_recorded.means

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from coordinator.deadlines.settings import DeadlinesTable
 from coordinator.registry.book import RegistryBook
 from coordinator.registry.changes import parse_change
+from coordinator.store.models import TracebackRow
 from coordinator.tasks.desk import TaskDesk
 from tests.coordinator.databases import put_traceback
 from tests.coordinator.house import House
@@ -79,6 +82,54 @@ class TestATask:
         assert "no traceback" in house.run("tasks", "ask", "ffff", code=2).output
 
 
+class TestWhoseTurnItIs:
+    def test_is_the_providers_until_it_answers_and_told_with_the_command(self, house: House, desk: TaskDesk) -> None:
+        desk.ask(ASKED, AN_HOUR_AGO)
+        shown = house.run("tasks", "show", SHORT).stdout
+        assert f"elm has until {desk.view(ASKED.task_id).task.plan.due:%Y-%m-%d %H:%M} UTC to answer" in shown
+        assert f"hopback-coordinator tasks answer {SHORT}" in shown
+        assert house.json("tasks", "show", SHORT)["turn"] == "provider"
+
+    def test_says_when_nobody_at_the_provider_is_written_to_and_why(self, house: House, desk: TaskDesk) -> None:
+        desk.ask(ASKED, AN_HOUR_AGO)
+        assert "Nobody there is written to: no [mail] is configured" in house.run("tasks", "show", SHORT).stdout
+        desk.ask(replace(ASKED, question_id=uuid4(), provider=provider("birch")), AN_HOUR_AGO)
+        [other] = house.json("tasks", "list", "--provider", "birch")
+        assert "registry propose birch contact" in house.run("tasks", "show", other["id"][:8]).stdout
+        with mail(house, Mailbox()):
+            assert "Nobody" not in house.run("tasks", "show", SHORT).stdout
+
+    def test_is_an_operators_then_an_approvers_then_the_chains(
+        self, house: House, desk: TaskDesk, sqlite_engine: Engine
+    ) -> None:
+        with sqlite_engine.begin() as connection:
+            connection.execute(update(TracebackRow).values(order_sha256=b"o" * 32, hop_count=ASKED.position + 1))
+        desk.ask(ASKED, AN_HOUR_AGO)
+        said = house.run("tasks", "answer", SHORT, "--outcome", "upstream", "--upstream-name", "Alder").stdout
+        assert f"tasks match {SHORT} PROVIDER" in said
+        assert "a name is to be matched" in house.run("tasks", "list").stdout
+        assert f"tasks attest {SHORT} --key KEY" in house.run("tasks", "match", SHORT, "alder").stdout
+        assert "to be attested" in house.run("tasks", "list").stdout
+        assert [task["turn"] for task in house.json("tasks", "list")] == ["approver"]
+        result = desk.answer_of(ASKED.task_id)
+        desk.attest(result, b"sealed", "bob", datetime.now(UTC))
+        assert house.json("tasks", "list") == []
+        assert house.json("tasks", "show", SHORT)["turn"] == "coordinator"
+        assert "tasks run" in house.run("tasks", "show", SHORT).stdout
+        desk.taken([desk.answer_of(ASKED.task_id)], datetime.now(UTC))
+        assert house.json("tasks", "show", SHORT)["turn"] == "nobody"
+
+    def test_is_nobodys_once_the_chain_hears_no_answer(
+        self, house: House, desk: TaskDesk, sqlite_engine: Engine
+    ) -> None:
+        desk.ask(ASKED, AN_HOUR_AGO)
+        desk.answer_signed_in(provider("elm"), ASKED.task_id, UPSTREAM, "ann", AN_HOUR_AGO)
+        with sqlite_engine.begin() as connection:
+            ended = {"status": "order_expired", "hop_count": ASKED.position + 1}
+            connection.execute(update(TracebackRow).values(order_sha256=b"o" * 32, **ended))
+        assert house.json("tasks", "list") == []
+
+
 class TestAnAnswer:
     def test_is_taken_down(self, house: House, desk: TaskDesk) -> None:
         desk.ask(ASKED, AN_HOUR_AGO)
@@ -88,6 +139,8 @@ class TestAnAnswer:
 
     def test_that_is_none_is_refused_option_by_option(self, house: House, desk: TaskDesk) -> None:
         desk.ask(ASKED, AN_HOUR_AGO)
+        wrong = house.run("tasks", "answer", SHORT, "--outcome", "upstreem", code=2).output
+        assert "--outcome: must be one of upstream, originated_here," in wrong
         result = house.run("tasks", "answer", SHORT, "--outcome", "upstream", "--ask-called", "x", code=2)
         assert "--upstream: name the provider" in result.output
         assert "--ask-called: not an E.164 number" in result.output

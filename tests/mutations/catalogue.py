@@ -1094,4 +1094,18 @@ MUTATIONS: tuple[Mutation, ...] = (
         "            if True:\n",
         "tests/coordinator/test_transport.py::TestATransportThatIsClosed",
     ),
+    Mutation(
+        "approvers are asked to attest what no chain waits for any more",
+        "coordinator/tasks/desk.py",
+        "    TracebackRow.status.in_([status.value for status in HEARS]),\n",
+        "",
+        "tests/coordinator/test_tasks_cli.py::TestWhoseTurnItIs",
+    ),
+    Mutation(
+        "two providers are said to agree though one says nothing",
+        "coordinator/explain.py",
+        "if named_by and hop.answer is not None and hop.answer.handover is Handover.CONFIRMED:",
+        "if named_by:",
+        "tests/coordinator/test_explain.py",
+    ),
 )
