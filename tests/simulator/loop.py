@@ -38,7 +38,7 @@ class _Selector(selectors.SelectSelector):
         if timeout is None:
             raise NothingWillHappenError("every task waits for something that no timer brings")
         if timeout > 0:
-            self.ticks = math.ceil((self.ticks * TICK_S + timeout) / TICK_S - 1e-6)
+            self.ticks += max(math.ceil(timeout / TICK_S - 1e-6), 1)  # however little is left to wait
         return []
 
 

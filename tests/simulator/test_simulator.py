@@ -6,9 +6,11 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from coordinator.chain import Status
-from tests.simulator.loop import NothingWillHappenError, VirtualClock, run
+from tests.simulator.loop import TICK_S, NothingWillHappenError, VirtualClock, run
 from tests.simulator.simulation import REGISTRY, SEEDS, Terms, simulate
 from tests.simulator.world import PEACEFUL, Habit, Mix, draw
 
@@ -25,6 +27,19 @@ class TestTheVirtualLoop:
             return clock.now() - begun
 
         assert run(main()) == timedelta(days=1)
+
+    @given(st.lists(st.floats(min_value=0, max_value=1e6), max_size=5))
+    @settings(max_examples=50, deadline=None)
+    def test_wakes_nobody_too_early_and_everybody_in_the_end(self, pauses: list[float]) -> None:
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            for pause in pauses:
+                until = loop.time() + pause
+                await asyncio.sleep(pause)
+                assert until - 1e-6 <= loop.time() <= until + 2 * TICK_S
+            await asyncio.sleep(5e-9)
+
+        run(main())
 
     def test_says_when_nothing_will_ever_happen(self) -> None:
         async def main() -> None:
