@@ -98,7 +98,7 @@ SEEDS = range(300)
 
 def usual_terms(seed: int) -> Terms:
     """What CI simulates with this seed."""
-    return CROWDED if seed % 6 == 5 else AMONG_AGENTS if seed % 3 == 0 else USUALLY
+    return CROWDED if seed % 10 == 5 else AMONG_AGENTS if seed % 2 == 0 else USUALLY
 
 
 def simulate(
