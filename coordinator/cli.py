@@ -106,6 +106,9 @@ def resume(ids: tuple[str, ...], as_json: bool, show_numbers: bool, config_path:
             office.trace_one(named[0], claimed=False, as_json=as_json, show_numbers=show_numbers)
         else:
             wanted = [kept.traceback.id for kept in named] if ids else store.open_ids()
+            if not wanted and not as_json:
+                click.echo("No traceback is open; `hopback-coordinator list` says where they stand.")
+                return
             office.trace_many(wanted, as_json=as_json)
 
 

@@ -191,11 +191,13 @@ def signer_of(orders: OrderSet, signature: Signature, persons: Persons, seals: S
     kind, seal = _SIGNS.get(signature.domain, "signature"), signature.seal
     if (seal.size, seal.root) != (len(orders.tree), orders.tree.root):
         raise OrdersError(f"the {kind} is for another set of orders, or these were changed after it was signed")
-    known = persons.submitters if signature.domain is Domain.ORDER else persons.approvers
+    tables = [("orders.submitters", persons.submitters), ("orders.approvers", persons.approvers)]
+    (table, known), (other, others) = tables if signature.domain is Domain.ORDER else reversed(tables)
     name = name_of(seal.key_id, known)
     if name is None:
-        table = "orders.submitters" if signature.domain is Domain.ORDER else "orders.approvers"
-        raise OrdersError(f"the {kind} is by a key that {table} in the configuration doesn't name")
+        whose = name_of(seal.key_id, others)
+        theirs = f": it is the key of {whose} in {other}" if whose else ""
+        raise OrdersError(f"the {kind} is by a key that {table} in the configuration doesn't name{theirs}")
     if not seals.is_good(seal, signature.domain, known[name]):
         raise OrdersError(f"the {kind} of {name} is forged or damaged")
     if signature.domain is Domain.ORDER and name != orders.submitter:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,19 +119,27 @@ def _table(verdict: Verdict, name: str) -> Table:
     from coordinator.evidence.statements import Standing
 
     colours = {Standing.PROVEN: "green", Standing.NOT_PROVEN: "yellow", Standing.BROKEN: "bold red"}
-    table = Table(
-        box=box.SIMPLE_HEAD, title=Text(f"{name}: {verdict.standing.value}"), title_justify="left", pad_edge=False
-    )
+    found = Counter(statement.standing for statement in verdict.statements)
+    counts = ", ".join(f"{found[standing]} {standing.value}" for standing in Standing)
+    table = Table(box=box.SIMPLE_HEAD, title=Text(f"{name}: {counts}"), title_justify="left", pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("what", ratio=3)
     table.add_column("shown by, or why not", ratio=2)
     for statement in verdict.statements:
         shown = statement.by if statement.standing is Standing.PROVEN else statement.why
-        where = f" ({statement.at})" if statement.at else ""
+        where = f" ({_when(statement.at)})" if statement.at else ""
         table.add_row(
             Text(statement.standing.value, colours[statement.standing]), Text(statement.what), Text(shown + where)
         )
     return table
+
+
+def _when(at: str) -> str:
+    """A time as people read it; where something stands in the file, as it is."""
+    try:
+        return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return at
 
 
 @click.command()

@@ -117,6 +117,7 @@ def _failures_ended() -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from coordinator.config import ConfigError
+    from protos.codec import ContractError
 
     try:
         yield
@@ -124,6 +125,11 @@ def _failures_ended() -> Iterator[None]:
         raise misconfigured(error) from None
     except SQLAlchemyError as error:
         raise DatabaseFailed(f"the database failed: {getattr(error, 'orig', None) or type(error).__name__}") from None
+    except ContractError as error:
+        raise DatabaseFailed(
+            f"the database holds a question or an answer that can't be read ({error}): another version wrote it, or it "
+            "is damaged"
+        ) from None
 
 
 def office_of(loaded: LoadedConfig, store: SqlStore) -> Office:

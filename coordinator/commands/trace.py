@@ -267,7 +267,11 @@ def _require_startable(loaded: LoadedConfig, granted: Sequence[Granted]) -> None
     for one in granted:
         problem = start_problem(one, table.persons, seals, coordinator, now())
         if problem is not None:
-            raise BadData(f"order {str(one.order.order_id)[:8]} can't be traced under: {problem}")
+            name = str(one.order.order_id)[:8]
+            raise BadData(
+                f"order {name} can't be traced under: {problem}",
+                f"what is to be done: `hopback-coordinator order show {name}`",
+            )
 
 
 def _tracebacks(granted: Sequence[Granted]) -> list[Any]:

@@ -80,7 +80,7 @@ def hop_rows(seen: Iterable[HopSeen]) -> list[tuple[str, ...]]:
         answer = said(hop.answer) if hop.answer else (hop.message.note or "no signed answer")
         rows.append(
             (
-                str(hop.message.position),
+                str(hop.message.position + 1),
                 hop.message.provider,
                 moment(asked.authority.issued) if asked else "",
                 question,

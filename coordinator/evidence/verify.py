@@ -158,7 +158,7 @@ class _Check:
 
     @property
     def _whose_roots(self) -> str:
-        return "" if self._own_roots else " (by a root in the bundle itself: give --roots to check against your own)"
+        return "" if self._own_roots else " (by a root in the bundle itself)"
 
     def manifest(self, members: Mapping[str, bytes]) -> list[Statement]:
         """That the members are those which the coordinator sealed."""
@@ -191,9 +191,7 @@ class _Check:
             statements.append(broken("the order can be read", str(error)))
             return None
         persons = self._trust.persons or in_bundle
-        whose = (
-            "" if self._trust.persons else " (keys as the bundle names them: give --person to check against your own)"
-        )
+        whose = "" if self._trust.persons else " (keys as the bundle names them)"
         problem = grant_problem(granted, Persons(persons, persons, self._trust.approvals), self._checker)
         what = f"{order.submitter} certified the order, and enough others approved it"
         if problem is not None:
@@ -213,7 +211,7 @@ class _Check:
         """That each question was asked under the order and each answer given."""
         seen = []
         for message in self._message.hops:
-            place = f"hop {message.position} ({_printable(message.provider)})"
+            place = f"hop {message.position + 1} ({_printable(message.provider)})"
             hop = HopSeen(message)
             if message.naming and self._is_attestation(message.answer_proof):
                 seen.append(self._attested(hop, granted, place, statements))
@@ -265,7 +263,7 @@ class _Check:
         if problem is not None:
             statements.append(broken(what, problem))
         else:
-            whose = "" if self._trust.persons else " (key as the bundle names it: give --person to check your own)"
+            whose = "" if self._trust.persons else " (key as the bundle names it)"
             by_whom = f"attested by {by[0]}{whose}, never signed by {provider}"
             statements.append(replace(proven(what, by_whom), at=finding.answered.isoformat()))
         return replace(hop, asked=asked, answer=answer, finding=finding)
@@ -362,7 +360,7 @@ class _Check:
             if hop.asked is None:
                 continue
             authority = hop.asked.authority
-            place = f"hop {authority.position} ({hop.asked.question.target})"
+            place = f"hop {authority.position + 1} ({hop.asked.question.target})"
             if authority.position == 0:
                 made.append(_first(hop.asked, granted, place))
             else:
@@ -485,7 +483,7 @@ def _ending(chain: Sequence[HopSeen]) -> Statement:
     if last.answer is None:
         return unproven("the chain ends", "the last provider asked has given no signed answer")
     disputed = last.answer.handover is Handover.NOT_MINE
-    place = f"hop {len(chain) - 1} ({last.answer.provider})"
+    place = f"hop {len(chain)} ({last.answer.provider})"
     if disputed or (last.answer.outcome is Outcome.NOT_FOUND and len(chain) > 1):
         return unproven(
             f"the chain ends at {place}",

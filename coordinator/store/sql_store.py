@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, bindparam, delete, exists, func, insert, or_, select
+from sqlalchemy import Connection, Engine, Select, exists, func, insert, or_, select, update
 
 from coordinator.chain import Phase, Status, Traceback
 from coordinator.ports import Change, Kept, Lease, Provider
@@ -242,11 +242,12 @@ class SqlStore:
         if not rows:
             return
         with self._engine.begin() as connection:
-            connection.execute(
-                delete(ProviderRow).where(ProviderRow.id == bindparam("the_id")),
-                [{"the_id": row["id"]} for row in rows],
-            )
-            connection.execute(insert(ProviderRow), rows)
+            known = set(connection.execute(select(ProviderRow.id)).scalars())
+            for row in rows:  # what else is known of a provider refers to its row, which has to stay
+                if row["id"] in known:
+                    connection.execute(update(ProviderRow).where(ProviderRow.id == row["id"]).values(row))
+            if new := [row for row in rows if row["id"] not in known]:
+                connection.execute(insert(ProviderRow), new)
 
 
 def _is_result(change: Change) -> bool:

@@ -469,13 +469,13 @@ class TestTheBundle:
         assert len(message.certificates) == 4  # the coordinator's, cedar's, birch's, alder's
         assert stranger not in message.certificates
 
-    WHAT = "hop 1 (birch) was asked without sister calls, which cedar tells apart"
+    WHAT = "hop 2 (birch) was asked without sister calls, which cedar tells apart"
 
     async def test_shows_that_the_neighbour_tells_the_calls_apart(self, house: House) -> None:
         statements = await self.statements(house)
         assert statements[self.WHAT] == "proven"
         assert not [one for one in self.all if one.standing is Standing.BROKEN]
-        assert "the chain ends at hop 1 (birch)" in " ".join(statements)
+        assert "the chain ends at hop 2 (birch)" in " ".join(statements)
 
     @pytest.mark.parametrize(
         ("bend", "why"),

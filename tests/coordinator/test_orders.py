@@ -433,7 +433,7 @@ class TestTheCommands:
         assert same.exit_code == 65
         assert lab.state(made["set"]) == "submitted"
         swapped = lab.run("order", "submit", lab.draft()["set"], "--key", lab.key("bob"))
-        assert "doesn't name" in swapped.stderr
+        assert "doesn't name: it is the key of" in swapped.stderr
 
     def test_refuse_the_online_key(self, lab: Lab) -> None:
         online = str(lab.directory / "coordinator-lab-evidence.key")

@@ -16,10 +16,13 @@ from coordinator.chain import Status
 from coordinator.driver import Driver
 from coordinator.events import Answered, Started
 from coordinator.ports import Change, Exchange, Kept, Provider, UnreachableError
+from coordinator.registry.book import RegistryBook
+from coordinator.registry.changes import parse_change
 from coordinator.store.engine import StoreError, open_engine
 from coordinator.store.models import Base, BatchRow, HopRow
 from coordinator.store.sql_store import SqlStore, opened
 from coordinator.store.sqlite_writer import SqliteWriter
+from coordinator.tasks.task import NoticeKind
 from coordinator.traceback import advance
 from protos.codec import digest, encode_answer, encode_question
 from protos.types import Outcome
@@ -274,6 +277,14 @@ class TestTheRegistry:
         moved = replace(birch, endpoint="192.0.2.8:7443")
         store.put_providers([moved], NOW)
         assert store.providers() == [moved, elm]
+
+    def test_keeps_what_else_is_known_of_a_provider_that_is_replaced(self, store: SqlStore) -> None:
+        elm, book = Provider(provider("elm"), "Elm Voice"), RegistryBook(store.engine)
+        store.put_providers([elm], NOW)
+        book.apply(parse_change(elm.id, "contact", "noc@elm.example"), "olga", NOW)
+        store.put_providers([replace(elm, name="Elm Voice LLC")], NOW)
+        assert [one.name for one in store.providers()] == ["Elm Voice LLC"]
+        assert book.recipients(elm.id, NoticeKind.INVITATION, 1) == ["noc@elm.example"]
 
 
 class TestTimes:

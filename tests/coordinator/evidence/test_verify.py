@@ -66,28 +66,28 @@ class TestAWholeBundle:
             "every byte is as it was made",
             "the bundle is what the coordinator made",
             "ann certified the order, and enough others approved it",
-            "hop 0 (ginkgo) was asked under the order",
-            "hop 0 (ginkgo) answered: the call came from birch",
-            "hop 0 (ginkgo) logged the answer",
-            "hop 1 (birch) was asked under the order",
-            "hop 1 (birch) answered: the call came from alder; it did hand the call to the provider that named it",
-            "hop 1 (birch) logged the answer",
-            "hop 2 (alder) was asked under the order",
-            "hop 2 (alder) answered: a customer of its own placed the call; "
+            "hop 1 (ginkgo) was asked under the order",
+            "hop 1 (ginkgo) answered: the call came from birch",
+            "hop 1 (ginkgo) logged the answer",
+            "hop 2 (birch) was asked under the order",
+            "hop 2 (birch) answered: the call came from alder; it did hand the call to the provider that named it",
+            "hop 2 (birch) logged the answer",
+            "hop 3 (alder) was asked under the order",
+            "hop 3 (alder) answered: a customer of its own placed the call; "
             "it did hand the call to the provider that named it",
-            "hop 2 (alder) logged the answer",
-            "hop 0 (ginkgo) is the terminating provider of the order, and was asked for its call",
-            "hop 1 (birch) was named by ginkgo",
-            "hop 2 (alder) was named by birch",
-            "the chain ends at hop 2 (alder): a customer of its own placed the call; "
+            "hop 3 (alder) logged the answer",
+            "hop 1 (ginkgo) is the terminating provider of the order, and was asked for its call",
+            "hop 2 (birch) was named by ginkgo",
+            "hop 3 (alder) was named by birch",
+            "the chain ends at hop 3 (alder): a customer of its own placed the call; "
             "it did hand the call to the provider that named it",
         ]
 
     def test_says_who_signed_and_who_witnessed(self, parties: Industry, good: bytes) -> None:
         by = {s.what: s.by for s in verify(good, parties.trust).statements}
         assert by["ann certified the order, and enough others approved it"] == "ann, bob"
-        assert by["hop 1 (birch) was asked under the order"] == "hopback://coordinator/lab"
-        assert "witnessed by hopback://provider/mallory" in by["hop 1 (birch) logged the answer"]
+        assert by["hop 2 (birch) was asked under the order"] == "hopback://coordinator/lab"
+        assert "witnessed by hopback://provider/mallory" in by["hop 2 (birch) logged the answer"]
 
     def test_says_what_no_bundle_proves(self, parties: Industry, good: bytes) -> None:
         unproven = [s.what for s in verify(good, parties.trust).statements if s.standing is Standing.NOT_PROVEN]
@@ -217,7 +217,7 @@ class TestADishonestCoordinator:
         twice.message.hops[0].ClearField("logged")
         verdict = verify(bundle(twice.message, parties.trust, parties.signers["lab"]), parties.trust)
         (line,) = broken(verdict)
-        assert line == "hop 1 (birch) was named by ginkgo: the answer that names it is not in the bundle"
+        assert line == "hop 2 (birch) was named by ginkgo: the answer that names it is not in the bundle"
 
     def test_can_not_swap_providers(self, parties: Industry) -> None:
         def change(message: pb.TracebackEvidence) -> None:
@@ -301,7 +301,7 @@ class TestADispute:
         assert ending.standing is Standing.NOT_PROVEN
         assert "nobody is shown to be the source" in ending.why
         assert any(
-            s.what == "hop 1 (birch) logged the answer" and s.standing is Standing.NOT_PROVEN
+            s.what == "hop 2 (birch) logged the answer" and s.standing is Standing.NOT_PROVEN
             for s in verdict.statements
         )
 
@@ -360,4 +360,4 @@ class TestAForkedChain:
         maker.hop("alder", origin, again, place=1)
         verdict = verify(bundle(maker.message, parties.trust, parties.signers["lab"]), parties.trust)
         assert broken(verdict) == []
-        assert any("the chain ends at hop 1 (alder)" in one.what for one in verdict.statements)
+        assert any("the chain ends at hop 2 (alder)" in one.what for one in verdict.statements)
