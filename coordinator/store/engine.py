@@ -123,9 +123,7 @@ def require_current(engine: Engine) -> None:
     if found == HEAD:
         return
     if found is None:
-        raise StoreError(
-            "the database is empty: run `hopback-coordinator init`, or `migrate` for the tables alone"
-        )
+        raise StoreError("the database is empty: run `hopback-coordinator init`, or `migrate` for the tables alone")
     if found not in _KNOWN:
         raise StoreError(f"the database is of a newer version (migration {found}, this is {HEAD}): update hopback")
     raise StoreError(f"the database is of an older version (migration {found}): run `hopback-coordinator migrate`")
