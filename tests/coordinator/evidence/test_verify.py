@@ -115,6 +115,7 @@ class TestAWholeBundle:
         )
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")  # a bent serial number
 class TestNothingAlteredPasses:
     def test_no_byte_of_the_file(self, parties: Industry, good: bytes) -> None:
         chance = random.Random(3)
