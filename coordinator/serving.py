@@ -151,7 +151,7 @@ async def serve(loaded: LoadedConfig, started: Callable[[Addresses], None], stop
             open_services[ENROLMENT_SERVICE] = parts.enrolment.open_methods()
         channels = await stack.enter_async_context(GrpcTransport(tls.current))
         transport = Switchboard(channels, dialed)
-        services |= stack.enter_context(services_of(loaded, transport))
+        services |= stack.enter_context(services_of(loaded, transport, parts.revoked))
         server = CoordinatorServer(tls, listen.address, services, listen.enrolment_address, open_services)
         tasks = [] if keeper is None else [_kept_running(keeper.run())]
         tls.on_change(lambda files: tasks.append(_kept_running(channels.renew(files))))

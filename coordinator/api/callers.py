@@ -88,6 +88,15 @@ def caller_uri(role: Role, name: str) -> str:
     return f"hopback://{role.value}/{parse_provider_id(name)}"
 
 
+def caller_tls_name(role: Role, name: str) -> str:
+    """The DNS name that stands beside it.
+
+    Raises:
+        InvalidIdentityError: as `caller_uri`.
+    """
+    return f"{parse_provider_id(name)}.{role.value}.hopback.internal"
+
+
 def _read(uri: str) -> Caller | None:
     scheme, _, rest = uri.partition("://")
     kind, _, name = rest.partition("/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -42,23 +42,30 @@ def _priority(granted: Granted) -> Priority:
     return priority_of(order.at, _now(), threat_to_life=order.purpose is Purpose.THREAT_TO_LIFE)
 
 
+def listed(loaded: LoadedConfig) -> dict[Role, frozenset[str]]:
+    """The names that count for each role but that of a provider."""
+    orders, access = loaded.config.orders, loaded.config.access
+    return {
+        Role.REQUESTER: frozenset(orders.submitters),
+        Role.APPROVER: frozenset(orders.approvers),
+        Role.ANALYST: frozenset(access.analysts),
+        Role.AUDITOR: frozenset(access.auditors),
+    }
+
+
 @contextmanager
-def services_of(loaded: LoadedConfig, transport: Transport) -> Iterator[dict[str, Handlers]]:
+def services_of(
+    loaded: LoadedConfig, transport: Transport, revoked: Callable[[int | None], str | None] = lambda _: None
+) -> Iterator[dict[str, Handlers]]:
     """The services over this configuration's database, by name; agents are asked for proofs over `transport`.
+
+    `revoked` says why a caller's certificate of this serial number counts no longer, None while it does.
 
     Raises:
         ConfigError: there is no such database, its tables are not this version's, or roots can't be read.
     """
-    access = loaded.config.access
     orders = loaded.config.orders
-    door = Door(
-        {
-            Role.REQUESTER: frozenset(orders.submitters),
-            Role.APPROVER: frozenset(orders.approvers),
-            Role.ANALYST: frozenset(access.analysts),
-            Role.AUDITOR: frozenset(access.auditors),
-        }
-    )
+    door = Door(listed(loaded), revoked)
     with open_store(loaded) as store, engine_for(loaded.store_url) as engine:
         registry, book = RegistryBook(engine, loaded.config.deadlines), OrderBook(engine)
         house = House(

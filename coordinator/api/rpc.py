@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from coordinator.api.callers import ALLOWED, Caller, Role, caller_of
 from protos.codec import ContractError, check, parse
-from protos.tls import peer_uris
+from protos.tls import PeerSerials, peer_uris
 
 AT_ONCE: Final = 2
 """Long pieces of work at a time, each in a thread, so that no report holds up the tracing."""
@@ -74,9 +74,16 @@ def read_uuid(text: str) -> uuid.UUID:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Lets callers in and wraps methods as gRPC's handlers; `listed` are the names that count for each role."""
+    """Lets callers in and wraps methods as gRPC's handlers.
+
+    Attributes:
+        listed: the names that count for each role.
+        revoked: why a certificate of this serial number counts no longer, None while it does.
+    """
 
     listed: Mapping[Role, Collection[str]]
+    revoked: Callable[[int | None], str | None] = lambda _: None
+    _serials: PeerSerials = field(default_factory=PeerSerials)
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     def admitted(self, method: str, uris: Collection[str]) -> Caller:
@@ -94,6 +101,12 @@ class Door:
             raise RefusedError(grpc.StatusCode.PERMISSION_DENIED, f"the role {caller.role.value} may not call {method}")
         return caller
 
+    def _caller(self, method: str, proved: Mapping[str, Iterable[bytes]]) -> Caller:
+        caller = self.admitted(method, peer_uris(proved))
+        if (why := self.revoked(self._serials.of(proved))) is not None:
+            raise RefusedError(grpc.StatusCode.UNAUTHENTICATED, f"the client's certificate does not count: {why}")
+        return caller
+
     async def apart(self, work: Callable[[], T]) -> T:
         """Do what takes long in a thread; few such at a time."""
         async with self._places:
@@ -104,7 +117,7 @@ class Door:
 
         async def handle(data: bytes, context: Context) -> bytes:
             async with _answering(context):
-                caller = self.admitted(name, peer_uris(context.auth_context()))
+                caller = self._caller(name, context.auth_context())
                 return (await method(caller, read(kind(), data))).SerializeToString()
             raise AssertionError("abort always raises")
 
@@ -115,7 +128,7 @@ class Door:
 
         async def handle(data: bytes, context: Context) -> AsyncIterator[bytes]:
             async with _answering(context):
-                caller = self.admitted(name, peer_uris(context.auth_context()))
+                caller = self._caller(name, context.auth_context())
                 async for answer in method(caller, read(kind(), data)):
                     yield answer.SerializeToString()
 
@@ -128,7 +141,7 @@ class Door:
 
         async def handle(stream: AsyncIterator[bytes], context: Context) -> bytes:
             async with _answering(context):
-                caller = self.admitted(name, peer_uris(context.auth_context()))
+                caller = self._caller(name, context.auth_context())
                 return (await method(caller, _each(kind, stream))).SerializeToString()
             raise AssertionError("abort always raises")
 

@@ -173,11 +173,12 @@ class TracebackApi:
         if request.page_token and not request.page_token.isascii():
             raise malformed("this page token is none that was given out")
         skip = _skip(request.page_token)
-        tasks = self._house.tasks.list(provider=provider, states=states, limit=skip + size + 1)
+        attests = caller.role is not Role.PROVIDER
+        tasks = self._house.tasks.list(provider=provider, states=states, to_attest=attests, limit=skip + size + 1)
         page = tasks[skip : skip + size]
         more = str(skip + size) if len(tasks) > skip + size else ""
         now = self._house.clock()
-        return pb.ListTasksResponse(tasks=[_task(task, now) for task in page], next_page_token=more)
+        return pb.ListTasksResponse(tasks=[_task(task, now, caller) for task in page], next_page_token=more)
 
     async def answer_task(self, caller: Caller, request: pb.AnswerTaskRequest) -> pb.AnswerTaskResponse:
         """Record a person's answer; a name that is no provider id waits for an operator to match it."""
@@ -203,7 +204,7 @@ class TracebackApi:
         except (LinkError, NotOpenError) as error:
             raise not_now(error) from None
         house.wake()
-        response = pb.AnswerTaskResponse(task=_task(view.task, now))
+        response = pb.AnswerTaskResponse(task=_task(view.task, now, caller))
         typed = view.task.upstream_name
         if view.task.state is State.MATCHING and typed and caller.role is Role.ANALYST:
             found = await self._door.apart(lambda: house.registry.index().suggest(typed, now))
@@ -225,7 +226,7 @@ class TracebackApi:
         except TaskError as error:
             raise not_now(error) from None
         house.wake()
-        return pb.MatchTaskResponse(task=_task(view.task, now))
+        return pb.MatchTaskResponse(task=_task(view.task, now, caller))
 
     # Evidence
 
@@ -283,7 +284,7 @@ def traceback_id_of(order_sha256: bytes) -> uuid.UUID:
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{SERVICE} {order_sha256.hex()}")
 
 
-def _task(task: Task, now: datetime) -> pb.TaskView:
+def _task(task: Task, now: datetime, caller: Caller) -> pb.TaskView:
     asked = task.asked
     state = {State.ANSWERED: "answered", State.MATCHING: "answered", State.WITHDRAWN: "withdrawn"}.get(task.state)
     return pb.TaskView(
@@ -297,6 +298,7 @@ def _task(task: Task, now: datetime) -> pb.TaskView:
         due_unix_ms=unix_ms(task.plan.due),
         upstream_name=(task.upstream_name or "") if task.state is State.MATCHING else "",
         why=asked.kind.value,
+        to_attest=task.to_attest and caller.role is not Role.PROVIDER,
     )
 
 

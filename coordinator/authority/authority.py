@@ -17,11 +17,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from coordinator.api.callers import Role, caller_tls_name, caller_uri
 from coordinator.authority.issuing import Purpose, issue, requested_key, revocation_list
 from coordinator.authority.issuing_key import AuthorityError, Issuer
 from coordinator.authority.ledger import Ledger
 from coordinator.authority.operators import Signed, problem, to_json
-from protos.identity import provider_uri
+from protos.identity import coordinators_among, provider_uri, providers_among
 from protos.signing import PublicKey, SealChecker
 
 LIFETIME: Final = timedelta(days=30)
@@ -111,6 +112,8 @@ class Authority:
         present = None if serial is None else self._ledger.certificate(serial)
         if present is None or present.purpose is not Purpose.TLS or uris != [present.uri]:
             raise NotGrantedError("this authority did not issue the certificate that is shown: enrol with a token")
+        if not providers_among(uris) and not coordinators_among(uris):
+            raise NotGrantedError("a person's certificate is not renewed: let an operator certify a new request")
         if present.revoked_at is not None:
             raise NotGrantedError("the certificate that is shown is revoked: enrol with a token")
         if now >= present.valid_to:
@@ -131,6 +134,22 @@ class Authority:
         made = self._made(uri, tls_request, evidence_request, now)
         self._ledger.note(made, f"operator:{operator}", now)
         return _pair(uri, made)
+
+    def certify(self, role: Role, name: str, request: bytes, operator: str, now: datetime) -> bytes:
+        """A certificate (PEM) with which a person calls in a role, by whoever sits at the authority's machine.
+
+        Raises:
+            NotGrantedError: providers enrol.
+            InvalidIdentityError: `name` doesn't have the form of a provider id.
+            RequestError, AuthorityError: as `enrol`.
+        """
+        if role is Role.PROVIDER:
+            raise NotGrantedError("a provider enrols with a token: `hopback-coordinator enrolment invite`")
+        uri, key = caller_uri(role, name), requested_key(request, Purpose.TLS)
+        dns_name = caller_tls_name(role, name)
+        made = issue(self._issuer, uri, key, Purpose.TLS, now, self._lifetime, dns_name)
+        self._ledger.note([(made, uri, Purpose.TLS)], f"operator:{operator}", now)
+        return made.public_bytes(Encoding.PEM)
 
     def revoke_serial(self, serial: int, reason: str, now: datetime) -> int:
         """This certificate no longer counts; gives 1, or 0 when it did not count before.

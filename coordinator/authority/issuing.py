@@ -75,9 +75,17 @@ def requested_key(der: bytes, purpose: Purpose) -> PublicKey:
 
 
 def issue(
-    issuer: Issuer, uri: str, key: PublicKey, purpose: Purpose, now: datetime, lifetime: timedelta
+    issuer: Issuer,
+    uri: str,
+    key: PublicKey,
+    purpose: Purpose,
+    now: datetime,
+    lifetime: timedelta,
+    dns_name: str = "",
 ) -> x509.Certificate:
     """A certificate that `key` is the party's whose URI this is; it never outlives the root.
+
+    `dns_name` is for TLS, where the party is neither a provider nor a coordinator.
 
     Raises:
         AuthorityError: the key that signs fails.
@@ -85,7 +93,7 @@ def issue(
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
     usages = EVIDENCE_USAGES
     if purpose is Purpose.TLS:
-        names.append(x509.DNSName(tls_name(uri)))
+        names.append(x509.DNSName(dns_name or tls_name(uri)))
         usages = TLS_USAGES
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, uri.rpartition("/")[2])])
     return leaf(issuer, subject, names, usages, key, now - BACKDATED, now + lifetime)

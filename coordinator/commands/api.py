@@ -7,7 +7,7 @@ shortened to its first characters wherever that leaves one alone among those tha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,9 +47,10 @@ def api(context: click.Context, server: str, name: str, certificate: Path, key: 
     Who you are is what your certificate says; you see what your role may see. The options may stand in the environment.
 
     \b
-    export HOPBACK_SERVER=traceback.example:7443 HOPBACK_CERTIFICATE=ann.crt HOPBACK_KEY=ann.key HOPBACK_ROOTS=ca.crt
+    export HOPBACK_SERVER=traceback.example:7443 HOPBACK_ROOTS=ca.crt
+    export HOPBACK_CERTIFICATE=ann-tls.crt HOPBACK_KEY=ann-tls.key
     hopback-coordinator api import calls.csv --campaign auto-warranty --evidence complaint.wav \\
-        --certify "I have listened to the recording." --sign-with ann-orders.key
+        --certify "I have listened to the recording." --sign-with ann.key
     hopback-coordinator api order approve 5f1c2a7e --key bob.key      # as bob
     hopback-coordinator api submit --set 5f1c2a7e
     hopback-coordinator api watch 6d2b5e1e
@@ -100,6 +101,9 @@ def submit(line: Line, orders: tuple[str, ...], set_id: str, as_json: bool) -> N
     elif set_id:
         known = sum(one.existing for one in results)
         click.echo(f"{len(results) - refused - known:,} begun, {known:,} were begun before, {refused:,} refused.")
+        click.echo(
+            "How they go: `hopback-coordinator api list --campaign NAME`, with `--status` for those that stopped."
+        )
         for said in dict.fromkeys(one.refused for one in results if one.refused):
             click.echo(f"refused: {said}")
     else:
@@ -180,9 +184,14 @@ def watch(line: Line, traceback_id: str, as_json: bool, show_numbers: bool) -> N
 @click.pass_obj
 def list_tracebacks(line: Line, status: str, campaign: str, limit: int, as_json: bool, show_numbers: bool) -> None:
     """List the tracebacks that you may see, newest first; `api export tracebacks` writes all of them."""
+    from coordinator.chain import Status
     from coordinator.commands.api_chain import listed
     from hopback.v1 import traceback_pb2 as pb
 
+    if status and status not in (known := (*(one.value for one in Status), "open", "answered")):
+        raise click.BadParameter(
+            f"one of {', '.join(known)} (the last two are what providers see)", param_hint="--status"
+        )
     request = pb.ListRequest(status=status, campaign=campaign, page_size=limit)
     found = line.call(SERVICE, "List", request, pb.ListResponse)
     if as_json:
@@ -220,7 +229,6 @@ def cancel(line: Line, traceback_id: str, reason: str, as_json: bool) -> None:
 def tasks(line: Line, everything: bool, as_json: bool, show_numbers: bool) -> None:
     """List what persons are asked, by when it is due."""
     from coordinator.commands.api_chain import minute, second
-    from coordinator.present import number
 
     found = list(_tasks(line, open_only=not everything))
     if as_json:
@@ -229,19 +237,36 @@ def tasks(line: Line, everything: bool, as_json: bool, show_numbers: bool) -> No
     if not found:
         click.echo("Nobody is asked anything." if everything else "Nothing waits for a person.")
         return
+    called = ("Called",) if show_numbers else ()
     rows = [
-        (task.task_id[:8], task.provider, number(task.called_number, show=show_numbers), second(task.at_unix_ms),
-         _asked_as(task), minute(task.due_unix_ms))
+        (task.task_id[:8], task.provider, *(task.called_number for _ in called), second(task.at_unix_ms),
+         minute(task.due_unix_ms), _stands(task))
         for task in found
     ]  # fmt: skip
-    columns = ("Task", "Provider", "Called", "At (UTC)", "State", "Due (UTC)")
-    show_rich(table(columns, rows, whole=("Task", "Called")))
+    fixed = ("Task", *called, "At (UTC)", "Due (UTC)")
+    show_rich(table((fixed[0], "Provider", *fixed[1:], "State"), rows, whole=fixed))
+    if not show_numbers:
+        click.echo("Which calls to look for: --show-numbers.")
 
 
-def _asked_as(task: pb.TaskView) -> str:
+def _stands(task: pb.TaskView) -> str:
     if task.upstream_name:
         return f"to be matched: {task.upstream_name}"
-    return task.state.replace("_", " ") + (f", named by {task.named_by}" if task.named_by else "")
+    if task.to_attest:
+        return "to be attested"
+    return task.state.replace("_", " ") + (", look again" if task.why == "second_look" else "")
+
+
+def _say_task(task: pb.TaskView, suggestions: Iterable[str] = ()) -> None:
+    """Where a task stands after a change, and what is next."""
+    short = task.task_id[:8]
+    click.echo(f"Task {short}: {_stands(task)}.")
+    if task.upstream_name:
+        perhaps = ", ".join(suggestions)
+        who = f" Perhaps it is {perhaps}." if perhaps else ""
+        click.echo(f"Next: an analyst says who that is: `hopback-coordinator api match {short} PROVIDER`.{who}")
+    elif task.to_attest:
+        click.echo(f"Next: an approver, at the coordinator: `hopback-coordinator tasks attest {short} --key KEY`.")
 
 
 @api.command()
@@ -274,11 +299,7 @@ def answer(line: Line, /, task_id: str, seized_at: str, as_json: bool, **said: s
     if as_json:
         write_json(plain(response.task))
         return
-    click.echo(f"{response.task.task_id}: {response.task.state}")
-    if response.suggestions:
-        click.echo(
-            f"Who is meant? Perhaps {', '.join(response.suggestions)}: `hopback-coordinator api match {task_id}`"
-        )
+    _say_task(response.task, response.suggestions)
 
 
 @api.command()
@@ -301,7 +322,7 @@ def match(line: Line, task_id: str, provider: str, as_json: bool) -> None:
     if as_json:
         write_json(plain(task))
     else:
-        click.echo(f"{task.task_id}: {task.state}, by {provider}")
+        _say_task(task)
 
 
 for command in (import_calls, order, export, report, registry):

@@ -76,15 +76,15 @@ def _took(hop: pb.HopView) -> str:
 
 def listed(views: Sequence[pb.TracebackView], *, show_numbers: bool) -> Table:
     """One line a traceback."""
-    drawing = table(("Id", "Called", "At (UTC)", "Status", "Found", "Campaign"), ())
-    for column in drawing.columns[:4]:
-        column.no_wrap = True
+    called = ("Called",) if show_numbers else ()
+    fixed = ("Id", *called, "At (UTC)", "Status")
+    drawing = table((*fixed, "Found", "Campaign"), (), whole=fixed)
     for view in views:
         known = view.status in {status.value for status in Status}
         status = (
             Text(TITLES[Status(view.status)], style=status_style(Status(view.status))) if known else Text(view.status)
         )
-        cells = (view.traceback_id[:8], number(view.called_number, show=show_numbers), second(view.at_unix_ms))
+        cells = (view.traceback_id[:8], *(view.called_number for _ in called), second(view.at_unix_ms))
         drawing.add_row(*map(Text, cells), status, Text(view.found), Text(view.campaign))
     return drawing
 

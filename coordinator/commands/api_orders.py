@@ -71,7 +71,7 @@ def import_calls(
 
     \b
     hopback-coordinator api import calls.parquet --campaign auto-warranty --evidence complaint.wav \\
-        --certify "I have listened to the recording." --sign-with ann-orders.key
+        --certify "I have listened to the recording." --sign-with ann.key
     """
     from coordinator.campaign_files import distinct, read_reports
     from coordinator.intake import CallsFileError, Intake, RejectedCall
@@ -201,8 +201,8 @@ def order() -> None:
     \b
     hopback-coordinator api order list
     hopback-coordinator api order show 5f1c2a7e
-    hopback-coordinator api order submit 5f1c2a7e --key ann-orders.key
-    hopback-coordinator api order approve 5f1c2a7e --key bob-orders.key
+    hopback-coordinator api order submit 5f1c2a7e --key ann.key
+    hopback-coordinator api order approve 5f1c2a7e --key bob.key
     """
 
 
@@ -223,14 +223,13 @@ def list_sets(line: Line, as_json: bool) -> None:
                 f"{one.size:,}",
                 ", ".join(one.campaigns),
                 one.submitter,
-                minute(one.drafted_unix_ms),
                 minute(one.expires_unix_ms),
                 one.state,
             )
             for one in found
         ]
-        columns = ("Set", "Orders", "Campaign", "Submitter", "Drafted (UTC)", "Valid until", "State")
-        show_rich(table(columns, rows, right=("Orders",), whole=("Set", "Drafted (UTC)", "Valid until", "State")))
+        columns = ("Set", "Orders", "Campaign", "Submitter", "Valid until (UTC)", "State")
+        show_rich(table(columns, rows, right=("Orders",), whole=("Set", "Orders", "Valid until (UTC)", "State")))
     else:
         click.echo("No orders that you may see.")
 

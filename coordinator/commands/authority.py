@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coordinator.commands.frame import (
+    BadData,
     Failed,
     Misconfigured,
     config_option,
@@ -116,6 +117,48 @@ def coordinator(config_path: Path) -> None:
         raise Failed(str(error)) from None
     for pair in (places.tls, places.evidence):
         click.echo(f"{pair.certificate}\n{pair.key}")
+
+
+@authority.command("certify")
+@click.argument("role", type=click.Choice(["requester", "approver", "analyst", "auditor"]))
+@click.argument("name")
+@click.argument("request", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write; default NAME-tls.crt.")
+@config_option
+def certify(role: str, name: str, request: Path, out: Path | None, config_path: Path) -> None:
+    """Issue a certificate with which person NAME calls `serve` in a role, for the key of a signing REQUEST.
+
+    Only who the configuration lists in that role is let in ([orders], [access]). It is not renewed by itself.
+
+    \b
+    hopback-coordinator key request ann                                  # ann, on her own machine
+    hopback-coordinator authority certify requester ann ann-tls.csr
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from coordinator.api.callers import Role
+    from coordinator.api.mount import listed
+    from coordinator.authority.issuing import RequestError
+    from coordinator.authority.issuing_key import AuthorityError
+    from protos.identity import InvalidIdentityError
+    from protos.key_pairs import write_whole
+
+    loaded, opened = _opened(config_path)
+    file = out or Path(f"{name}-tls.crt")
+    try:
+        der = x509.load_pem_x509_csr(request.read_bytes()).public_bytes(Encoding.DER)
+    except (OSError, ValueError):
+        raise BadData(f"{request} is no signing request (PEM): `hopback-coordinator key request` makes one") from None
+    try:
+        write_whole(file, opened.certify(Role(role), name, der, getpass.getuser(), now()), secret=False)
+    except InvalidIdentityError as error:
+        raise click.BadParameter(str(error), param_hint="NAME") from None
+    except (RequestError, AuthorityError, OSError) as error:
+        raise Failed(str(error)) from None
+    click.echo(f"{file}: hopback://{role}/{name}. Send it back, and the roots.")
+    if name not in listed(loaded)[Role(role)]:
+        click.echo(f"{loaded.file.name} doesn't list {name} as {role} yet: see [orders] and [access].", err=True)
 
 
 @authority.command("list")

@@ -6,12 +6,18 @@ What they make is for that alone: the keys of an authority and of two persons li
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from coordinator.commands.frame import Misconfigured, config_option, loaded_config
 
+if TYPE_CHECKING:
+    from coordinator.config import LoadedConfig
+    from coordinator.lab_ca import Credentials
+
 SUBMITTER, APPROVER = "ann", "bob"
+PERSONS = ("requester", "approver", "analyst", "auditor")
 
 
 @click.command()
@@ -72,16 +78,19 @@ Next, in that directory:
 
 
 @click.command("lab-cert")
-@click.argument("provider")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where to; the default is ./PROVIDER.")
+@click.argument("provider", metavar="NAME")
+@click.option("--role", type=click.Choice(PERSONS), help="NAME is a person, who uses `api` in this role.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where to; the default is ./NAME.")
 @config_option
-def lab_cert(provider: str, out: Path | None, config_path: Path) -> None:
-    """Issue certificates of the lab authority for PROVIDER, for trying out only.
+def lab_cert(provider: str, role: str | None, out: Path | None, config_path: Path) -> None:
+    """Issue certificates of the lab authority for a provider, or with --role for a person; for trying out only.
 
-    One is for mutual TLS, one for signing answers. What belongs into the agent's configuration is shown.
+    A provider gets one for mutual TLS and one for signing answers; what belongs into its agent's configuration is
+    shown. A person gets one for mutual TLS, with which `hopback-coordinator api` reaches `serve`.
 
     \b
     hopback-coordinator lab-cert birch --out ../birch
+    hopback-coordinator lab-cert ann --role requester --out people
     """
     from coordinator.lab_ca import LabAuthority, LabAuthorityError
     from protos.identity import InvalidIdentityError
@@ -90,10 +99,13 @@ def lab_cert(provider: str, out: Path | None, config_path: Path) -> None:
     directory = out or Path(provider)
     try:
         authority = LabAuthority.open(loaded.path("ca"))
+        if role is not None:
+            _say_how_to_call(loaded, role, provider, authority.issue_caller(role, provider, directory))
+            return
         issued = authority.issue_provider(provider, directory)
         evidence = authority.issue_provider_evidence(provider, directory)
     except InvalidIdentityError as error:
-        raise click.BadParameter(str(error), param_hint="PROVIDER") from None
+        raise click.BadParameter(str(error), param_hint="NAME") from None
     except LabAuthorityError as error:
         raise Misconfigured(str(error)) from None
     files = (issued.certificate, issued.key, issued.roots, evidence.certificate, evidence.key)
@@ -101,6 +113,19 @@ def lab_cert(provider: str, out: Path | None, config_path: Path) -> None:
     click.echo(f"\nIn {directory}/agent.toml, beside the paths under [listen]:")
     for line in agent_lines(loaded.config.orders, provider):
         click.echo(f"  {line}")
+
+
+def _say_how_to_call(loaded: LoadedConfig, role: str, name: str, issued: Credentials) -> None:
+    """What makes `api` use this certificate, as lines for a shell; and what the configuration still lacks."""
+    from coordinator.api.callers import Role
+    from coordinator.api.mount import listed
+
+    server = loaded.config.listen.address if loaded.config.listen else "HOST:PORT"
+    click.echo(f"""For trying out only, valid for 90 days:
+export HOPBACK_SERVER={server} HOPBACK_SERVER_NAME={loaded.config.coordinator.name}
+export HOPBACK_CERTIFICATE={issued.certificate} HOPBACK_KEY={issued.key} HOPBACK_ROOTS={issued.roots}""")
+    if name not in listed(loaded)[Role(role)]:
+        click.echo(f"{loaded.file.name} doesn't list {name} as {role} yet: see [orders] and [access].", err=True)
 
 
 def agent_lines(orders: object, provider: str) -> list[str]:

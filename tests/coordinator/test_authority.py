@@ -19,13 +19,14 @@ from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from coordinator.api.callers import Role
 from coordinator.authority.authority import MOST_A_DAY, Authority, NotGrantedError
 from coordinator.authority.issuing import Purpose, RequestError, requested_key
 from coordinator.authority.issuing_key import AuthorityError, read_issuer
 from coordinator.authority.ledger import Ledger
 from coordinator.authority.operators import Signed, StatementError, Token, from_json, to_json
 from protos.certificates import CertificateError, PinnedRoots
-from protos.identity import parse_provider_id
+from protos.identity import InvalidIdentityError, parse_provider_id
 from protos.key_pairs import key_pem, new_evidence_key, new_tls_key, signing_request
 from protos.revocation import RevocationError, Revocations, read_revocation_list
 from protos.signing import Domain, Signer
@@ -323,6 +324,30 @@ class TestRenewal:
             renew(office, first)
         office.now += timedelta(days=1, seconds=1)
         renew(office, first)
+
+
+class TestAPerson:
+    def test_is_certified_in_one_role_for_tls_alone_and_it_stands_in_the_ledger(self, office: TestedAuthority) -> None:
+        made = leaf(office.authority.certify(Role.ANALYST, "ada", Requests().tls, "carol", office.now))
+        assert uris_of(made) == ["hopback://analyst/ada"]
+        names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.DNSName) == ["ada.analyst.hopback.internal"]
+        [noted] = office.ledger.certificates("hopback://analyst/ada", office.now)
+        assert (noted.serial, noted.basis, noted.purpose) == (made.serial_number, "operator:carol", Purpose.TLS)
+
+    def test_is_not_certified_as_a_provider_nor_for_a_key_of_another_kind(self, office: TestedAuthority) -> None:
+        with pytest.raises(NotGrantedError, match="token"):
+            office.authority.certify(Role.PROVIDER, "birch", Requests().tls, "carol", office.now)
+        with pytest.raises(RequestError):
+            office.authority.certify(Role.ANALYST, "ada", Requests().evidence, "carol", office.now)
+        with pytest.raises(InvalidIdentityError):
+            office.authority.certify(Role.ANALYST, "Ada/x", Requests().tls, "carol", office.now)
+        assert office.ledger.certificates(None, office.now) == []
+
+    def test_gets_no_other_certificate_by_renewing(self, office: TestedAuthority) -> None:
+        made = leaf(office.authority.certify(Role.ANALYST, "ada", Requests().tls, "carol", office.now))
+        with pytest.raises(NotGrantedError, match="not renewed"):
+            renew(office, made)
 
 
 class TestRevocation:

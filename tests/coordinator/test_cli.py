@@ -501,7 +501,7 @@ class TestInit:
         assert again.exit_code == 78
         assert "exists already" in again.stderr
 
-    def test_issues_lab_certificates_for_providers_alone(self, tmp_path: Path, prepared: Path) -> None:
+    def test_issues_lab_certificates_for_providers(self, tmp_path: Path, prepared: Path) -> None:
         result = run(prepared, "lab-cert", "birch", "--out", str(tmp_path))
         assert result.exit_code == 0
         assert "trying out only" in result.stdout
@@ -510,6 +510,16 @@ class TestInit:
         ]
         assert "[orders.approvers]" in result.stdout
         assert run(prepared, "lab-cert", "Birch Telecom").exit_code == 2
+
+    def test_issues_lab_certificates_for_persons_and_says_how_to_call_with_them(
+        self, tmp_path: Path, prepared: Path
+    ) -> None:
+        result = run(prepared, "lab-cert", "ann", "--role", "requester", "--out", str(tmp_path))
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["ca.crt", "requester-ann.crt", "requester-ann.key"]
+        assert f"HOPBACK_CERTIFICATE={tmp_path / 'requester-ann.crt'}" in result.stdout
+        assert result.stderr == ""
+        unlisted = run(prepared, "lab-cert", "eve", "--role", "analyst", "--out", str(tmp_path))
+        assert "doesn't list eve as analyst" in unlisted.stderr
 
 
 class TestBadConfiguration:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography import x509
 
 from coordinator import serving
 from coordinator.authority.ledger import Ledger
@@ -51,7 +52,7 @@ class House:
 
     @staticmethod
     def takes_config(arguments: tuple[str, ...]) -> bool:
-        return arguments[:2] not in (("key", "new"), ("authority", "init"), ("enrolment", "invite"))
+        return arguments[:2] not in (("key", "new"), ("key", "request"), ("authority", "init"), ("enrolment", "invite"))
 
     def ok(self, *arguments: str) -> str:
         done = self.run(*arguments)
@@ -182,6 +183,36 @@ async def test_an_agent_enrols_dials_out_is_asked_renews_itself_and_is_cut_off_w
     listed = json.loads(served.house.ok("authority", "list", "--party", "birch", "--json"))
     assert len(listed) >= 4
     assert all(row["revoked"] for row in listed)
+
+
+async def test_a_person_is_certified_for_a_key_of_her_own_calls_and_is_refused_when_revoked(
+    built: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = built.directory / "coordinator.toml"
+    before = file.read_text()
+    file.write_text(before + '\n[access]\nanalysts = ["ada"]\n')
+    monkeypatch.setattr(serving, "LOOKED_AT_EVERY", timedelta(milliseconds=50))
+    mine = {name: str(tmp_path / f"ada-tls.{name}") for name in ("csr", "key", "crt")}
+    try:
+        built.ok("key", "request", "ada", "--out", str(tmp_path))
+        built.ok("authority", "certify", "analyst", "ada", mine["csr"], "--out", mine["crt"])
+        async with serving_now(built) as served:
+            calling = ["api", "--server", served.addresses.address, "--certificate", mine["crt"], "--key", mine["key"]]
+            calling += ["--roots", str(built.directory / "authority" / "root.crt")]
+
+            def listed() -> Result:
+                return CliRunner().invoke(main, [*calling, "list"])
+
+            assert "No tracebacks" in (await asyncio.to_thread(listed)).stdout
+            serial = x509.load_pem_x509_certificate(Path(mine["crt"]).read_bytes()).serial_number
+            revoke = ("authority", "revoke", "--serial", f"{serial:x}", "--reason", "synthetic")
+            await asyncio.to_thread(built.ok, *revoke)
+            async with asyncio.timeout(20):
+                while (refused := await asyncio.to_thread(listed)).exit_code == 0:
+                    await asyncio.sleep(0.01)
+            assert "its certificate is revoked" in refused.stderr
+    finally:
+        file.write_text(before)
 
 
 async def test_one_operator_alone_lets_nobody_in(built: House, tmp_path: Path) -> None:

@@ -24,6 +24,20 @@ class Mutation:
 
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
+        "a person whose certificate is revoked is let in",
+        "coordinator/api/rpc.py",
+        "if (why := self.revoked(self._serials.of(proved))) is not None:",
+        "if (why := None) is not None:",
+        "tests/coordinator/test_serve.py",
+    ),
+    Mutation(
+        "a person gets further certificates by renewing",
+        "coordinator/authority/authority.py",
+        "        if not providers_among(uris) and not coordinators_among(uris):\n",
+        "        if False:\n",
+        "tests/coordinator/test_authority.py::TestAPerson",
+    ),
+    Mutation(
         "a group of steps is not flushed to disk (SQLite)",
         "coordinator/store/sqlite_writer.py",
         "            database = self._begun(flush=True)\n            stale",
