@@ -42,6 +42,27 @@ _HEARS = tuple(status.value for status in HEARS)
 _WAITING = (State.OPEN.value, State.MATCHING.value)
 _CLOSED = tuple(status.value for status in Status if status.phase is Phase.CLOSED)
 
+_HELD = (
+    select(TracebackRow.id, TracebackRow.version)
+    .join(tasks, TracebackRow.id == tasks.c.traceback_id)
+    .where(
+        tasks.c.state == State.OPEN.value,
+        tasks.c.kind == Kind.REVIEW.value,
+        TracebackRow.status == Status.AWAITING_PERSON.value,
+    )
+)
+_NEEDLESS = (
+    select(tasks.c.id)
+    .join(TracebackRow, TracebackRow.id == tasks.c.traceback_id)
+    .where(
+        tasks.c.state.in_(_WAITING),
+        or_(
+            and_(TracebackRow.status.in_(_CLOSED), TracebackRow.status.not_in(_HEARS)),
+            TracebackRow.hop_count > tasks.c.position + 1,
+        ),
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ClerkTerms:
@@ -216,19 +237,10 @@ class Clerk:
 
     async def ask_again(self) -> int:
         """Ask agents that hold an answer, when they said that it may have been released; how many."""
-        query = (
-            select(TracebackRow.id, TracebackRow.version)
-            .join(tasks, TracebackRow.id == tasks.c.traceback_id)
-            .where(
-                tasks.c.state == State.OPEN.value,
-                tasks.c.kind == Kind.REVIEW.value,
-                TracebackRow.status == Status.AWAITING_PERSON.value,
-            )
-        )
 
         def held() -> list[tuple[uuid.UUID, int]]:
             with self._engine.connect() as connection:
-                return [(row.id, row.version) for row in connection.execute(query)]
+                return [(row.id, row.version) for row in connection.execute(_HELD)]
 
         count, now, every = 0, self._now(), await asyncio.to_thread(held)
         known = {one: self._asked_again_at[one] for one in every if one in self._asked_again_at}
@@ -252,17 +264,10 @@ class Clerk:
 
     async def withdraw(self) -> int:
         """Take back the tasks that their chains no longer need; how many."""
-        ended = and_(TracebackRow.status.in_(_CLOSED), TracebackRow.status.not_in(_HEARS))
-        query = (
-            select(tasks.c.id)
-            .join(TracebackRow, TracebackRow.id == tasks.c.traceback_id)
-            .where(tasks.c.state.in_(_WAITING), or_(ended, TracebackRow.hop_count > tasks.c.position + 1))
-            .limit(self._terms.block)
-        )
 
         def take_back() -> int:
             with self._engine.connect() as connection:
-                needless = list(connection.execute(query).scalars())
+                needless = list(connection.execute(_NEEDLESS.limit(self._terms.block)).scalars())
             now, why = self._now(), "the chain needs it no more"
             return sum(self._desk.withdraw(task, COORDINATOR, why, now) for task in needless)
 

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, Select, and_, delete, func, insert, not_, or_, select, update
@@ -408,6 +409,7 @@ class TaskDesk:
         return connection.execute(change.values(version=task.version + 1, **values)).rowcount == 1
 
 
+@cache
 def untaken_results(limit: int) -> Select[Any]:
     """What no chain has taken yet, oldest first, but for what is still to be attested."""
     return (

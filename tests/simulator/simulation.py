@@ -38,7 +38,7 @@ from tests.simulator.network import Agents
 from tests.simulator.people import Office, Taken, order_of
 from tests.simulator.processes import Harm, House, Places, Process
 from tests.simulator.report import Report
-from tests.simulator.world import ABROAD, BY_PEOPLE, USUAL, VAST, Habit, Mix, Passage, World, draw
+from tests.simulator.world import ABROAD, AGENTS, USUAL, VAST, Habit, Mix, Passage, World, draw
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where a database costs no disk; crashes of processes, not of machines, are simulated here."""
@@ -82,11 +82,9 @@ class Terms:
     mix: Mix = USUAL
 
 
-USUALLY = Terms(calls=20)
-AMONG_AGENTS = Terms(
-    calls=20, kills=4, mix=Mix({habit: few for habit, few in USUAL.of.items() if habit not in BY_PEOPLE}), twins=2
-)
-CROWDED = Terms(providers=30, calls=48, kills=1, concurrent=1)
+USUALLY = Terms(calls=16)
+AMONG_AGENTS = Terms(calls=20, kills=4, mix=AGENTS, twins=2)
+CROWDED = Terms(providers=30, calls=48, kills=1, concurrent=1, mix=AGENTS)
 """Few places for many calls: whose turn it is matters."""
 
 REGISTRY = Terms(providers=7000, calls=100_000, kills=8, cuts=3, mix=VAST, round_s=600.0)

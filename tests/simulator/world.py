@@ -202,6 +202,9 @@ USUAL = Mix(
     }
 )
 
+AGENTS = Mix({habit: few for habit, few in USUAL.of.items() if habit not in BY_PEOPLE})
+"""Nobody is asked by hand."""
+
 VAST = Mix(USUAL.of | {Habit.NO_AGENT: 8, Habit.HOLDS: 4}, ordered=0.05)
 """For a great many calls: a person's answer takes ten times as long to simulate as an agent's."""
 
