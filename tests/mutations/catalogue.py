@@ -1122,4 +1122,18 @@ MUTATIONS: tuple[Mutation, ...] = (
         "if named_by:",
         "tests/coordinator/test_explain.py",
     ),
+    Mutation(
+        "who is due must find room to wait, and is claimed and let go of without end",
+        "coordinator/driver.py",
+        "        elif due is not None and not freed and due <= (now := self._clock.now()):\n",
+        "        elif due is not None and (now := self._clock.now()) and False:\n",
+        "tests/coordinator/test_driver.py::TestManyAtOnce",
+    ),
+    Mutation(
+        "an answer is lost with the step that follows it",
+        "coordinator/store/sqlite_writer.py",
+        " answer = coalesce(?9, answer),",
+        " answer = ?9,",
+        "tests/coordinator/test_clerk.py::TestAnAgentThatHoldsItsAnswer",
+    ),
 )
