@@ -336,11 +336,6 @@ def _task_called(line: Line, text: str) -> str:
 def _tasks(line: Line, *, open_only: bool) -> Iterator[pb.TaskView]:
     from hopback.v1 import traceback_pb2 as pb
 
-    token = ""
-    while True:
-        request = pb.ListTasksRequest(open_only=open_only, page_size=_PAGE, page_token=token)
-        page = line.call(SERVICE, "ListTasks", request, pb.ListTasksResponse)
+    request = pb.ListTasksRequest(open_only=open_only, page_size=_PAGE)
+    for page in line.pages(SERVICE, "ListTasks", request, pb.ListTasksResponse):
         yield from page.tasks
-        token = page.next_page_token
-        if not token:
-            return

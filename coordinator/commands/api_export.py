@@ -133,24 +133,12 @@ def tracebacks(
         working = bar.add_task("Tracebacks", total=None)
         if write is _csv_line:
             file.write(_csv(COLUMNS))
-        for page in _pages(line, request):
-            file.writelines(write(view) for view in page)
-            count += len(page)
+        for page in line.pages(SERVICE, "List", request, pb.ListResponse, long=True):
+            file.writelines(write(view) for view in page.tracebacks)
+            count += len(page.tracebacks)
             bar.update(working, completed=count)
     if out is not None:
         click.echo(f"{out}: {count:,} tracebacks.", err=True)
-
-
-def _pages(line: Line, request: pb.ListRequest) -> Iterator[list[pb.TracebackView]]:
-    """Page after page; one that failed is asked for again, the others are not."""
-    from hopback.v1 import traceback_pb2 as pb
-
-    while True:
-        page = line.patiently(lambda: line.call(SERVICE, "List", request, pb.ListResponse, long=True))
-        yield list(page.tracebacks)
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token
 
 
 def _json_line(view: pb.TracebackView) -> str:

@@ -58,6 +58,15 @@ class Line:
             found: M = call(request, timeout=_LONG_S if long else _TIMEOUT_S)
             return found
 
+    def pages(self, service: str, method: str, request: Any, kind: type[M], *, long: bool = False) -> Iterator[M]:
+        """A list, page after page; one that failed is asked for again, the others are not."""
+        while True:
+            page: Any = self.patiently(lambda: self.call(service, method, request, kind, long=long))
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
     def stream(self, service: str, method: str, request: Message, kind: type[M]) -> Iterator[M]:
         """One message, many answers."""
         with self._told(), self._reached() as channel:
@@ -202,13 +211,7 @@ def traceback_called(line: Line, text: str) -> str:
     from hopback.v1 import traceback_pb2 as pb
 
     def ids() -> Iterator[str]:
-        token = ""
-        while True:
-            request = pb.ListRequest(page_size=_PAGE, page_token=token)
-            page = line.call(SERVICE, "List", request, pb.ListResponse)
+        for page in line.pages(SERVICE, "List", pb.ListRequest(page_size=_PAGE), pb.ListResponse):
             yield from (view.traceback_id for view in page.tracebacks)
-            token = page.next_page_token
-            if not token:
-                return
 
     return whole_id(text, "traceback", ids)

@@ -343,14 +343,8 @@ def orders_of(line: Line, text: str) -> tuple[pb.OrderSetView, OrderSet]:
 def _sets(line: Line) -> Iterator[pb.OrderSetView]:
     from hopback.v1 import order_pb2 as pb
 
-    token = ""
-    while True:
-        request = pb.ListOrderSetsRequest(page_token=token)
-        page = line.call(ORDERS, "ListOrderSets", request, pb.ListOrderSetsResponse)
+    for page in line.pages(ORDERS, "ListOrderSets", pb.ListOrderSetsRequest(), pb.ListOrderSetsResponse):
         yield from page.sets
-        token = page.next_page_token
-        if not token:
-            return
 
 
 def _domain(kind: int) -> Domain:

@@ -189,14 +189,8 @@ def known_providers(line: Line) -> list[Provider]:
 def _providers(line: Line) -> Iterator[pb.ProviderView]:
     from hopback.v1 import registry_pb2 as pb
 
-    token = ""
-    while True:
-        request = pb.ListProvidersRequest(page_token=token)
-        page = line.call(REGISTRY, "ListProviders", request, pb.ListProvidersResponse)
+    for page in line.pages(REGISTRY, "ListProviders", pb.ListProvidersRequest(), pb.ListProvidersResponse):
         yield from page.providers
-        token = page.next_page_token
-        if not token:
-            return
 
 
 def _proposals(line: Line, *, every: bool) -> list[pb.ProposalView]:
