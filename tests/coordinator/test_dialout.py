@@ -29,7 +29,7 @@ from protos.tls import TlsFiles, channel_credentials, coordinator_channel_option
 from protos.types import ErrorReason
 from tests.coordinator.make import provider
 from tests.coordinator.transports import COORDINATOR, coordinator_files, dialing, provider_files, switchboard
-from tests.coordinator.wire import wire
+from tests.faults.proxy import Direction, Kind, NetworkFault, Stage, proxy
 
 ASK = "/hopback.v1.HopService/Ask"
 PATIENT = timedelta(seconds=10)
@@ -117,7 +117,7 @@ class TestAnAgent:
     async def test_calls_nobody_who_is_another_coordinator(self, authority: LabAuthority) -> None:
         async with (
             switchboard(authority) as (dialed, address),
-            wire(address) as line,
+            proxy(address) as line,
             dialing(authority, line.endpoint, answering(b"x"), coordinator="hopback://coordinator/other") as agent,
         ):
             while line.connections < 2 and not agent.serving.is_set():
@@ -129,7 +129,7 @@ class TestAnAgent:
         stranger = LabAuthority.create(tmp_path)
         async with (
             switchboard(stranger) as (dialed, address),
-            wire(address) as line,
+            proxy(address) as line,
             dialing(authority, line.endpoint, answering(b"x")) as agent,
         ):
             while line.connections < 2 and not agent.serving.is_set():
@@ -152,13 +152,13 @@ class TestABrokenWire:
 
         async with (
             switchboard(authority) as (dialed, address),
-            wire(address) as line,
+            proxy(address) as line,
             dialing(authority, line.endpoint, {ASK: answer}) as agent,
         ):
             await dialed.arrival(BIRCH)
             under_way = asyncio.create_task(dialed.call(ENTRY, ASK, b"cut", PATIENT))
             await started.wait()
-            line.cut()
+            line.hang_up()
             with pytest.raises(UnreachableError, match="hung up"):
                 await under_way
             await agent.serving.wait()
@@ -176,7 +176,7 @@ class TestABrokenWire:
 
         async with (
             switchboard(authority) as (dialed, address),
-            wire(address) as line,
+            proxy(address) as line,
             dialing(authority, line.endpoint, {ASK: answer}),
         ):
             await dialed.arrival(BIRCH)
@@ -198,7 +198,7 @@ class TestABrokenWire:
                 for _ in range(5):
                     for _ in range(30):
                         await answered.acquire()
-                    line.cut()
+                    line.hang_up()
 
             asked = [b"%d" % n for n in range(300)]
             places = asyncio.Semaphore(20)
@@ -219,11 +219,11 @@ class TestABrokenWire:
     ) -> None:
         async with (
             switchboard(authority) as (dialed, address),
-            wire(address) as line,
+            proxy(address) as line,
             dialing(authority, line.endpoint, answering(b"silent")),
         ):
             await dialed.arrival(BIRCH)
-            line.go_silent()
+            line.strike(NetworkFault(Kind.BLACK_HOLE, Direction.THERE, Stage.AT_ONCE))
             async with dialing(authority, address, answering(b"sound")):
                 await dialed.arrival(BIRCH, 2)
                 results = Counter()  # type: Counter[object]
