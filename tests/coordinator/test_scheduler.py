@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from sqlalchemy import Engine
@@ -94,16 +93,6 @@ def chain() -> Industry:
     return Industry([["ginkgo", "birch", "alder"]])
 
 
-T = TypeVar("T")
-
-
-class InNoTime(SqlStore):
-    """What the database does is done at once: time that is not the world's would go on without it."""
-
-    async def _in_a_thread(self, work: Callable[[], T]) -> T:
-        return work()
-
-
 class Process:
     """One coordinator: a store with connections of its own, a driver, a scheduler."""
 
@@ -116,7 +105,7 @@ class Process:
         clock: Clock | None = None,
     ) -> None:
         self.clock, self.industry = clock or VirtualClock(), industry
-        self.store = InNoTime(open_engine(url))
+        self.store = SqlStore(open_engine(url))
         self.rested: list[tuple[Rested, datetime]] = []
         self.driver = Driver(
             store=self.store,
@@ -463,7 +452,7 @@ class Sickness:
     async def took(self, url: str, industry: Industry, clock: Clock, concurrent: int = 100) -> list[timedelta]:
         """How long the tracebacks whose paths are healthy take, from submission to the end."""
         process = Process(url, industry, limits=Limits(concurrent=concurrent), clock=clock)
-        office, loop, start = InNoTime(open_engine(url)), asyncio.get_running_loop(), clock.now()
+        office, loop, start = SqlStore(open_engine(url)), asyncio.get_running_loop(), clock.now()
         for number, after in enumerate(self.arrivals):
             at = start + timedelta(seconds=after)
             loop.call_later(after, office.submit, [industry.traceback(number)], at)
