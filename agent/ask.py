@@ -32,9 +32,10 @@ from agent.index.coverage import CoverageState
 from agent.quiet import Quiet
 from agent.review.disclosing import Disclosing, Leaving
 from agent.service import Consultation, Desk, SisterAnswers
+from protos.envelopes import Requests, decode_requests, encode_responses
 from protos.errors import Fault, FaultError
 from protos.evidence_key import EvidenceKey
-from protos.hops import Asked, Finding, Parts, Requests, answer_parts, decode_parts, decode_requests, encode_responses
+from protos.hops import Asked, Finding, Parts, answer_parts, decode_parts
 from protos.identity import ProviderId
 from protos.live import Live
 from protos.orders import Granted

@@ -35,6 +35,7 @@ from benchmarks.serving import BATCH, DOWNSTREAM, ME, Serving, serving
 from hopback.v1 import lookup_pb2 as lookup
 from protos import codec
 from protos.codec import digest
+from protos.envelopes import decode_responses, encode_requests
 from protos.hops import (
     Asked,
     Finding,
@@ -43,9 +44,7 @@ from protos.hops import (
     decode_naming,
     decode_parts,
     decode_question,
-    decode_responses,
     encode_question,
-    encode_requests,
 )
 from protos.orders import Granted, Order, Purpose, encode_order
 from protos.signing import Domain, read_signer

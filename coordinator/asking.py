@@ -24,10 +24,11 @@ from coordinator.signed import SignedAnswer, SignedQuestion, SisterNaming, keep,
 from coordinator.transport import Transport
 from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1 import hop_pb2 as pb
-from protos import hops
+from protos import envelopes
 from protos.certificates import CertificateError, Certified, PinnedRoots
 from protos.codec import ContractError
-from protos.hops import Asked, Responses
+from protos.envelopes import Responses
+from protos.hops import Asked
 from protos.identity import ProviderId, provider_uri
 from protos.merkle import Tree, tree_of
 from protos.printable import printable
@@ -129,7 +130,7 @@ class SignedAgents:
         request = self._envelope([question for question, _ in asked], [exact for _, exact in asked], seal, own)
         received = await self._transport.call(provider, ASK, request, timeout)
         try:
-            responses = hops.decode_responses(received, len(asked))
+            responses = envelopes.decode_responses(received, len(asked))
             answers = self._sealed_by(provider.id, responses)
             replies = _replies(provider, asked, responses, tree, answers, _exchange(provider.id, seal, own, responses))
         except (ContractError, CertificateError) as error:

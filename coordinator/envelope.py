@@ -1,8 +1,8 @@
 """The envelope of many questions, put together from pieces that are made once.
 
-Byte for byte what `protos.hops.encode_requests` makes (a test holds the two together), in a fifth of the time: an order
-travels with every hop of its call, so that its bytes are kept, and messages of a fixed form are joined rather than
-built. Protocol Buffers allow it: a message is the concatenation of its fields (encoding guide, "Message Structure").
+Byte for byte what `protos.envelopes.encode_requests` makes (a test holds the two together), in a fifth of the time: an
+order travels with every hop of its call, so that its bytes are kept, and messages of a fixed form are joined rather
+than built. Protocol Buffers allow it: a message is its fields in a row (encoding guide, "Message Structure").
 """
 
 from __future__ import annotations

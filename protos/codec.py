@@ -138,13 +138,16 @@ def exact_answer(envelope: bytes) -> bytes:
     return message.answer
 
 
-def _broken(message: Message, error: ValueError) -> ContractError:
-    """What to say of a message of which no value can be built: the rules that it breaks, else what the value said."""
+def broken(message: Message, error: ValueError, name: str = "outcome") -> ContractError:
+    """What to say of a message of which no value can be built: the rules that it breaks, else what the value said.
+
+    `name` is of the field where no rule says which.
+    """
     try:
         check(message)
     except ContractError as by_rule:
         return by_rule
-    return ContractError(ErrorReason.INVALID_FIELD, str(error), ("outcome",))
+    return ContractError(ErrorReason.INVALID_FIELD, f"invalid {name}: {error}", (name,))
 
 
 def _uuid(text: str) -> UUID:
@@ -177,7 +180,12 @@ def uuid_of(number: int) -> UUID:
     return uuid
 
 
-def _within(value: int, least: int, most: int) -> int:
+def within(value: int, least: int, most: int) -> int:
+    """This value, if it is one of these.
+
+    Raises:
+        ValueError: it is not.
+    """
     if not least <= value <= most:
         raise ValueError("out of range")
     return value
@@ -207,7 +215,7 @@ def decode_question(data: bytes) -> Question:
     named_by, calling = message.named_by, message.calling_number
     at_ms, window_ms, deadline_ms = message.at_unix_ms, message.window_ms, message.deadline_unix_ms
     if not (0 < at_ms <= _LAST_MS and 0 < window_ms <= _WIDEST_MS and deadline_ms > 0):
-        raise _broken(message, ValueError("out of range"))
+        raise broken(message, ValueError("out of range"))
     try:
         return Question(
             _uuid(message.question_id),
@@ -220,7 +228,7 @@ def decode_question(data: bytes) -> Question:
             _EPOCH + (deadline_ms if deadline_ms <= _LAST_MS else _LAST_MS) * _MS,
         )
     except ValueError as error:
-        raise _broken(message, error) from None
+        raise broken(message, error) from None
 
 
 def encode_answer(answer: Answer, question_sha256: bytes) -> bytes:
@@ -298,10 +306,10 @@ def decode_answer(data: bytes, *, question_sha256: bytes, expected: ProviderId) 
             outcome=Outcome(message.outcome),
             upstream=parse_provider_id(message.upstream) if message.upstream else None,
             ask_called=parse_e164(message.ask_called_number) if message.ask_called_number else None,
-            time_correction=timedelta(seconds=_within(message.time_correction_s, -_WIDEST_S, _WIDEST_S)),
+            time_correction=timedelta(seconds=within(message.time_correction_s, -_WIDEST_S, _WIDEST_S)),
             handover=Handover(message.handover),
             retry_after=timedelta(seconds=message.retry_after_s),
             refusal=RefusalReason(message.refusal),
         )
     except ValueError as error:
-        raise _broken(message, error) from None
+        raise broken(message, error) from None

@@ -1,4 +1,4 @@
-"""Signed questions and answers as exact bytes, in their envelopes, and back.
+"""Signed questions and answers as exact bytes, and back; `protos.envelopes` carries them.
 
 An answer is signed in two parts: the naming, which the named upstream provider gets to see, and the finding, which
 stays with the coordinator. The signed leaf is the digest of the one followed by the digest of the other, so that a
@@ -10,36 +10,33 @@ whose signature counts is for `protos.signing`, `protos.certificates` and `proto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
-from google.protobuf.message import Message
-
 from hopback.v1 import evidence_pb2 as evidence
-from hopback.v1 import hop_pb2 as pb
 from hopback.v1 import lookup_pb2 as lookup
 from protos.codec import (
     ContractError,
+    broken,
     canonical_uuid,
-    check,
     digest,
     from_unix_ms,
     known_provider_id,
     parse,
     shared_time,
     unix_ms,
+    within,
 )
 from protos.e164 import E164, parse_e164
 from protos.identity import ProviderId
 from protos.merkle import HASH_SIZE
-from protos.orders import Granted, decode_order
 from protos.part_bytes import PART_SIZE, finding_bytes, naming_bytes
 from protos.shapes import Shapes
-from protos.signing import Proof, Seal
+from protos.signing import Proof
 from protos.types import (
     WINDOW_CAP,
     Answer,
@@ -54,8 +51,6 @@ from protos.types import (
 )
 from protos.values import value
 
-LARGEST_QUESTION: Final = 1024
-MOST_QUESTIONS: Final = 10_000
 MOST_SISTERS: Final = 4
 """Other calls that one question may name."""
 COMPARABLE: Final = 8
@@ -66,9 +61,6 @@ _MS: Final = timedelta(milliseconds=1)
 _S: Final = timedelta(seconds=1)
 _LAST_MS: Final = 253402300799999
 _WIDEST_MS: Final = WINDOW_CAP // _MS
-_LONGEST_PATH: Final = 24 * HASH_SIZE
-_ANSWER: Final = b"\x0a\x86\x04\x0a\x80\x02"  # AskResponse.answers, 518 bytes; HopAnswer.naming, 256 of them
-_ITS_FINDING: Final = b"\x12\x80\x02"  # HopAnswer.finding
 
 
 @value
@@ -141,27 +133,6 @@ class Asked:
     exact: bytes = field(repr=False)
     question: Question
     authority: Authority
-
-
-@dataclass(frozen=True, slots=True)
-class Requests:
-    """An envelope of questions; orders and namings by their digests. None of the signatures is checked yet."""
-
-    asked: tuple[Asked, ...]
-    seal: Seal
-    orders: Mapping[bytes, Granted]
-    namings: Mapping[bytes, Named]
-    certificates: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Responses:
-    """An envelope of answers. None of the signatures is checked yet."""
-
-    parts: tuple[Parts, ...]
-    seal: Seal
-    certificate: bytes
-    checkpoint: evidence.SignedCheckpoint
 
 
 # Questions
@@ -283,7 +254,7 @@ def _parsed_question(exact: bytes) -> Asked:
             authority,
         )
     except ValueError as error:
-        raise _broken(message, error, "question") from None
+        raise broken(message, error, "question") from None
     return Asked(exact, question, authority)
 
 
@@ -353,10 +324,10 @@ def decode_parts(
         finding = Finding(
             coverage=RecordCoverage(message.coverage),
             record_commitment=_sized(message.record_commitment, 32),
-            answered=from_unix_ms(_within(message.answered_unix_ms, 1, _LAST_MS)),
+            answered=from_unix_ms(within(message.answered_unix_ms, 1, _LAST_MS)),
         )
     except ValueError as error:
-        raise _broken(message, error, "finding") from None
+        raise broken(message, error, "finding") from None
     return answer, finding
 
 
@@ -374,7 +345,7 @@ def decode_naming(exact: bytes) -> Naming:
         return naming
     (provider, upstream), (order_sha256, called, at_ms, _, call_tag) = known
     try:
-        at = from_unix_ms(_within(at_ms, 1, _LAST_MS))
+        at = from_unix_ms(within(at_ms, 1, _LAST_MS))
         return Naming(order_sha256, provider, upstream, parse_e164(str(called, "ascii")), at, call_tag)
     except ValueError:
         return _parsed_naming(exact)  # which says what is wrong with it
@@ -392,14 +363,14 @@ def _parsed_naming(exact: bytes) -> Naming:
         _sized(message.salt, 16)
         order_sha256, provider = _sized(message.order_sha256, 32), known_provider_id(message.provider)
         if upstream:
-            at = from_unix_ms(_within(at_ms, 1, _LAST_MS))
+            at = from_unix_ms(within(at_ms, 1, _LAST_MS))
             tag = _sized(tag, 16) if tag else b""
             return Naming(order_sha256, provider, known_provider_id(upstream), parse_e164(called), at, tag)
         if called or at_ms or tag:
             raise ValueError("a naming that names nobody asks for nothing")  # noqa: TRY301 (one place says it all)
         return Naming(order_sha256, provider, None, None, None)
     except ValueError as error:
-        raise _broken(message, error, "naming") from None
+        raise broken(message, error, "naming") from None
 
 
 def tell_apart(one: bytes, other: bytes) -> bool | None:
@@ -410,135 +381,6 @@ def tell_apart(one: bytes, other: bytes) -> bool | None:
     if len(one) != len(other) or not one or one[:COMPARABLE] != other[:COMPARABLE]:
         return None
     return one != other
-
-
-# Envelopes
-
-
-def encode_requests(
-    questions: Sequence[bytes],
-    seal: Seal,
-    orders: Iterable[Granted],
-    namings: Iterable[Named],
-    certificates: Iterable[bytes],
-) -> bytes:
-    """A serialised AskRequest; seals that orders and namings share travel once."""
-    seals: dict[Seal, int] = {}
-    message = pb.AskRequest(
-        questions=questions,
-        seal=seal.to_message(),
-        orders=[
-            evidence.GrantedOrder(
-                order=granted.exact,
-                submission=_proof(granted.submission, seals),
-                approvals=[seals.setdefault(seal, len(seals)) for seal in granted.approvals],
-            )
-            for granted in orders
-        ],
-        namings=[
-            evidence.NamingProof(
-                naming=named.exact, finding_sha256=named.finding_sha256, proof=_proof(named.proof, seals)
-            )
-            for named in namings
-        ],
-        certificates=list(dict.fromkeys(certificates)),
-    )
-    message.seals.extend(seal.to_message() for seal in seals)
-    return message.SerializeToString(deterministic=True)
-
-
-def decode_requests(data: bytes) -> Requests:
-    """The questions in a serialised AskRequest; what no question names is left unread.
-
-    Raises:
-        ContractError: MALFORMED or INVALID_FIELD.
-    """
-    message = parse(pb.AskRequest(), data)
-    count = len(message.questions)
-    if not 0 < count <= MOST_QUESTIONS or not message.HasField("seal") or len(message.certificates) > 1000:
-        raise _broken(message, ValueError("out of bounds"), "questions")
-    if any(len(exact) > LARGEST_QUESTION for exact in message.questions):
-        raise ContractError(ErrorReason.INVALID_FIELD, "a question is too long", ("questions",))
-    asked = tuple(decode_question(exact) for exact in message.questions)
-    sisters = sum(len(one.authority.sisters) for one in asked) if len(message.namings) > count else 0
-    if (
-        len(message.orders) > count
-        or len(message.namings) > count + sisters
-        or len(message.seals) > 4 * count + sisters
-    ):
-        raise ContractError(
-            ErrorReason.INVALID_FIELD,
-            "there are more orders, namings or seals than questions can need",
-            ("orders", "namings", "seals"),
-        )
-    seals = [Seal.of_message(seal) for seal in message.seals]
-    orders, namings = {}, {}
-    for one in message.orders:
-        order = decode_order(one.order)
-        approvals = tuple(_at(place, seals) for place in one.approvals[:8])
-        orders[digest(one.order)] = Granted(order, one.order, _read_proof(one.submission, seals), approvals)
-    for entry in message.namings:
-        exact = _sized_field(entry.naming, PART_SIZE, "naming")
-        hidden = _sized_field(entry.finding_sha256, 32, "finding_sha256")
-        namings[digest(exact)] = Named(decode_naming(exact), exact, hidden, _read_proof(entry.proof, seals))
-    return Requests(
-        asked=asked,
-        seal=Seal.of_message(message.seal),
-        orders=orders,
-        namings=namings,
-        certificates=tuple(message.certificates),
-    )
-
-
-def encode_responses(
-    parts: Sequence[Parts], seal: Seal, certificate: bytes, checkpoint: evidence.SignedCheckpoint
-) -> bytes:
-    """A serialised AskResponse.
-
-    Raises:
-        ValueError: a part has another size than all have.
-    """
-    if any(len(one.naming) != PART_SIZE or len(one.finding) != PART_SIZE for one in parts):
-        raise ValueError(f"an answer's parts have {PART_SIZE} bytes each")
-    # fields are serialised in their order: the answers first, all of one size
-    answers = [piece for one in parts for piece in (_ANSWER, one.naming, _ITS_FINDING, one.finding)]
-    rest = pb.AskResponse(seal=seal.to_message(), certificate=certificate, checkpoint=checkpoint)
-    return b"".join((*answers, rest.SerializeToString(deterministic=True)))
-
-
-def decode_responses(data: bytes, count: int) -> Responses:
-    """The answers in a serialised AskResponse, as many as there were questions.
-
-    Raises:
-        ContractError: MALFORMED or INVALID_FIELD.
-    """
-    message = parse(pb.AskResponse(), data)
-    if len(message.answers) != count or not message.HasField("seal") or not message.HasField("checkpoint"):
-        raise ContractError(ErrorReason.INVALID_FIELD, f"{count} sealed answers expected", ("answers",))
-    return Responses(
-        parts=tuple(Parts(one.naming, one.finding) for one in message.answers),
-        seal=Seal.of_message(message.seal),
-        certificate=message.certificate,
-        checkpoint=message.checkpoint,
-    )
-
-
-def _proof(proof: Proof, seals: dict[Seal, int]) -> evidence.Proof:
-    place = seals.setdefault(proof.seal, len(seals))
-    return evidence.Proof(seal=place, index=proof.index, path=proof.path)
-
-
-def _read_proof(message: evidence.Proof, seals: Sequence[Seal]) -> Proof:
-    path = message.path
-    if len(path) > _LONGEST_PATH:
-        raise ContractError(ErrorReason.INVALID_FIELD, "a proof is too long", ("proof",))
-    return Proof(_at(message.seal, seals), message.index, path)
-
-
-def _at(place: int, seals: Sequence[Seal]) -> Seal:
-    if place >= len(seals):
-        raise ContractError(ErrorReason.INVALID_FIELD, "a signature points at no seal", ("seal",))
-    return seals[place]
 
 
 def _sisters(messages: Iterable[lookup.Sister]) -> tuple[Sister, ...]:
@@ -559,27 +401,7 @@ def _correction(asked_next: datetime | None, asked: datetime) -> timedelta:
     return correction
 
 
-def _broken(message: Message, error: ValueError, name: str) -> ContractError:
-    try:
-        check(message)
-    except ContractError as by_rule:
-        return by_rule
-    return ContractError(ErrorReason.INVALID_FIELD, f"invalid {name}: {error}", (name,))
-
-
-def _within(value: int, least: int, most: int) -> int:
-    if not least <= value <= most:
-        raise ValueError("out of range")
-    return value
-
-
 def _sized(value: bytes, size: int) -> bytes:
     if len(value) != size:
         raise ValueError(f"{size} bytes expected")
-    return value
-
-
-def _sized_field(value: bytes, size: int, name: str) -> bytes:
-    if len(value) != size:
-        raise ContractError(ErrorReason.INVALID_FIELD, f"{name} must have {size} bytes", (name,))
     return value

@@ -23,7 +23,8 @@ from datetime import datetime
 
 from protos.certificates import CertificateError, Certified, PinnedRoots
 from protos.codec import ContractError
-from protos.hops import Asked, Requests
+from protos.envelopes import Requests
+from protos.hops import Asked
 from protos.identity import ProviderId
 from protos.merkle import Inclusions, Whole, tree_of, whole
 from protos.signing import Domain, Proof, PublicKey, Seal, SealChecker

@@ -20,7 +20,8 @@ from agent.gate.envelope import Envelope, Reception
 from agent.gate.memory import UNANSWERED, Memory, Searched
 from protos.certificates import PinnedRoots
 from protos.codec import unix_ms
-from protos.hops import Asked, Requests
+from protos.envelopes import Requests
+from protos.hops import Asked
 from protos.signing import Domain, SealChecker
 from protos.types import RefusalReason
 

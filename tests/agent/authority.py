@@ -23,16 +23,8 @@ from coordinator.lab_ca import Credentials, LabAuthority
 from protos.certificates import PinnedRoots
 from protos.codec import digest
 from protos.e164 import E164
-from protos.hops import (
-    Asked,
-    Finding,
-    Named,
-    answer_parts,
-    decode_naming,
-    decode_question,
-    encode_question,
-    encode_requests,
-)
+from protos.envelopes import encode_requests
+from protos.hops import Asked, Finding, Named, answer_parts, decode_naming, decode_question, encode_question
 from protos.identity import ProviderId, coordinator_uri, provider_uri
 from protos.orders import Granted, Order, Persons, Purpose, encode_order
 from protos.signing import Domain, Signer, read_signer

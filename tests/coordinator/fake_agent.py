@@ -16,7 +16,7 @@ from coordinator.lab_ca import Credentials, LabAuthority
 from coordinator.ports import Provider
 from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1 import lookup_pb2 as pb
-from protos import hops
+from protos import envelopes, hops
 from protos.codec import decode_question, digest, encode_answer, unix_ms
 from protos.codec_batch import decode_questions, encode_answers
 from protos.errors import Fault, trailing_metadata
@@ -91,7 +91,7 @@ class FakeAgent:
         if isinstance(self.behaviour, bytes):
             return self.behaviour
         assert self.signs is not None
-        asked = hops.decode_requests(raw).asked
+        asked = envelopes.decode_requests(raw).asked
         self.asked.extend(one.question for one in asked)
         answers = [await self.answer(one.question) for one in asked]
         return signed_response(asked, answers, self.signs, provider(self.name), tells_apart=self.tells_apart)
@@ -129,7 +129,7 @@ def signed_response(
     checkpoint = evidence.SignedCheckpoint(
         checkpoint=message, seals=[party.signer.seal(Domain.CHECKPOINT, [message])[0].to_message()]
     )
-    return hops.encode_responses(parts, seal, party.certificate, checkpoint)
+    return envelopes.encode_responses(parts, seal, party.certificate, checkpoint)
 
 
 @asynccontextmanager

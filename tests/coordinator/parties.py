@@ -26,6 +26,7 @@ from hopback.v1 import evidence_pb2 as evidence
 from protos import hops
 from protos.certificates import PinnedRoots
 from protos.codec import digest
+from protos.envelopes import Requests, decode_requests, encode_responses
 from protos.hops import Asked, Finding, Parts
 from protos.identity import coordinator_uri, provider_uri
 from protos.merkle import EMPTY_ROOT
@@ -181,14 +182,14 @@ class InProcess:
         assert method == "/hopback.v1.HopService/Ask"
         assert timeout > timedelta(0)
         self.envelopes.append(request)
-        requests = hops.decode_requests(request)
+        requests = decode_requests(request)
         if self.checks:
             self._check(entry.id, requests)
         self.asked += requests.asked
         party = self.parties.of(self.sealed_by or entry.id)
         parts = [self._parts(entry.id, asked) for asked in requests.asked]
         seal, _ = party.signer.seal(Domain.ANSWER, [one.leaf for one in parts])
-        return self.bend(hops.encode_responses(parts, seal, party.certificate, self._checkpoint(entry.id, party)))
+        return self.bend(encode_responses(parts, seal, party.certificate, self._checkpoint(entry.id, party)))
 
     def _parts(self, name: str, asked: Asked) -> Parts:
         answer = self.behaviours[name](asked)
@@ -205,7 +206,7 @@ class InProcess:
             checkpoint=message, seals=[party.signer.seal(Domain.CHECKPOINT, [message])[0].to_message()]
         )
 
-    def _check(self, name: str, requests: hops.Requests) -> None:
+    def _check(self, name: str, requests: Requests) -> None:
         """What no honest coordinator's envelope fails; see agent/gate for the real checks."""
         seals = SealChecker()
         certified = {

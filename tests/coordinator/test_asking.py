@@ -27,7 +27,7 @@ from coordinator.signed import (
 )
 from coordinator.traceback import advance
 from hopback.v1 import hop_pb2 as pb
-from protos import hops
+from protos import envelopes, hops
 from protos.codec import ContractError, digest
 from protos.hops import Named
 from protos.merkle import tree_of
@@ -115,7 +115,7 @@ class TestAnEnvelope:
     async def test_is_sealed_by_the_online_key_over_all_questions(self, parties: Parties) -> None:
         world = World(parties, 5)
         await world.ask()
-        requests = hops.decode_requests(world.wires.envelopes[-1])
+        requests = envelopes.decode_requests(world.wires.envelopes[-1])
         assert requests.seal.root == tree_of(one.exact for one in requests.asked).root
         assert SealChecker().is_good(requests.seal, Domain.QUESTION, parties.coordinator.signer.public)
 
@@ -162,9 +162,9 @@ class TestAnEnvelope:
         seal, _ = parties.coordinator.signer.seal(Domain.QUESTION, questions)
         certificates = [parties.coordinator.certificate, parties.of("ginkgo").certificate]
         packed = [Packed(one) for one in granted]
-        expected = hops.encode_requests(questions, seal, granted, namings, certificates)
+        expected = envelopes.encode_requests(questions, seal, granted, namings, certificates)
         assert encode(questions, seal, packed, answers, certificates) == expected
-        back = hops.encode_requests(questions, seal, granted[::-1], namings, certificates)
+        back = envelopes.encode_requests(questions, seal, granted[::-1], namings, certificates)
         assert encode(questions, seal, packed[::-1], answers, certificates) == back
 
 
@@ -310,7 +310,7 @@ class TestWhatIsNoAnswer:
         """A provider that repeats, under its own seal, what it answered to somebody else."""
         world, other = World(parties), World(parties)
         await other.ask()
-        known = hops.decode_requests(other.wires.envelopes[0]).asked[0]
+        known = envelopes.decode_requests(other.wires.envelopes[0]).asked[0]
         party = parties.of("ginkgo")
 
         def repeat(data: bytes) -> bytes:
@@ -318,7 +318,9 @@ class TestWhatIsNoAnswer:
             answer = upstream("ginkgo", "birch")
             parts = hops.answer_parts(answer, known.question, digest(known.exact), finding, bytes(32))
             seal, _ = party.signer.seal(Domain.ANSWER, [parts.leaf])
-            return hops.encode_responses([parts], seal, party.certificate, hops.decode_responses(data, 1).checkpoint)
+            return envelopes.encode_responses(
+                [parts], seal, party.certificate, envelopes.decode_responses(data, 1).checkpoint
+            )
 
         world.wires.bend = repeat
         with pytest.raises(BadAnswerError, match="another question"):

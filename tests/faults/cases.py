@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from coordinator.chain import Traceback
-from protos.hops import decode_responses
+from protos.envelopes import decode_responses
 from tests.faults.agents import Agent
 from tests.faults.line import Line, first
 from tests.faults.proxy import Direction, Kind, NetworkFault, Stage

@@ -515,7 +515,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "an envelope may hold any number of orders",
-        "protos/hops.py",
+        "protos/envelopes.py",
         "        len(message.orders) > count\n        or len(message.namings) > count + sisters\n",
         "        False\n",
         "tests/protos/test_hops.py::TestEnvelopes",

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1 import hop_pb2 as pb
 from hopback.v1 import lookup_pb2 as lookup
-from protos import hops
+from protos import envelopes, hops
 from protos.codec import ContractError, digest
 from protos.e164 import parse_e164
-from protos.hops import LARGEST_QUESTION, Asked, Parts, answer_parts, decode_parts
+from protos.envelopes import LARGEST_QUESTION
+from protos.hops import Asked, Parts, answer_parts, decode_parts
 from protos.identity import ProviderId
 from protos.part_bytes import PART_SIZE
 from protos.signing import Domain, SealChecker
@@ -44,7 +45,7 @@ from tests.protos.evidence_kit import (
 ASKED = hops.decode_question(FIRST_EXACT)
 QUESTIONS = [FIRST_EXACT, SECOND_EXACT]
 SEAL = ONLINE.seal(Domain.QUESTION, QUESTIONS)[0]
-REQUEST = hops.encode_requests(QUESTIONS, SEAL, [GRANTED], [NAMED], [b"certificate"])
+REQUEST = envelopes.encode_requests(QUESTIONS, SEAL, [GRANTED], [NAMED], [b"certificate"])
 CHECKPOINT = evidence.SignedCheckpoint(checkpoint=b"checkpoint", seals=[SEAL.to_message()])
 
 names = st.from_regex(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]", fullmatch=True).map(ProviderId)
@@ -215,13 +216,13 @@ class TestEnvelopes:
         sister = Sister(digest(other.exact), FIRST.question_id)
         exact = hops.encode_question(replace(SECOND, authority=replace(SECOND.authority, sisters=(sister,))))
         seal = ONLINE.seal(Domain.QUESTION, [exact])[0]
-        requests = hops.decode_requests(hops.encode_requests([exact], seal, [GRANTED], [NAMED, other], []))
+        requests = envelopes.decode_requests(envelopes.encode_requests([exact], seal, [GRANTED], [NAMED, other], []))
         assert set(requests.namings) == {digest(PARTS.naming), sister.naming_sha256}
         with pytest.raises(ContractError):
-            hops.decode_requests(hops.encode_requests([SECOND_EXACT], seal, [GRANTED], [NAMED, other], []))
+            envelopes.decode_requests(envelopes.encode_requests([SECOND_EXACT], seal, [GRANTED], [NAMED, other], []))
 
     def test_of_questions_carry_what_these_name_by_digest(self) -> None:
-        requests = hops.decode_requests(REQUEST)
+        requests = envelopes.decode_requests(REQUEST)
         assert [asked.exact for asked in requests.asked] == QUESTIONS
         assert requests.orders == {GRANTED.sha256: GRANTED}
         assert requests.namings == {digest(PARTS.naming): NAMED}
@@ -235,8 +236,8 @@ class TestEnvelopes:
             answer = Answer(GINKGO, outcome, upstream=BIRCH if named else None)
             parts = answer_parts(answer, FIRST, digest(FIRST_EXACT), FINDING, bytes(32))
             seal = GINKGO_KEY.seal(Domain.ANSWER, [parts.leaf])[0]
-            sent = hops.encode_responses([parts], seal, b"certificate", CHECKPOINT)
-            assert hops.decode_responses(sent, 1).parts == (parts,)
+            sent = envelopes.encode_responses([parts], seal, b"certificate", CHECKPOINT)
+            assert envelopes.decode_responses(sent, 1).parts == (parts,)
             sizes.add(len(sent))
         assert len(sizes) == 1
 
@@ -251,19 +252,19 @@ class TestEnvelopes:
             checkpoint=CHECKPOINT,
         )
         expected = message.SerializeToString(deterministic=True)
-        assert hops.encode_responses(parts, seal, b"certificate", CHECKPOINT) == expected
+        assert envelopes.encode_responses(parts, seal, b"certificate", CHECKPOINT) == expected
         with pytest.raises(ValueError, match="256 bytes each"):
-            hops.encode_responses([*parts, hops.Parts(bytes(256), bytes(255))], seal, b"certificate", CHECKPOINT)
+            envelopes.encode_responses([*parts, hops.Parts(bytes(256), bytes(255))], seal, b"certificate", CHECKPOINT)
 
     def test_with_another_number_of_answers_are_refused(self) -> None:
         seal = GINKGO_KEY.seal(Domain.ANSWER, [PARTS.leaf])[0]
-        sent = hops.encode_responses([PARTS], seal, b"certificate", CHECKPOINT)
+        sent = envelopes.encode_responses([PARTS], seal, b"certificate", CHECKPOINT)
         with pytest.raises(ContractError):
-            hops.decode_responses(sent, 2)
+            envelopes.decode_responses(sent, 2)
         unsealed = pb.AskResponse.FromString(sent)
         unsealed.ClearField("seal")
         with pytest.raises(ContractError):
-            hops.decode_responses(unsealed.SerializeToString(), 1)
+            envelopes.decode_responses(unsealed.SerializeToString(), 1)
 
     def test_with_more_than_questions_can_need_are_refused(self) -> None:
         message = pb.AskRequest.FromString(REQUEST)
@@ -273,21 +274,21 @@ class TestEnvelopes:
             entries = getattr(bloated, field)
             entries.extend([entries[0]] * 9)
             with pytest.raises(ContractError):
-                hops.decode_requests(bloated.SerializeToString())
+                envelopes.decode_requests(bloated.SerializeToString())
 
     def test_with_a_proof_that_points_nowhere_are_refused(self) -> None:
         message = pb.AskRequest.FromString(REQUEST)
         message.namings[0].proof.seal = 99
         with pytest.raises(ContractError):
-            hops.decode_requests(message.SerializeToString())
+            envelopes.decode_requests(message.SerializeToString())
 
     @given(st.binary(max_size=400))
     @settings(max_examples=100, deadline=None)
     def test_of_any_bytes_are_refused_in_words(self, data: bytes) -> None:
         with pytest.raises(ContractError):
-            hops.decode_requests(data)
+            envelopes.decode_requests(data)
         with pytest.raises(ContractError):
-            hops.decode_responses(data, 1)
+            envelopes.decode_responses(data, 1)
 
     @given(st.data())
     @settings(max_examples=200, deadline=None)
@@ -296,4 +297,4 @@ class TestEnvelopes:
         for _ in range(data.draw(st.integers(1, 4))):
             bent[data.draw(st.integers(0, len(bent) - 1))] = data.draw(st.integers(0, 255))
         with suppress(ContractError):
-            assert all(isinstance(asked, Asked) for asked in hops.decode_requests(bytes(bent)).asked)
+            assert all(isinstance(asked, Asked) for asked in envelopes.decode_requests(bytes(bent)).asked)

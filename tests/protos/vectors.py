@@ -11,7 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protos import hops, merkle
+from protos import envelopes, merkle
 from protos.codec import digest
 from protos.signing import Domain, Proof, Seal, Signer
 from tests.protos import evidence_kit as kit
@@ -88,7 +88,7 @@ def vectors() -> dict[str, Any]:
             "leaf": kit.PARTS.leaf.hex(),
             "proof_by_ginkgo": _proof(kit.NAMED.proof),
         },
-        "ask_request": hops.encode_requests(questions, seal, [kit.GRANTED], [kit.NAMED], []).hex(),
+        "ask_request": envelopes.encode_requests(questions, seal, [kit.GRANTED], [kit.NAMED], []).hex(),
     }
 
 

@@ -22,8 +22,9 @@ from agent.index.files import OsFiles
 from agent.review.disclosing import Disclosing
 from agent.review.store import ReviewStore
 from agent.service import Desk
+from protos.envelopes import Responses, decode_responses
 from protos.evidence_key import EvidenceKey, read_evidence_key
-from protos.hops import Asked, Finding, Named, Responses, decode_parts, decode_responses
+from protos.hops import Asked, Finding, Named, decode_parts
 from protos.identity import provider_uri
 from protos.live import Live
 from protos.merkle import tree_of

@@ -12,8 +12,9 @@ import pytest
 
 from coordinator.lab_ca import LabAuthority
 from protos.codec import ContractError
+from protos.envelopes import decode_requests
 from protos.errors import FaultError
-from protos.hops import Named, decode_requests
+from protos.hops import Named
 from protos.identity import ProviderId, provider_uri
 from protos.orders import Granted
 from protos.signing import Signer, read_signer
