@@ -27,7 +27,7 @@ from rich.console import Console
 
 from deploy.lab import build, hybrid, narration
 from deploy.lab.build import Lab
-from deploy.lab.fleet import Fleet, command, run
+from deploy.lab.fleet import INTERRUPTS, Fleet, command, run
 from deploy.lab.ingredients import ALL, Ingredient
 from deploy.lab.judge import Judged, judge, judge_finished
 from deploy.lab.people import People
@@ -88,13 +88,13 @@ def main(console: Console, keep: Path | None = None, seed: int = SEED) -> int:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, so that everything is cleaned up."""
+    """Let every interrupt end the run as Ctrl-C does, so that everything is cleaned up."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         del frame
         raise KeyboardInterrupt(signal.Signals(signum).name)
 
-    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGHUP)}
+    before = {signum: signal.signal(signum, stop) for signum in INTERRUPTS}
     try:
         yield
     finally:

@@ -10,15 +10,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class FleetError(RuntimeError):
@@ -36,11 +39,40 @@ def run(args: Sequence[str], *, cwd: Path | None = None) -> str:
     Raises:
         FleetError: it failed.
     """
-    done = subprocess.run(args, cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()[-2000:]
-        raise FleetError(f"{' '.join(map(str, args))} ended with {done.returncode}: {said}")
-    return done.stdout
+    child: subprocess.Popen[str] | None = None
+    try:
+        with _interrupts_held():
+            child = subprocess.Popen(args, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        said, complaint = child.communicate()
+    except BaseException:
+        if child is not None:
+            with child:  # which waits for it and closes its pipes
+                child.kill()
+        raise
+    if child.returncode != 0:
+        why = (complaint or said).strip()[-2000:]
+        raise FleetError(f"{' '.join(map(str, args))} ended with {child.returncode}: {why}")
+    return said
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let an interrupt wait until what is begun here is known by name: a child that nobody knows would be left running.
+
+    Only the main thread is ever interrupted, so any other goes on as it is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = {one: signal.signal(one, lambda came, _frame: held.append(came)) for one in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        for came in held:
+            signal.raise_signal(came)
 
 
 class Fleet:
@@ -123,7 +155,7 @@ class Fleet:
     def _start(self, name: str, config: Path) -> None:
         ready = _ready_file(config)
         ready.unlink(missing_ok=True)
-        with (config.parent / "agent.log").open("wb") as log:
+        with (config.parent / "agent.log").open("wb") as log, _interrupts_held():
             self._processes[name] = subprocess.Popen(
                 [*command("hopback-agent"), "run", str(config), "--ready-file", str(ready)],
                 stdout=log,
