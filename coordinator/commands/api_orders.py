@@ -20,8 +20,9 @@ import click
 from coordinator.api.callers import ORDERS
 from coordinator.commands.api_line import Line, patience_option, plain, whole_id
 from coordinator.commands.api_registry import known_providers
+from coordinator.commands.drafting import wording_of, wording_options
 from coordinator.commands.frame import BAD_DATA, BadData, json_option, now, numbers_option, show_rich, write_json
-from coordinator.commands.order import signer_at, wording_of, wording_options
+from coordinator.commands.signing import signer_at
 from coordinator.commands.tables import table
 
 if TYPE_CHECKING:

@@ -216,7 +216,7 @@ def attest(name: str, key_path: Path, sure: bool, config_path: Path) -> None:
     """
     from coordinator.attesting import AttestationError, from_file, to_file
     from coordinator.attesting import attest as sealed
-    from coordinator.commands.order import signer_at
+    from coordinator.commands.signing import signer_at
 
     signer, file = signer_at(key_path), Path(name)
     try:

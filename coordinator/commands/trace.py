@@ -15,6 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from coordinator.commands.drafting import (
+    desk_of,
+    drafted,
+    identity_option,
+    keep_drafts,
+    one_draft,
+    wording_of,
+    wording_options,
+)
 from coordinator.commands.frame import (
     BAD_DATA,
     BadData,
@@ -26,18 +35,7 @@ from coordinator.commands.frame import (
     opened_store,
     text_of,
 )
-from coordinator.commands.order import (
-    desk_of,
-    drafted,
-    find_set,
-    identity_option,
-    keep_drafts,
-    one_draft,
-    signer_at,
-    take_in,
-    wording_of,
-    wording_options,
-)
+from coordinator.commands.signing import find_set, signer_at, take_in
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
