@@ -3,51 +3,39 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from coordinator.commands.attest import attest, draft_attestation, take
 from coordinator.commands.frame import (
-    BadData,
-    Failed,
     Misconfigured,
     config_option,
     find_traceback,
     json_option,
     now,
     numbers_option,
-    opened_engine,
     opened_store,
     show_rich,
-    text_of,
     write_json,
 )
 from coordinator.commands.registry import operator_option, provider_id
 from coordinator.commands.tables import iso, minute, table
-from coordinator.commands.turns import turn_at, turn_lines
+from coordinator.commands.task_room import find_task, opened_desk, say_turn, turn_now
+from coordinator.commands.turns import turn_lines
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from coordinator.attesting import Draft
     from coordinator.config import LoadedConfig
-    from coordinator.registry.book import RegistryBook
-    from coordinator.tasks.desk import TaskDesk, TaskView
-    from coordinator.tasks.ports import PersonsResult
+    from coordinator.tasks.desk import TaskView
     from coordinator.tasks.smtp import SmtpMailer
     from coordinator.tasks.task import Task
     from coordinator.tasks.turn import Turn
-    from protos.types import Question
 
 _WHY = {
     "review": "its agent holds the answer",
     "second_look": "once more: the provider that it named denies the handover",
 }
-_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -77,7 +65,7 @@ def list_tasks(provider: str, every: bool, overdue: bool, limit: int, as_json: b
 
     states = () if every else (State.OPEN, State.MATCHING, State.GIVEN_UP)
     at = now()
-    with _desk(config_path) as room:
+    with opened_desk(config_path) as room:
         who = provider_id(provider) if provider else None
         found = room.desk.list(provider=who, states=states, to_attest=True, limit=limit)
     shown = [task for task in found if not overdue or (task.standing(at).delinquent and task.answered_at is None)]
@@ -102,10 +90,10 @@ def list_tasks(provider: str, every: bool, overdue: bool, limit: int, as_json: b
 @config_option
 def show_task(task_id: str, as_json: bool, show_numbers: bool, config_path: Path) -> None:
     """Show one task and its history; the first characters of its ID are enough."""
-    with _desk(config_path) as room:
-        view = room.desk.view(_find(room.desk, task_id))
+    with opened_desk(config_path) as room:
+        view = room.desk.view(find_task(room.desk, task_id))
         suggested = room.book.index().suggest(view.task.upstream_name, now()) if view.task.upstream_name else ()
-        turn = _turn(room, view.task)
+        turn = turn_now(room, view.task)
     if as_json:
         write_json(_view_json(view) | {"suggestions": [[one.provider, one.score, one.why] for one in suggested]})
         return
@@ -149,9 +137,9 @@ def ask(traceback_id: str, config_path: Path) -> None:
         raise click.UsageError(f"a person is asked where the status is one of {wanted}; it is {traceback.status.value}")
     position = len(traceback.hops) - 1
     question = traceback.hops[position].question
-    with _desk(config_path) as room:
+    with opened_desk(config_path) as room:
         asked = Asked.from_question(traceback.id, position, question, kind)
-        _say_turn(room, room.desk.ask(asked, now()))
+        say_turn(room, room.desk.ask(asked, now()))
 
 
 @tasks.command()
@@ -170,15 +158,15 @@ def answer(task_id: str, operator: str, config_path: Path, **fields: str) -> Non
     """Record what a person at the provider answered, by telephone or letter; late answers count, too."""
     from coordinator.tasks.answers import AnswerError
 
-    with _desk(config_path) as room:
-        identity = _find(room.desk, task_id)
+    with opened_desk(config_path) as room:
+        identity = find_task(room.desk, task_id)
         provider = room.desk.view(identity).task.asked.provider
         try:
             room.desk.answer_signed_in(provider, identity, fields, f"{operator} (taken down)", now())
         except AnswerError as error:
             problems = [_as_option(problem) for problem in error.problems]
             raise click.UsageError("\n  ".join(["this is no answer:", *problems])) from None
-        _say_turn(room, identity)
+        say_turn(room, identity)
 
 
 def _as_option(problem: str) -> str:
@@ -194,79 +182,14 @@ def _as_option(problem: str) -> str:
 @config_option
 def match(task_id: str, provider: str, operator: str, config_path: Path) -> None:
     """Say that the name which was typed in the answer to task ID means PROVIDER."""
-    with _desk(config_path) as room:
-        identity, picked, at = _find(room.desk, task_id), provider_id(provider), now()
+    with opened_desk(config_path) as room:
+        identity, picked, at = find_task(room.desk, task_id), provider_id(provider), now()
         typed = room.desk.view(identity).task.upstream_name or ""
         shown = room.book.index().suggest(typed, at)
         room.desk.match(identity, picked, operator, at)
         room.book.record_match(typed, picked, operator, at, shown, f"task {identity}")
         click.echo(f"{typed!r} is {picked}.")
-        _say_turn(room, identity)
-
-
-@tasks.command()
-@click.argument("name", metavar="ID|FILE")
-@click.option("--key", "key_path", type=_file, required=True, help="Your private key (PEM, Ed25519).")
-@click.option("--yes", "sure", is_flag=True, help="Don't ask whether this is what you attest.")
-@config_option
-def attest(name: str, key_path: Path, sure: bool, config_path: Path) -> None:
-    """Sign, as an approver, that a person at a provider without an agent gave this answer.
-
-    Takes a task by its ID, or on another machine a FILE that `draft` wrote.
-    """
-    from coordinator.attesting import AttestationError, from_file, to_file
-    from coordinator.attesting import attest as sealed
-    from coordinator.commands.signing import signer_at
-
-    signer, file = signer_at(key_path), Path(name)
-    try:
-        if file.is_file():
-            held = from_file(text_of(file))
-            _show_draft(held, sure=sure)
-            file.write_text(to_file(sealed(held, signer)), encoding="utf-8")
-            click.echo(f"{file}: signed. Send it back, for `hopback-coordinator tasks take {file}`.")
-            return
-        with _desk(config_path) as room:
-            held = _drafted(room, _find(room.desk, name))
-            _show_draft(held, sure=sure)
-            click.echo(f"Attested by {_take_in(room, sealed(held, signer))}.")
-            _say_turn(room, held.task_id)
-    except AttestationError as error:
-        raise BadData(f"{name}: {error}") from None
-
-
-@tasks.command("draft")
-@click.argument("task_id", metavar="ID")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file to write.")
-@config_option
-def draft_attestation(task_id: str, out: Path, config_path: Path) -> None:
-    """Write the answer to task ID to a file, to be attested elsewhere. A telephone number stands in it."""
-    from coordinator.attesting import AttestationError, to_file
-
-    with _desk(config_path) as room:
-        try:
-            held = _drafted(room, _find(room.desk, task_id))
-        except AttestationError as error:
-            raise BadData(f"{task_id}: {error}") from None
-    out.touch(mode=0o600)
-    out.write_text(to_file(held), encoding="utf-8")
-    click.echo(f"{out}: sign it with `hopback-coordinator tasks attest {out} --key KEY`.")
-
-
-@tasks.command()
-@click.argument("file", type=_file)
-@config_option
-def take(file: Path, config_path: Path) -> None:
-    """Take in a FILE that was attested elsewhere; the signature is checked."""
-    from coordinator.attesting import AttestationError, from_file
-
-    with _desk(config_path) as room:
-        try:
-            held = from_file(text_of(file))
-            click.echo(f"Attested by {_take_in(room, held)}.")
-            _say_turn(room, held.task_id)
-        except AttestationError as error:
-            raise BadData(f"{file}: {error}") from None
+        say_turn(room, identity)
 
 
 @tasks.command()
@@ -276,8 +199,8 @@ def take(file: Path, config_path: Path) -> None:
 @config_option
 def withdraw(task_id: str, reason: str, operator: str, config_path: Path) -> None:
     """Take a question back."""
-    with _desk(config_path) as room:
-        done = room.desk.withdraw(_find(room.desk, task_id), operator, reason, now())
+    with opened_desk(config_path) as room:
+        done = room.desk.withdraw(find_task(room.desk, task_id), operator, reason, now())
     click.echo("Withdrawn." if done else "It was answered or withdrawn before; nothing was changed.")
 
 
@@ -286,8 +209,8 @@ def withdraw(task_id: str, reason: str, operator: str, config_path: Path) -> Non
 @config_option
 def new_link(task_id: str, config_path: Path) -> None:
     """Make a link that answers task ID once, to be handed over in person; it is shown now and never again."""
-    with _desk(config_path) as room:
-        token = room.desk.new_link(_find(room.desk, task_id), now())
+    with opened_desk(config_path) as room:
+        token = room.desk.new_link(find_task(room.desk, task_id), now())
         click.echo(room.loaded.config.tasks.link.replace("{token}", token))
 
 
@@ -304,7 +227,7 @@ def run(as_json: bool, config_path: Path) -> None:
     from coordinator.tasks.outbox import unsent_letters
 
     at = now()
-    with _desk(config_path) as room, opened(room.engine) as store:
+    with opened_desk(config_path) as room, opened(room.engine) as store:
         mailer = _mailer(room.loaded)
         with clerking(room.loaded, store, owner_name(), now) as working:
             done_for = asyncio.run(working.clerk.round())
@@ -327,80 +250,6 @@ def run(as_json: bool, config_path: Path) -> None:
             click.echo("No [mail] is configured: letters stay in the outbox.", err=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Room:
-    loaded: LoadedConfig
-    engine: Engine
-    book: RegistryBook
-    desk: TaskDesk
-
-
-@contextmanager
-def _desk(config_path: Path) -> Iterator[_Room]:
-    from coordinator.registry.book import RegistryBook
-    from coordinator.tasks.desk import TaskDesk, TaskError
-
-    with opened_engine(config_path) as (loaded, engine):
-        book = RegistryBook(engine, loaded.config.deadlines)
-        try:
-            yield _Room(
-                loaded, engine, book, TaskDesk(engine, book, book, link_lifetime=loaded.config.tasks.link_lifetime)
-            )
-        except TaskError as error:
-            raise Failed(str(error)) from None
-
-
-def _drafted(room: _Room, task_id: uuid.UUID) -> Draft:
-    from coordinator.attesting import draft
-
-    result = room.desk.answer_of(task_id)
-    return draft(result, _question(room, result))
-
-
-def _question(room: _Room, result: PersonsResult) -> Question:
-    from coordinator.attesting import AttestationError, question_of
-    from coordinator.store.sql_store import SqlStore
-
-    kept = SqlStore(room.engine).load(result.traceback_id)
-    if kept is None:
-        raise AttestationError("its traceback is not in the database any more")
-    return question_of(kept.traceback, result)
-
-
-def _take_in(room: _Room, held: Draft) -> str:
-    """Keep an attestation that counts; whose it is."""
-    from coordinator.attesting import AttestationError, attester
-    from coordinator.store.orders import OrderBook
-
-    result = room.desk.answer_of(held.task_id)
-    question = _question(room, result)
-    sha256 = question.authority.order_sha256 if question.authority else b""
-    granted = OrderBook(room.engine).granted([sha256]).get(sha256)
-    if granted is None or held.kept is None:
-        raise AttestationError("it is not signed" if granted else "its order is not in the database any more")
-    name = attester(held, result, question, granted.order, room.loaded.config.orders.persons)
-    room.desk.attest(result, held.kept, name, now())
-    return name
-
-
-def _show_draft(held: Draft, *, sure: bool) -> None:
-    """What is attested, in words, and whether the approver wants to."""
-    from coordinator.attesting import AttestationError
-    from protos.codec import ContractError
-    from protos.hops import decode_parts, decode_question
-
-    try:
-        asked = decode_question(held.question)
-        answer, _ = decode_parts(held.parts, asked, asked.question.target)
-    except ContractError as error:
-        raise AttestationError(f"it can't be read: {error}") from None
-    said = answer.outcome.name.lower().replace("_", " ") + (f" {answer.upstream}" if answer.upstream else "")
-    click.echo(f"Task {str(held.task_id)[:8]}: a person at {answer.provider} said: {said}.")
-    click.echo(f"Order {asked.authority.order_sha256.hex()[:16]}, hop {asked.authority.position + 1}.")
-    if not sure:
-        click.confirm("Do you attest that this person said so?", abort=True)
-
-
 def _mailer(loaded: LoadedConfig) -> SmtpMailer | None:
     from coordinator.clerking import mailer_of
     from coordinator.config import ConfigError
@@ -409,14 +258,6 @@ def _mailer(loaded: LoadedConfig) -> SmtpMailer | None:
         return mailer_of(loaded)
     except ConfigError as error:
         raise Misconfigured(str(error)) from None
-
-
-def _find(desk: TaskDesk, prefix: str) -> uuid.UUID:
-    found = desk.find(prefix)
-    if len(found) != 1:
-        what = "no task begins" if not found else "several tasks begin"
-        raise click.UsageError(f"{what} with {prefix!r}: see `hopback-coordinator tasks list --all`")
-    return found[0]
 
 
 def _words(task: Task) -> str:
@@ -429,23 +270,14 @@ def _words(task: Task) -> str:
     return "to be attested" if task.to_attest else task.standing(now()).words
 
 
-def _turn(room: _Room, task: Task) -> Turn:
-    return turn_at(room.loaded, room.book, task, now())
-
-
-def _say_turn(room: _Room, task_id: uuid.UUID) -> None:
-    task = room.desk.view(task_id).task
-    click.echo("\n".join(turn_lines(task, _turn(room, task))))
-
-
 def task_of(config_path: Path, traceback_id: uuid.UUID) -> tuple[Task, Turn] | None:
     """The task that a traceback waits for, if it waits for one, and whose turn it is."""
     from coordinator.tasks.task import State
 
     waiting = (State.OPEN, State.MATCHING, State.GIVEN_UP)
-    with _desk(config_path) as room:
+    with opened_desk(config_path) as room:
         found = room.desk.list(traceback_id=traceback_id, states=waiting, to_attest=True)
-        return (found[-1], _turn(room, found[-1])) if found else None
+        return (found[-1], turn_now(room, found[-1])) if found else None
 
 
 def task_json(task: Task) -> dict[str, Any]:
@@ -486,3 +318,7 @@ def _view_json(view: TaskView) -> dict[str, Any]:
         "matched_by": view.matched_by,
         "history": [{"at": iso(h.at), "what": h.what, "by": h.by, "detail": h.detail} for h in view.history],
     }
+
+
+for command in (attest, draft_attestation, take):
+    tasks.add_command(command)
