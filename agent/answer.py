@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from agent.index.coverage import CoverageState
-from agent.match import EXACT, Decision, Instance, MatchSettings, Verdict
+from agent.instances import EXACT, Instance
+from agent.match import Decision, Verdict
+from agent.match_settings import MatchSettings
 from agent.trunks import Party, PartyKind, Unknown
 from protos.identity import ProviderId
 from protos.types import Answer, Handover, Outcome, Question, RefusalReason

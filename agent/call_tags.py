@@ -12,7 +12,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from agent.match import Decision, Instance, Verdict
+from agent.instances import Instance
+from agent.match import Decision, Verdict
 from protos.e164 import E164
 from protos.hops import COMPARABLE
 

@@ -45,7 +45,7 @@ from agent.evidence_config import (
 )
 from agent.gate.limits import Limits, read_denied
 from agent.identity_config import DialOutTable, EnrolmentTable, RevocationTable, identity_mistakes
-from agent.match import MatchSettings
+from agent.match_settings import MatchSettings
 from agent.mistakes import ConfigError, Mistake, meant, where_is
 from agent.stores.settings import StoreTable
 from agent.trunks import Direction, InvalidTrunkError, TrunkEntry, TrunkMap

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from agent.index.root_key import COMMAND_TIMEOUT_S
-from agent.match import MatchSettings
+from agent.match_settings import MatchSettings
 from agent.trunks import Direction, TrunkEntry, parse_party
 from cdr_adapters.column_specs import CalledFormat
 from cdr_adapters.durations import PositiveDuration, parse_duration

@@ -16,7 +16,9 @@ from __future__ import annotations
 import enum
 
 from agent.evidence_config import Mode
-from agent.match import Decision, Fit, MatchSettings
+from agent.instances import Fit
+from agent.match import Decision
+from agent.match_settings import MatchSettings
 from agent.service import Consultation
 from protos.types import Outcome
 

@@ -22,9 +22,11 @@ from typing import NamedTuple
 from agent.answer import answer
 from agent.call_tags import ANSWERED, Call, call_of
 from agent.index.coverage import CoverageState
+from agent.instances import Instance
 from agent.legs import Leg
-from agent.match import Decision, FindLegs, Instance, MatchSettings, Verdict, leads_to, match
-from agent.trunks import Party, TrunkMap
+from agent.match import Decision, FindLegs, Verdict, match
+from agent.match_settings import MatchSettings
+from agent.trunks import Party, TrunkMap, leads_to
 from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.types import Answer, Question

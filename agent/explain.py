@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
+from agent.instances import Instance
 from agent.legs import Leg
-from agent.match import Considered, Instance
+from agent.match import Considered
 from agent.service import Consultation
 from agent.trunks import Party
 from protos.types import Answer, Handover, Outcome, RefusalReason

@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from agent.match import Considered, Decision, Instance, MatchSettings, Verdict, match
+from agent.instances import Instance
+from agent.match import Considered, Decision, Verdict, match
+from agent.match_settings import MatchSettings
 from agent.scan import AsWritten, Called, FileOfCalls, Scan
 from agent.trunks import Party, PartyKind, TrunkMap, Unknown
 from cdr_adapters.kit.inspection import iso

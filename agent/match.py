@@ -5,9 +5,8 @@ Pure: the records come in, a decision goes out. What decides:
 1. **The called number** that the asking side saw is the one that went downstream. A record in which another number
    was sent is not the call (unless we terminate it ourselves).
 2. **Where the call went.** Who was named by a neighbour: a record that went to somebody else, and only there, is not
-   the call. Who terminates it: what reached a subscriber goes before what did not. Rows of one call (legs, failed
-   routes, start and stop) are one *instance*, told apart by call id, ingress and called number: the same call passing
-   twice, or tried over two routes by an upstream, is two instances.
+   the call. Who terminates it: what reached a subscriber goes before what did not. Rows of one call are one *instance*
+   (`agent.instances`).
 3. **Time.** The seizure lies in an interval (records may know only the answer time). Every instance that is less than
    `rival_margin` further off than the nearest is as near as that; where the nearest is further off itself, the question
    is off by as much, and tells calls apart accordingly worse.
@@ -23,69 +22,21 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Final, NamedTuple
 
+from agent.instances import Fit, Instance, instance_of, instances_of
 from agent.legs import Leg
-from agent.trunks import Party, PartyKind, TrunkMap, Unknown
+from agent.match_settings import MatchSettings
+from agent.trunks import Party, PartyKind, TrunkMap, Unknown, ends_here, leads_to
 from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.types import Question
 
+_UNTUNED: Final = MatchSettings()
+
 FindLegs = Callable[[E164], Sequence[Leg]]
 """All legs of a called number around the question's time; used to follow internal trunks."""
-
-_ZERO = timedelta(0)
-_NO_INGRESS = (None, None)
-
-EXACT = timedelta(seconds=2)
-"""A record that narrows the seizure to this interval knows it; a wider one knows only when the call was answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class MatchSettings:
-    """What the operator may tune.
-
-    Attributes:
-        rival_margin: a rival with another upstream less than this further from the asked time makes it AMBIGUOUS. By
-            default two seconds for the watch of the person who asks, one that it cuts off, two for the clocks.
-        trusted_distance: a record further from the asked time than this counts as the call only if the calling number
-            is the claimed one; else nothing but the called number speaks for it, and the call itself may be missing.
-        trusted_span: a record that knows its seizure less closely than this (it has only the end of an answered call)
-            counts as the call only if the calling number is the claimed one: it would fit any time of the day.
-        internal_hops: how many internal trunks are followed at most inside this provider.
-        longest_setup: how far apart the rows of one call may lie: records must be searched this much beyond the window,
-            or its edge tears a call's rows apart and a row that knows least stands alone.
-        sources_with_egress: sources whose records say where a call went, so that an empty egress means: nowhere.
-    """
-
-    rival_margin: timedelta = timedelta(seconds=5)
-    trusted_distance: timedelta = timedelta(seconds=10)
-    trusted_span: timedelta = timedelta(minutes=10)
-    internal_hops: int = 8
-    longest_setup: timedelta = timedelta(seconds=180)
-    sources_with_egress: frozenset[str] = frozenset()
-
-    def rivals_within(self, nearest: timedelta) -> timedelta:
-        """How near a call must be to be a rival of one that is `nearest` away.
-
-        If that one is meant, the question is off by `nearest`; it can't tell calls apart that differ by no more.
-        """
-        return nearest + max(self.rival_margin, nearest)
-
-
-class Fit(enum.Enum):
-    """How a call's egress fits the side that asks."""
-
-    DIRECT = "went to the asking side"
-    INSIDE = "went on inside this network"
-    UNKNOWN = "where it went is not recorded"
-    UNTOLD = "no egress, in records that would show one: perhaps it never left"
-    ELSEWHERE = "went to somebody else"
-    FAILED_HERE = "failed here, never left"
-
 
 _FITS = {Fit.DIRECT: 3, Fit.INSIDE: 3, Fit.UNKNOWN: 2, Fit.UNTOLD: 1, Fit.ELSEWHERE: 0, Fit.FAILED_HERE: 0}
 """How well a call fits the side that asks. 0: not at all; 2: as well as any, for all that its records say."""
@@ -98,33 +49,6 @@ class Verdict(enum.Enum):
     FOUND = "found"
     NOT_FOUND = "not found"
     AMBIGUOUS = "ambiguous"
-
-
-class Instance(NamedTuple):
-    """One call, or one pass of a call, through this provider: all its rows taken together.
-
-    `called_in` is the number as received when it differs from the one asked for; `earliest` and `latest` are what all
-    rows together say of the seizure.
-    """
-
-    rows: tuple[Leg, ...]
-    upstream: Party | Unknown
-    called_in: E164 | None
-    earliest: datetime
-    latest: datetime
-    fit: Fit
-    calling_matches: bool | None
-
-    @property
-    def span(self) -> timedelta:
-        """How closely the seizure is known."""
-        return self.latest - self.earliest
-
-    def distance(self, at: datetime) -> timedelta:
-        """How far the seizure lies from `at`, at least."""
-        if self.earliest <= at <= self.latest:
-            return _ZERO
-        return max(self.earliest - at, at - self.latest, _ZERO)
 
 
 class Considered(NamedTuple):
@@ -160,7 +84,7 @@ def match(
     legs: Sequence[Leg],
     trunks: TrunkMap,
     find: FindLegs,
-    settings: MatchSettings = MatchSettings(),
+    settings: MatchSettings = _UNTUNED,
 ) -> Decision:
     """Decide which call the question means and who handed it over.
 
@@ -170,34 +94,24 @@ def match(
     if not legs:
         return _NONE_FOUND
     named_by = question.named_by
-    wanted = _ends_here if named_by is None else leads_to(named_by)
+    wanted = ends_here if named_by is None else leads_to(named_by)
     if len(legs) == 1:
         (leg,) = legs
         if named_by is not None and not leg.sent_as_asked:
             return _NONE_FOUND
         decision = _decide_alone(
-            question.at, question.window, _alone(leg, trunks, wanted, settings), settings, named_by
+            question.at, question.window, instance_of(leg, trunks, wanted, settings), settings, named_by
         )
     else:
         instances = [
             instance
-            for instance in _instances(legs, trunks, wanted, settings)
+            for instance in instances_of(legs, trunks, wanted, settings)
             if named_by is None or any(leg.sent_as_asked for leg in instance.rows)
         ]
         decision = _decide(question.at, question.window, instances, settings, named_by)
     if not _is_internal(decision.upstream):
         return decision
     return _follow_internal(question, decision, trunks, find, settings)
-
-
-def _ends_here(party: Party) -> bool:
-    return party.kind in (PartyKind.SUBSCRIBERS, PartyKind.CUSTOMER)
-
-
-@lru_cache(4096)
-def leads_to(provider: ProviderId) -> Callable[[Party], bool]:
-    """Whether a party is this provider, domestic or foreign."""
-    return lambda party: party.kind in (PartyKind.PROVIDER, PartyKind.FOREIGN) and party.name == provider
 
 
 def _leads_inside(came_from: Party | Unknown | None) -> Callable[[Party], bool]:
@@ -349,7 +263,7 @@ def _unbeaten(
 ) -> list[Instance]:
     """The instances that no other one beats; `near` holds the ids of those that time doesn't tell from the nearest."""
     # A call may have come back from the very side that asks, with the calling number that this side gave it.
-    came_back = any(i.fit is not Fit.DIRECT and _is_provider(i.upstream, named_by) for i in pool if id(i) in near)
+    came_back = any(i.fit is not Fit.DIRECT and _is_of(i.upstream, named_by) for i in pool if id(i) in near)
     # One that passed twice may have got the number in between: what speaks for one pass speaks for all.
     passed = {leg.call_ref for i in pool if i.calling_matches and id(i) in near for leg in i.rows} - {None}
 
@@ -381,7 +295,7 @@ def _follow_internal(
         legs = [leg for leg in find(called) if (leg.source, leg.row) not in seen]
         instances = [
             i._replace(fit=Fit.INSIDE, calling_matches=i.calling_matches if hint_holds else None)
-            for i in _instances(legs, trunks, _leads_inside(decision.upstream), settings)
+            for i in instances_of(legs, trunks, _leads_inside(decision.upstream), settings)
             if i.fit is Fit.DIRECT and any(leg.sent_as_asked for leg in i.rows)
         ]
         decision = _decide(at, question.window, instances, settings, question.named_by)
@@ -425,139 +339,5 @@ def _anchor(instances: Sequence[Instance], at: datetime) -> datetime:
     return min(max(at, earliest), latest)
 
 
-def _instances(
-    legs: Sequence[Leg], trunks: TrunkMap, wanted: Callable[[Party], bool], settings: MatchSettings
-) -> list[Instance]:
-    """Rows of one call taken together: same call id, called number and ingress, compatible times."""
-    if not legs:
-        return []
-    if len(legs) == 1:
-        return [_alone(legs[0], trunks, wanted, settings)]
-    return _grouped(legs, trunks, wanted, settings)
-
-
-def _alone(leg: Leg, trunks: TrunkMap, wanted: Callable[[Party], bool], settings: MatchSettings) -> Instance:
-    """What `_grouped` makes of one row."""
-    at = leg.latest
-    upstream = trunks.ingress_party(leg.ingress_trunk, leg.ingress_address, at)
-    went_to = trunks.egress_party(leg.egress_trunk, leg.egress_address, at)
-    if type(went_to) is Party:
-        fit = Fit.DIRECT if wanted(went_to) else Fit.ELSEWHERE
-    else:
-        fit = _fit((leg,), trunks, at, wanted, settings)
-    return Instance((leg,), upstream, leg.called_in, leg.earliest, at, fit, leg.calling_matches)
-
-
-def _grouped(
-    legs: Sequence[Leg], trunks: TrunkMap, wanted: Callable[[Party], bool], settings: MatchSettings
-) -> list[Instance]:
-    by_call: dict[object, list[Leg]] = {}
-    for number, leg in enumerate(legs):
-        key: object = number if leg.call_ref is None else (leg.call_ref, leg.called_in)
-        by_call.setdefault(key, []).append(leg)
-    instances = []
-    for rows in (rows for group in by_call.values() for rows in _one_call_each(group)):
-        # Trunks are dated: what all rows together say of the time decides whose they were, not each row's own.
-        at = min(leg.latest for leg in rows)
-        by_ingress: dict[object, list[Leg]] = {}
-        upstreams: dict[object, Party | Unknown] = {}
-        for leg in rows:
-            upstream = trunks.ingress_party(leg.ingress_trunk, leg.ingress_address, at)
-            ingress: object = upstream if isinstance(upstream, Party) else (leg.ingress_trunk, leg.ingress_address)
-            by_ingress.setdefault(ingress, []).append(leg)
-            upstreams[ingress] = upstream
-        if len(by_ingress) == 2 and _NO_INGRESS in by_ingress:
-            _join_silent(by_ingress, trunks, at)
-        for ingress, passing in by_ingress.items():
-            instances.append(_instance(passing, upstreams[ingress], _fit(passing, trunks, at, wanted, settings)))
-    return instances
-
-
-def _join_silent(by_ingress: dict[object, list[Leg]], trunks: TrunkMap, at: datetime) -> None:
-    """Rows that don't say where the call came in belong to the one pass that is known, if they left where it left.
-
-    So they do where that pass says nothing at all of where it left: then one record holds how the call came and the
-    other how it went, as with captures that were rotated, or taken on two sides.
-    """
-
-    def left(rows: Sequence[Leg]) -> set[Party | Unknown]:
-        return {trunks.egress_party(leg.egress_trunk, leg.egress_address, at) for leg in rows}
-
-    (known,) = by_ingress.keys() - {_NO_INGRESS}
-    told = left(by_ingress[known])
-    if told == {Unknown.NOT_RECORDED} or left(by_ingress[_NO_INGRESS]) <= told - set(Unknown):
-        by_ingress[known] += by_ingress.pop(_NO_INGRESS)
-
-
-def _one_call_each(rows: Sequence[Leg]) -> list[list[Leg]]:
-    """Split rows of one call id where their times say that they can't be one call: switches do reuse call ids.
-
-    Rows that know the setup time part the calls; a row that knows only the answer time belongs to the last setup before
-    it.
-    """
-    if len(rows) == 1:
-        return [list(rows)]
-    exact = sorted((r for r in rows if r.latest - r.earliest <= EXACT), key=lambda r: (r.earliest, r.latest))
-    vague = sorted((r for r in rows if r.latest - r.earliest > EXACT), key=lambda r: (r.latest, r.earliest))
-    calls: list[list[Leg]] = []
-    for row in exact:
-        if calls and row.earliest - max(r.latest for r in calls[-1]) <= EXACT:
-            calls[-1].append(row)
-        else:
-            calls.append([row])
-    for row in vague:
-        before = [c for c in calls if c[0].earliest <= row.latest and row.earliest <= max(r.latest for r in c)]
-        if before:
-            before[-1].append(row)
-        else:
-            calls.append([row])
-    return calls
-
-
-def _instance(rows: Sequence[Leg], upstream: Party | Unknown, fit: Fit) -> Instance:
-    if len(rows) == 1:
-        (leg,) = rows
-        return Instance((leg,), upstream, leg.called_in, leg.earliest, leg.latest, fit, leg.calling_matches)
-    earliest, latest = max(leg.earliest for leg in rows), min(leg.latest for leg in rows)
-    if earliest > latest:  # a jitter between the rows' clocks
-        earliest, latest = latest, earliest
-    matches = {leg.calling_matches for leg in rows} - {None}
-    return Instance(
-        rows=tuple(rows),
-        upstream=upstream,
-        called_in=rows[0].called_in,
-        earliest=earliest,
-        latest=latest,
-        fit=fit,
-        calling_matches=None if not matches else True in matches,
-    )
-
-
-def _fit(
-    rows: Sequence[Leg], trunks: TrunkMap, at: datetime, wanted: Callable[[Party], bool], settings: MatchSettings
-) -> Fit:
-    parties = {trunks.egress_party(leg.egress_trunk, leg.egress_address, at) for leg in rows}
-    known = {party for party in parties if isinstance(party, Party)}
-    if any(wanted(party) for party in known):
-        return Fit.DIRECT
-    if Unknown.UNMAPPED in parties:
-        return Fit.UNKNOWN
-    if known:
-        return Fit.ELSEWHERE
-    if not any(leg.source_name in settings.sources_with_egress for leg in rows):
-        return Fit.UNKNOWN
-    dispositions = {leg.disposition for leg in rows} - {None}
-    if not dispositions:
-        return Fit.UNTOLD
-    return Fit.FAILED_HERE if dispositions == {"failed"} else Fit.UNKNOWN  # somebody rang: it did go somewhere
-
-
-def _is_provider(party: Party | Unknown, provider: ProviderId | None) -> bool:
-    return provider is not None and upstream_provider(party) == provider
-
-
-def upstream_provider(party: Party | Unknown | None) -> ProviderId | None:
-    """The provider id behind a provider or foreign party, else None."""
-    if isinstance(party, Party) and party.kind in (PartyKind.PROVIDER, PartyKind.FOREIGN):
-        return ProviderId(party.name)
-    return None
+def _is_of(party: Party | Unknown, provider: ProviderId | None) -> bool:
+    return provider is not None and isinstance(party, Party) and leads_to(provider)(party)

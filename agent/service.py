@@ -23,7 +23,8 @@ from agent.answered import Answered
 from agent.index.coverage import Coverage, CoverageState, SourceCoverage
 from agent.index.reader import Query
 from agent.legs import Leg, TooMany
-from agent.match import Decision, FindLegs, MatchSettings, Verdict, match
+from agent.match import Decision, FindLegs, Verdict, match
+from agent.match_settings import MatchSettings
 from agent.trunks import TrunkMap
 from protos.e164 import E164
 from protos.identity import ProviderId

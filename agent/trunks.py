@@ -13,9 +13,10 @@ from __future__ import annotations
 import enum
 import ipaddress
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from protos.identity import ProviderId, parse_provider_id
 
@@ -48,6 +49,17 @@ class Party:
 
     def __hash__(self) -> int:
         return hash(self.name)  # an enum's hash is computed in Python, and a party is hashed for every record
+
+
+def ends_here(party: Party) -> bool:
+    """Whether a call that goes to this party has reached who was called."""
+    return party.kind in (PartyKind.SUBSCRIBERS, PartyKind.CUSTOMER)
+
+
+@lru_cache(4096)
+def leads_to(provider: ProviderId) -> Callable[[Party], bool]:
+    """Whether a party is this provider, domestic or foreign."""
+    return lambda party: party.kind in (PartyKind.PROVIDER, PartyKind.FOREIGN) and party.name == provider
 
 
 class Unknown(enum.Enum):

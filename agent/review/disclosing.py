@@ -16,7 +16,7 @@ from agent.disclosure import SAYS_SOMETHING, HoldReason, hold_reason
 from agent.evidence_config import Mode
 from agent.explain import explanation
 from agent.index.coverage import CoverageState
-from agent.match import MatchSettings
+from agent.match_settings import MatchSettings
 from agent.review.held import RETRY_AFTER, Decided, Matter, State, matter_key
 from agent.review.store import ReviewStore
 from agent.service import Consultation

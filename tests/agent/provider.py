@@ -14,7 +14,7 @@ from agent.index.coverage import Coverage, SourceCoverage
 from agent.index.errors import IndexUnusableError
 from agent.index.reader import Query
 from agent.legs import Leg
-from agent.match import MatchSettings
+from agent.match_settings import MatchSettings
 from agent.service import Desk, Terms
 from agent.trunks import Direction, Party, PartyKind, TrunkEntry, TrunkMap
 from coordinator.lab_ca import Credentials

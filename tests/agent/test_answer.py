@@ -10,7 +10,8 @@ import pytest
 from agent.answer import answer, interval_to_cover
 from agent.index.coverage import CoverageState
 from agent.legs import Leg
-from agent.match import MatchSettings, match
+from agent.match import match
+from agent.match_settings import MatchSettings
 from protos.types import Answer, Handover, Outcome, Question, RefusalReason
 from tests.agent.calls import ME, TOLL_FREE, TRUNKS, at, leg, question
 

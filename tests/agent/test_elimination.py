@@ -25,7 +25,8 @@ from agent.call_tags import CallTags
 from agent.elimination import Sister, Terms, eliminate
 from agent.index.coverage import CoverageState
 from agent.legs import Leg
-from agent.match import Decision, MatchSettings, Verdict, match
+from agent.match import Decision, Verdict, match
+from agent.match_settings import MatchSettings
 from agent.trunks import TrunkMap
 from protos.e164 import E164
 from protos.hops import tell_apart

@@ -9,21 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.instances import Fit, Instance, _grouped
 from agent.legs import Leg
-from agent.match import (
-    Decision,
-    Fit,
-    Instance,
-    MatchSettings,
-    Verdict,
-    _decide_alone,
-    _decide_among,
-    _ends_here,
-    _grouped,
-    leads_to,
-    match,
-)
-from agent.trunks import TrunkMap, Unknown, parse_party
+from agent.match import Decision, Verdict, _decide_alone, _decide_among, match
+from agent.match_settings import MatchSettings
+from agent.trunks import TrunkMap, Unknown, ends_here, leads_to, parse_party
 from protos.e164 import E164
 from protos.types import Question
 from tests.agent.calls import CALLED, TOLL_FREE, TRUNKS, at, leg, question, trunk
@@ -492,7 +482,7 @@ class TestOneCallAlone:
             calling=calling,
             sent_as_asked=sent,
         )
-        wanted = _ends_here if asked.named_by is None else leads_to(asked.named_by)
+        wanted = ends_here if asked.named_by is None else leads_to(asked.named_by)
         found = [i for i in _grouped([row], TRUNKS, wanted, settings) if named_by is None or sent]
         long = _decide_among(asked.at, asked.window, found, settings, asked.named_by)
         assert decide(asked, row, settings=settings) == long
