@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from coordinator.chain import Hop, Problem, Status, Traceback, denies, eliminates, is_second_look, places
-from coordinator.disputes import Fork, Settled, forks
-from coordinator.elimination import sisters_named
+from coordinator.chain import Hop, Problem, Status, Traceback, eliminates, is_second_look, places
+from coordinator.disputes import forks
+from coordinator.refusals import refusal_in_words
 from protos.identity import ProviderId
 from protos.types import Handover, Outcome, RefusalReason
 
@@ -55,47 +55,6 @@ def explain(traceback: Traceback) -> Explanation:
     """The status of `traceback` in words."""
     means, following = _WORDS[traceback.status](traceback)
     return Explanation(TITLES[traceback.status], means, following)
-
-
-def explain_forks(traceback: Traceback) -> tuple[str, ...]:
-    """A sentence on each fork of the chain, in the order in which it forked."""
-    return tuple(_fork(traceback, fork) for fork in forks(traceback))
-
-
-def _fork(traceback: Traceback, fork: Fork) -> str:
-    named, denied, again = (traceback.hops[position] for position in (fork.named, fork.denied, fork.again))
-    begun = f"At hop {fork.place + 1} the chain forks: {named.provider} named {denied.provider}, which denies it"
-    if fork.settled is Settled.OPEN:
-        return f"{begun}; both are asked once more."
-    answer = again.answer
-    if answer is None:
-        return f"{begun}; asked once more, {named.provider} gave no answer, and the dispute stands."
-    if answer.upstream is not None and answer.upstream == denied.provider:
-        if fork.settled is Settled.CHANGED:
-            return f"{begun}; asked once more, {named.provider} named it again, and {denied.provider} now agrees."
-        return f"{begun}; asked once more, both keep to what they said, and the dispute stands."
-    if fork.settled is Settled.STANDS:
-        return f"{begun}; asked once more, {named.provider} names nobody else, and the dispute stands."
-    said = f"names {answer.upstream}" if answer.upstream is not None else "names nobody"
-    return f"{begun}; asked once more, {named.provider} {said} now, and the chain goes on from there."
-
-
-def explain_sisters(traceback: Traceback) -> tuple[str, ...]:
-    """A sentence on each hop that was asked again without sister calls, in the order of asking."""
-    hops = zip(traceback.hops, places(traceback.hops), strict=True)
-    return tuple(_without(hop, place) for hop, place in hops if sisters_named(hop.question))
-
-
-def _without(hop: Hop, place: int) -> str:
-    others = ", ".join(str(sister)[:8] for sister in sisters_named(hop.question))
-    begun = f"At hop {place + 1} {hop.provider} found several calls; asked again without {others}"
-    answer = hop.answer
-    if answer is not None and not denies(hop.question, answer):
-        if answer.upstream is not None:
-            return f"{begun}, which are certainly others, it names {answer.upstream}."
-        if answer.outcome is Outcome.ORIGINATED_HERE:
-            return f"{begun}, which are certainly others, it says that its own customer placed the call."
-    return f"{begun}, it tells nothing more."
 
 
 _Words = tuple[str, str]
@@ -290,66 +249,6 @@ def _needs_human(traceback: Traceback) -> _Words:
     )
 
 
-_REFUSALS: Mapping[RefusalReason, _Words] = {
-    RefusalReason.UNSPECIFIED: ("gives no reason", "Ask {provider} why."),
-    RefusalReason.WINDOW_TOO_WIDE: ("takes no window this wide", "Submit a new order with a smaller window."),
-    RefusalReason.TIME_IN_FUTURE: ("says that the call's time lies in the future", "Compare both clocks with UTC."),
-    RefusalReason.RECORDS_GAP: (
-        "has a gap in its records at that time",
-        "Ask {provider} to bring in the missing records, then {retry}.",
-    ),
-    RefusalReason.UNKNOWN_PROVIDER: (
-        "says that {named_by}, which named it, is no neighbour of it",
-        "Ask {named_by} and {provider} to compare their trunk maps, then {retry}.",
-    ),
-    RefusalReason.ORDER_MISSING: ("finds no order with the question", "Compare versions, then {retry}."),
-    RefusalReason.ORDER_INVALID: (
-        "does not take the order: it is not for this coordinator, or asks for more than {provider} allows",
-        "Ask {provider} for its limits, and submit an order within them.",
-    ),
-    RefusalReason.ORDER_SIGNATURE: (
-        "does not accept the signatures under the order",
-        "Ask {provider} to compare the keys of submitters and approvers in its configuration with yours, then {retry}.",
-    ),
-    RefusalReason.ORDER_NOT_APPROVED: (
-        "wants more approvals than the order has, or others",
-        "Have it approved by further persons whom {provider} knows, then {retry}.",
-    ),
-    RefusalReason.ORDER_EXPIRED: ("says that the order has expired", "Submit a new order."),
-    RefusalReason.OUTSIDE_ORDER: (
-        "says that the question leads outside the order",
-        "Look at the numbers and times of the chain; compare clocks with UTC.",
-    ),
-    RefusalReason.NOT_NAMED: (
-        "finds no proof that it was named for this call",
-        "Compare versions with {provider} and the provider before it, then {retry}.",
-    ),
-    RefusalReason.NAMING_SIGNATURE: (
-        "does not accept the signature of {named_by}, which named it",
-        "Ask {named_by} and {provider} to compare roots and certificates, then {retry}.",
-    ),
-    RefusalReason.LIFETIME: (
-        "says that the question lives too long, or not yet",
-        "Compare both clocks with UTC, then {retry}.",
-    ),
-    RefusalReason.REPLAY: (
-        "has had another question under this id",
-        "Ask {provider} what it has logged: somebody else may be asking in this coordinator's name.",
-    ),
-    RefusalReason.BUDGET: (
-        "has answered as many questions as it allows for now",
-        "Wait for a day, then {retry}; or ask {provider} to raise its limits.",
-    ),
-    RefusalReason.DENIED: ("has put this number or coordinator on its deny list", "Ask {provider} in person."),
-    RefusalReason.SISTERS: (
-        "does not take what this coordinator says of other calls for proof",
-        "Look at the chains of the sister calls; to ask about this call alone, {retry}.",
-    ),
-    RefusalReason.DEADLINE_PASSED: ("got the question too late", "Compare both clocks with UTC, then {retry}."),
-    RefusalReason.POLICY: ("refuses by its own rules", "Ask {provider} in person."),
-}
-
-
 def _refused(traceback: Traceback) -> _Words:
     hop = _last(traceback)
     retry = _command(traceback, "retry")
@@ -358,9 +257,9 @@ def _refused(traceback: Traceback) -> _Words:
             f"{hop.provider} does not accept this coordinator ({hop.detail}).",
             f"Ask {hop.provider} to list this coordinator in its configuration, then {retry}.",
         )
-    why, following = _REFUSALS[hop.answer.refusal if hop.answer else RefusalReason.UNSPECIFIED]
-    names = {"provider": hop.provider, "named_by": hop.question.named_by, "retry": retry}
-    return f"{hop.provider} refuses to answer: it {why.format(**names)}.", following.format(**names)
+    reason = hop.answer.refusal if hop.answer else RefusalReason.UNSPECIFIED
+    why, following = refusal_in_words(reason, hop.provider, hop.question.named_by, retry)
+    return f"{hop.provider} refuses to answer: it {why}.", following
 
 
 def _loop(traceback: Traceback) -> _Words:

@@ -22,7 +22,8 @@ from rich.text import Text
 from coordinator.chain import Hop, Phase, Problem, Status, Traceback, moved_by, role, standing
 from coordinator.disputes import disputes, forks, hop_labels
 from coordinator.elimination import sisters_named
-from coordinator.explain import TITLES, explain, explain_forks, explain_sisters
+from coordinator.explain import TITLES, explain
+from coordinator.explain_again import explain_forks, explain_sisters
 from coordinator.ports import Provider
 from coordinator.signed import AGENT, ATTESTED, PERSON, AttestedAnswer, SignedAnswer, word_of
 from protos.e164 import masked

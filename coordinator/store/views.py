@@ -21,7 +21,8 @@ from sqlalchemy import Connection, Engine, RowMapping, Select, exists, func, sel
 from coordinator.api.callers import Caller, Role
 from coordinator.chain import Hop, Phase, Status, Traceback, moved_by, role, standing
 from coordinator.disputes import hop_labels
-from coordinator.explain import explain, explain_forks
+from coordinator.explain import explain
+from coordinator.explain_again import explain_forks
 from coordinator.signed import decode_question, word_of
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.order_models import OrderRow, OrderSealRow, OrderSetRow

@@ -8,7 +8,8 @@ from sqlalchemy import Engine
 from coordinator.chain import Status, Traceback
 from coordinator.disputes import Settled, forks
 from coordinator.driver import Driver
-from coordinator.explain import explain, explain_forks
+from coordinator.explain import explain
+from coordinator.explain_again import explain_forks
 from coordinator.present import traceback_json, whole
 from coordinator.reports import scorecards
 from coordinator.store.sql_store import opened
