@@ -22,7 +22,8 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from coordinator.ports import Registry
 from coordinator.store.task_models import letters, task_notices, tasks
 from coordinator.store.writing import writing
-from coordinator.tasks.desk import NotOpenError, TaskDesk, note_history
+from coordinator.tasks.desk import NotOpenError, TaskDesk
+from coordinator.tasks.history import note_history
 from coordinator.tasks.letters import letter
 from coordinator.tasks.ports import Contacts, Deadlines, Mailer, MailError
 from coordinator.tasks.task import Notice, NoticeKind, State, to_send

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, Executable, text
 
 from coordinator.tasks.clerk import ClerkTerms, left_to_people
-from coordinator.tasks.desk import untaken_results
+from coordinator.tasks.looking import untaken_results
 from tests.coordinator.make import NOW
 
 QUERIES = {

@@ -382,7 +382,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a second answer of a person counts unattested",
-        "coordinator/tasks/desk.py",
+        "coordinator/tasks/looking.py",
         "    tasks.c.kind != Kind.REVIEW.value,\n",
         "    tasks.c.kind == Kind.NO_AGENT.value,\n",
         "tests/coordinator/test_second_look.py::TestUnderAnOrder",
@@ -1110,7 +1110,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "approvers are asked to attest what no chain waits for any more",
-        "coordinator/tasks/desk.py",
+        "coordinator/tasks/looking.py",
         "    TracebackRow.status.in_([status.value for status in HEARS]),\n",
         "",
         "tests/coordinator/test_tasks_cli.py::TestWhoseTurnItIs",

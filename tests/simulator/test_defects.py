@@ -18,7 +18,7 @@ from coordinator import attesting, traceback
 from coordinator.chain import Status
 from coordinator.driver import Driver, Rested
 from coordinator.store import sqlite_writer
-from coordinator.tasks import clerk, desk
+from coordinator.tasks import clerk, desk, looking
 from tests.simulator.keys import APPROVER
 from tests.simulator.simulation import SEEDS, Report, simulate
 
@@ -70,8 +70,8 @@ def _late_answers_are_dropped(patch: pytest.MonkeyPatch) -> None:
 
 
 def _tasks_are_everybodys(patch: pytest.MonkeyPatch) -> None:
-    row = desk._row
-    patch.setattr(desk, "_row", lambda connection, task, provider=None, **how: row(connection, task, None, **how))  # noqa: ARG005
+    row = looking.task_row
+    patch.setattr(desk, "task_row", lambda connection, task, provider=None, **how: row(connection, task, None, **how))  # noqa: ARG005
 
 
 def _anybody_attests(patch: pytest.MonkeyPatch) -> None:
