@@ -19,10 +19,10 @@ from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
 from coordinator.checkpoints import WitnessTerms
 from coordinator.config_tables import MailTable, RegistryTable, RetentionTable, StirTable, TasksTable
 from coordinator.deadlines.settings import DeadlinesTable
-from coordinator.driver import Limits
 from coordinator.identity_config import AuthorityTable, EnrolmentTable, ListenTable, Operators, RevocationTable
 from coordinator.intake import parse_duration
 from coordinator.leases import LENGTH
+from coordinator.limits import Limits
 from coordinator.patience import Patience
 from coordinator.scheduler import SchedulerTerms
 from protos.hops import QUESTION_LIFE
@@ -262,7 +262,7 @@ class LaneTable(_Table):
 
 
 class LimitsTable(_Table):
-    """Bounds of the driver; see `coordinator.driver.Limits` and `coordinator.traceback.Patience`."""
+    """Bounds of the driver; see `coordinator.limits.Limits` and `coordinator.patience.Patience`."""
 
     concurrent: int = Field(default=Limits().concurrent, ge=1, le=20_000)
     attempt_timeout: Duration = Limits().attempt_timeout

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from coordinator.alarms import Alarms
-from coordinator.batching import Asked, Ending, Lanes, LaneTerms, Postponed
+from coordinator.batching import Asked, Ending, Lanes, Postponed
 from coordinator.chain import Traceback
 from coordinator.events import (
     AgentUnreachable,
@@ -40,8 +39,8 @@ from coordinator.events import (
     TimedOut,
     WaitUntil,
 )
+from coordinator.limits import Limits
 from coordinator.offsets import observation
-from coordinator.patience import Patience
 from coordinator.ports import (
     AgentClient,
     AttemptTimedOutError,
@@ -61,33 +60,8 @@ from coordinator.ports import (
 from coordinator.priorities import Priority
 from coordinator.signed import encode_question
 from coordinator.traceback import advance
-from protos.identity import ProviderId
+from coordinator.unanswered import Unanswered
 from protos.types import Answer, Outcome, Question
-
-_SLOW_S = 1
-"""A question that is unanswered for longer is slow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of one driver.
-
-    Attributes:
-        concurrent: how many tracebacks ask or write at the same time, or nap here. Those whose question is unanswered
-            for more than a second are not counted: they hold back nobody.
-        most: how many may be here in all.
-        attempt_timeout: how long one attempt at a question may take.
-        longest_nap: waits up to this are slept through; longer ones leave the traceback to a later claim.
-        lane, lanes: how providers are asked, and those that are asked otherwise.
-    """
-
-    concurrent: int = 4000
-    attempt_timeout: timedelta = timedelta(seconds=10)
-    longest_nap: timedelta = timedelta(seconds=30)
-    most: int = 20_000
-    patience: Patience = field(default_factory=Patience)
-    lane: LaneTerms = field(default_factory=LaneTerms)
-    lanes: tuple[tuple[ProviderId, LaneTerms], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +139,7 @@ class Driver:
         )
         self._active: dict[uuid.UUID, _Active] = {}
         self._napping = 0
-        self._asking: Counter[int] = Counter()  # how many wait for an answer, by the second in which they were asked
-        self._second = int(clock.now().timestamp())  # of the latest write
+        self._unanswered = Unanswered(clock.now())
         self._steps: list[_Step] = []
         self._writer: asyncio.Task[None] | None = None
         self.failure: Exception | None = None
@@ -176,9 +149,7 @@ class Driver:
     @property
     def places(self) -> int:
         """How many more tracebacks may be taken now."""
-        fresh = int(self._clock.now().timestamp()) - _SLOW_S
-        slow = sum(count for second, count in self._asking.items() if second < fresh)
-        busy = len(self._active) - self._napping - slow
+        busy = len(self._active) - self._napping - self._unanswered.slow(self._clock.now())
         return min(self._limits.concurrent - busy, self._limits.most - len(self._active))
 
     @property
@@ -323,7 +294,7 @@ class Driver:
             while self._steps:
                 steps, self._steps = self._steps, []
                 stale = await self._store.save([step.change for step in steps])
-                self._second = int(self._clock.now().timestamp())
+                self._unanswered.is_now(self._clock.now())
                 for index, step in enumerate(steps):
                     if not step.active.driven:
                         continue  # given up meanwhile
@@ -368,8 +339,7 @@ class Driver:
             registered = provider is not None
             self._happens(active, NoAgent(question.question_id, self._clock.now(), registered=registered))
             return
-        active.asked = self._second
-        self._asking[active.asked] += 1
+        active.asked = self._unanswered.put()
 
         def tell(ending: Ending, at: datetime) -> None:
             self._hears(active, question, exact, ending, at)
@@ -378,7 +348,7 @@ class Driver:
 
     def _hears(self, active: _Active, question: Question, exact: bytes, ending: Ending, at: datetime) -> None:
         """Every way in which an attempt can end is an event, but for one: it was not made."""
-        self._answered(active)
+        self._unanswered.ended(active.asked)
         if not active.driven:
             return
         identity = question.question_id
@@ -411,11 +381,6 @@ class Driver:
         seen = observation(after, position)
         if seen is not None:
             self._clocks.observed(after.hops[position].question.question_id, seen, step.change.at)
-
-    def _answered(self, active: _Active) -> None:
-        self._asking[active.asked] -= 1
-        if not self._asking[active.asked]:
-            del self._asking[active.asked]
 
     def _postpone(self, active: _Active, question: Question, exact: bytes, until: datetime) -> None:
         """Ask later: the same question, as long as its answer can still be of use."""

@@ -23,8 +23,9 @@ import psycopg  # noqa: F401  imported once, before processes are forked
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
 from coordinator.asking import SignedAgents
-from coordinator.driver import Driver, Limits
+from coordinator.driver import Driver
 from coordinator.leases import Keeper, owner_name
+from coordinator.limits import Limits
 from coordinator.live import Silent
 from coordinator.ports import AgentClient, Change, Kept, Lease, Provider, Reply
 from coordinator.runtime import SystemClock

@@ -9,7 +9,7 @@ import pytest
 
 from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
 from coordinator.config import TEMPLATE, ConfigError, LimitsTable, TraceTable, load
-from coordinator.driver import Limits
+from coordinator.limits import Limits
 from protos.orders import Persons
 
 

@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 from coordinator.chain import Problem, Status, Traceback
-from coordinator.driver import Driver, Limits, Rested
+from coordinator.driver import Driver, Rested
 from coordinator.events import Ask, Started, TimedOut
+from coordinator.limits import Limits
 from coordinator.patience import Patience
 from coordinator.ports import (
     AttemptTimedOutError,

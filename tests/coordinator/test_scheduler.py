@@ -19,8 +19,9 @@ from sqlalchemy import Engine
 
 from coordinator.batching import LaneTerms
 from coordinator.chain import Status, Traceback
-from coordinator.driver import Driver, Limits, Rested
+from coordinator.driver import Driver, Rested
 from coordinator.leases import Keeper
+from coordinator.limits import Limits
 from coordinator.live import Silent
 from coordinator.patience import Patience
 from coordinator.ports import AttemptTimedOutError, Change, Clock, Kept, Lease, Provider, Reply, UnreachableError

@@ -26,8 +26,9 @@ from coordinator.batching import LaneTerms
 from coordinator.breaker import BreakerTerms
 from coordinator.chain import Status, Traceback
 from coordinator.dialout import SERVICE, DialedAgents
-from coordinator.driver import Driver, Limits, Rested
+from coordinator.driver import Driver, Rested
 from coordinator.leases import Keeper, owner_name
+from coordinator.limits import Limits
 from coordinator.live import Silent
 from coordinator.orders import OrderSet, call_of, sign
 from coordinator.patience import Patience

@@ -19,9 +19,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 
 from coordinator.chain import Status, Traceback
-from coordinator.driver import Driver, Limits, Rested
+from coordinator.driver import Driver, Rested
 from coordinator.eliminating import Eliminator
 from coordinator.leases import Keeper
+from coordinator.limits import Limits
 from coordinator.live import Silent
 from coordinator.ports import Change, Kept, Lease, Registry
 from coordinator.scheduler import Everything, Scheduler, SchedulerTerms

@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 
 from coordinator.chain import Call, Status, Traceback, standing
-from coordinator.driver import Limits
+from coordinator.limits import Limits
 from coordinator.orders import OrderSet
 from coordinator.ports import Provider
 from coordinator.scheduler import SchedulerTerms
