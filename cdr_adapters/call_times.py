@@ -27,9 +27,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cdr_adapters.column_specs import DurationColumn
-from cdr_adapters.rejects import Mask, Rejects
+from cdr_adapters.rejects import Rejects
 from cdr_adapters.schema import RejectReason
-from cdr_adapters.text_bytes import TextBytes
+from cdr_adapters.text_bytes import Mask, TextBytes
 from cdr_adapters.time_columns import Times
 from cdr_adapters.times import Status
 

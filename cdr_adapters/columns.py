@@ -7,11 +7,8 @@ Null in the canonical table always means that the source did not say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial, reduce
-from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -33,33 +30,30 @@ from cdr_adapters.column_specs import (
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.number_columns import Numbers, array_of_numbers, read_numbers, texts_of_numbers
 from cdr_adapters.raw import AdapterError, RawBatch
-from cdr_adapters.rejects import Mask, Rejects
+from cdr_adapters.rejects import Rejects
 from cdr_adapters.schema import CALLS, DISPOSITIONS, PACKED, Batch, RejectReason
-from cdr_adapters.text_bytes import TextBytes
+from cdr_adapters.text_bytes import Mask, is_true
+from cdr_adapters.text_columns import (
+    TEXT,
+    Texts,
+    as_kind,
+    column_of,
+    first_cut,
+    joined,
+    nulls,
+    translated,
+    trimmed,
+    whole,
+    without_blanks,
+    worded,
+)
 from cdr_adapters.time_columns import read_times
 from cdr_adapters.trunk_formats import FormatOf, read_by_trunk
+from cdr_adapters.where import Where
 
 _MS = timedelta(milliseconds=1)
-_TEXT = pa.string()
-_NULL = pa.nulls(1, _TEXT)[0]  # pa.scalar would import pandas
-
 _DIGITS_OF_A_NUMBER = 7
 _UNANSWERED = ("unanswered", "failed", "route-advanced")
-
-_Texts: TypeAlias = pa.StringArray | pa.DictionaryArray
-"""Texts, or their places among the words that occur."""
-
-
-def _some(mask: pa.BooleanArray) -> Mask:
-    result: Mask = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
-    return result
-
-
-def _without_blanks(values: pa.StringArray) -> pa.StringArray:
-    if not values.null_count and (TextBytes.of(values).lengths > 0).all():
-        return values
-    blank = pc.equal(values, "")
-    return pc.if_else(blank, _NULL, values) if blank.true_count else values
 
 
 class ColumnMapper:
@@ -75,7 +69,7 @@ class ColumnMapper:
             raise AdapterError(f"source {mapping.name!r}: it has no columns")
         self._source = mapping.name
         self._columns = mapping.columns
-        self._where = {name: _Condition.of(wanted) for name, wanted in mapping.where.items()}
+        self._where = Where.of(mapping.where)
         self._zone = ZoneInfo(mapping.zone) if mapping.zone else None
         self._offset = mapping.clock_offset // _MS
         self._limits = Limits(mapping.max_setup // _MS, mapping.max_call // _MS)
@@ -94,7 +88,7 @@ class ColumnMapper:
 
     def _check_pattern(self, name: str, pattern: str) -> None:
         try:
-            pc.replace_substring_regex(pa.array([""]), _whole(pattern), r"\1")
+            pc.replace_substring_regex(pa.array([""]), whole(pattern), r"\1")
         except pa.ArrowInvalid as error:
             raise AdapterError(f"source {self._source!r}: pattern of {name}: {error}") from None
 
@@ -102,7 +96,7 @@ class ColumnMapper:
     def used(self) -> frozenset[str]:
         """The source columns that the mapping needs."""
         specs = self._columns.specs.values()
-        return frozenset(self._where).union(*(spec.used for spec in specs))
+        return self._where.used.union(*(spec.used for spec in specs))
 
     def check_header(self, header: tuple[str, ...]) -> None:
         """Refuse a mapping that names columns which the source doesn't have.
@@ -111,7 +105,7 @@ class ColumnMapper:
             AdapterError: naming the columns, and those that there are.
         """
         there = set(header)
-        missing = sorted(set(self._where) - there)
+        missing = sorted(self._where.used - there)
         for spec in self._columns.specs.values():
             if spec.join is not None:
                 missing += sorted(set(spec.column) - there)
@@ -127,7 +121,7 @@ class ColumnMapper:
         if raw.header is not None:
             self.check_header(raw.header)
         table, rows, skipped = raw.columns, raw.rows, raw.skipped
-        chosen = self._chosen(table)
+        chosen = self._where.chosen(table)
         if chosen is not None:
             skipped += int(len(chosen) - np.count_nonzero(chosen))
             keep = pa.array(chosen)
@@ -142,7 +136,7 @@ class ColumnMapper:
 
     def chosen(self, table: pa.RecordBatch) -> pa.RecordBatch:
         """The records of `table` that `where` takes for calls."""
-        mask = self._chosen(table)
+        mask = self._where.chosen(table)
         return table if mask is None else table.filter(pa.array(mask))
 
     def texts(self, table: pa.RecordBatch, name: str) -> pa.StringArray | None:
@@ -150,34 +144,26 @@ class ColumnMapper:
         spec = self._columns.specs.get(name)
         return None if spec is None else self._value(table, spec)
 
-    def _chosen(self, table: pa.RecordBatch) -> Mask | None:
-        """Which rows fit `where`; None when all do."""
-        chosen: Mask | None = None
-        for name, condition in self._where.items():
-            fits = condition.fits(_column(table, name))
-            chosen = fits if chosen is None else chosen & fits
-        return None if chosen is None or chosen.all() else chosen
-
     def _value(self, table: pa.RecordBatch, spec: ColumnSpec) -> pa.StringArray:
         """The raw text of one canonical value; null where there is none."""
-        found = [_without_blanks(_column(table, name)) for name in spec.column]
+        found = [without_blanks(column_of(table, name)) for name in spec.column]
         if len(found) == 1:
             value = found[0]
         elif spec.join is None:
             value = pc.coalesce(*found)
         else:
-            value = reduce(partial(_joined, spec.join), found)
-        return _first_cut(value, spec.pattern) if spec.pattern else value
+            value = reduce(partial(joined, spec.join), found)
+        return first_cut(value, spec.pattern) if spec.pattern else value
 
     def _texts(self, table: pa.RecordBatch, rejects: Rejects) -> dict[str, pa.Array]:
         columns: dict[str, pa.Array] = {}
         for name in ("ingress_trunk", "egress_trunk", "call_id", "leg", "origid", "verstat"):
             spec: TextColumn | None = getattr(self._columns, name)
             if name in self._schema.names:
-                columns[name] = _nulls(table) if spec is None else self._text(table, spec, name)
+                columns[name] = nulls(table) if spec is None else self._text(table, spec, name)
         for name in ("ingress_address", "egress_address"):
             address: AddressColumn | None = getattr(self._columns, name)
-            columns[name] = _nulls(table) if address is None else self._addresses(table, address, name, rejects)
+            columns[name] = nulls(table) if address is None else self._addresses(table, address, name, rejects)
         closed: tuple[tuple[str, DispositionColumn | AttestationColumn | None, tuple[str, ...]], ...] = (
             ("disposition", self._columns.disposition, DISPOSITIONS),
             ("attestation", self._columns.attestation, ("A", "B", "C")),
@@ -185,32 +171,32 @@ class ColumnMapper:
         for name, one_of, words in closed:
             if name not in self._schema.names:
                 continue
-            values = _nulls(table) if one_of is None else self._value(table, one_of)
-            columns[name] = values if one_of is None else _translated(values, one_of.values, words)
+            values = nulls(table) if one_of is None else self._value(table, one_of)
+            columns[name] = values if one_of is None else translated(values, one_of.values, words)
         return columns
 
-    def _text(self, table: pa.RecordBatch, spec: TextColumn, name: str) -> _Texts:
+    def _text(self, table: pa.RecordBatch, spec: TextColumn, name: str) -> Texts:
         values = self._value(table, spec)
         if pa.types.is_dictionary(self._schema.field(name).type):
             encoded = values.dictionary_encode()
-            values = _words(encoded.indices, _trimmed(encoded.dictionary))
+            values = worded(encoded.indices, trimmed(encoded.dictionary))
         else:
-            values = _trimmed(values)
-        return _translated(values, spec.values, None) if spec.values else values
+            values = trimmed(values)
+        return translated(values, spec.values, None) if spec.values else values
 
-    def _addresses(self, table: pa.RecordBatch, spec: AddressColumn, name: str, rejects: Rejects) -> _Texts:
+    def _addresses(self, table: pa.RecordBatch, spec: AddressColumn, name: str, rejects: Rejects) -> Texts:
         texts = self._text(table, spec, name)
         encoded = texts.dictionary_encode()
         distinct = encoded.dictionary.to_pylist()
         found = [None if text is None else canonical_address(text, spec.format) for text in distinct]
         if spec.bad == "reject" and None in found:
             no_address = pa.array([address is None for address in found], pa.bool_()).take(encoded.indices)
-            rejects.add(_some(no_address), RejectReason.BAD_ADDRESS, f"{name}: not an IP address")
+            rejects.add(is_true(no_address), RejectReason.BAD_ADDRESS, f"{name}: not an IP address")
         if name == "ingress_address" and self._own:
             found = [None if self._own.hold(address) else address for address in found]
         if found == distinct:
             return texts
-        return _words(encoded.indices, pa.array([address or None for address in found], _TEXT))
+        return worded(encoded.indices, pa.array([address or None for address in found], TEXT))
 
     def _numbers(self, table: pa.RecordBatch, columns: dict[str, pa.Array], rejects: Rejects) -> dict[str, Numbers]:
         """The numbers. A called number as received must be readable; as sent it may be a subscriber's name."""
@@ -232,9 +218,9 @@ class ColumnMapper:
             if readable.all():
                 there[:] = True
                 continue
-            unreadable = ~readable & _some(pc.is_valid(texts))
+            unreadable = ~readable & is_true(pc.is_valid(texts))
             if unreadable.any():
-                unreadable &= _some(pc.not_equal(pc.utf8_trim_whitespace(texts), ""))
+                unreadable &= is_true(pc.not_equal(pc.utf8_trim_whitespace(texts), ""))
             if name == "called_in":
                 rejects.add(unreadable, RejectReason.BAD_CALLED_NUMBER, f"called_in: no number in {_said(spec)}")
             bad |= unreadable
@@ -254,10 +240,10 @@ class ColumnMapper:
 
         def unanswered() -> Mask:
             # made here, for pa.array imports pandas
-            texts = _as(dispositions, _TEXT)
-            never = _some(pc.is_in(texts, value_set=pa.array(_UNANSWERED, _TEXT)))
+            texts = as_kind(dispositions, TEXT)
+            never = is_true(pc.is_in(texts, value_set=pa.array(_UNANSWERED, TEXT)))
             if answer is not None:
-                never = never | (~answer.present & ~_some(pc.equal(texts, "answered")))
+                never = never | (~answer.present & ~is_true(pc.equal(texts, "answered")))
             return never
 
         return call_times(seizure, answer, release, length, unanswered, self._limits, rejects)
@@ -266,8 +252,8 @@ class ColumnMapper:
         spec: TimeColumn | None = getattr(self._columns, name)
         if spec is None:
             return None
-        fraction = _column(table, spec.fraction_column) if spec.fraction_column else None
-        zones = _column(table, spec.zone_column) if spec.zone_column else None
+        fraction = column_of(table, spec.fraction_column) if spec.fraction_column else None
+        zones = column_of(table, spec.zone_column) if spec.zone_column else None
         times = read_times(self._value(table, spec), spec, self._zone, fraction, zones)
         return Moments.of(name, spec.said_format, times, self._offset)
 
@@ -318,25 +304,8 @@ class ColumnMapper:
             chosen = numbers[name] if each is None else numbers[name][each]
             columns[name] = texts_of_numbers(chosen) if pa.types.is_string(kind) else array_of_numbers(chosen)
         return pa.RecordBatch.from_arrays(
-            [_as(columns[field.name], field.type) for field in self._schema], schema=self._schema
+            [as_kind(columns[field.name], field.type) for field in self._schema], schema=self._schema
         )
-
-
-def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    """The column as texts, or as their places in a list where they are wanted so."""
-    if column.type == kind:
-        return column
-    if column.null_count == len(column):
-        return pa.nulls(len(column), kind)
-    return column.dictionary_encode() if pa.types.is_dictionary(kind) else column.dictionary_decode()
-
-
-def _words(places: pa.Int32Array, words: pa.StringArray) -> pa.DictionaryArray:
-    """Texts by their places among words; null where the word is."""
-    if words.null_count:
-        known = pa.array(np.arange(len(words), dtype=np.int32), mask=_some(pc.is_null(words)))
-        places = known.take(places)
-    return pa.DictionaryArray.from_arrays(places, words)
 
 
 def _heading(name: str) -> str:
@@ -348,112 +317,3 @@ def _said(spec: CalledColumn) -> str:
     if spec.format == "trunk":
         return "its trunk's format (auto where trunk_formats say none)"
     return f"format {spec.format}"
-
-
-def _whole(pattern: str) -> str:
-    """`pattern` with all the text around its match, so that replacing it by the first group leaves only that."""
-    return rf"^(?s:.*?)(?:{pattern})(?s:.*)$"
-
-
-def _nulls(table: pa.RecordBatch) -> pa.StringArray:
-    return pa.nulls(table.num_rows, _TEXT)
-
-
-def _column(table: pa.RecordBatch, name: str) -> pa.StringArray:
-    """A column of the batch; all null when its records happen not to have it."""
-    at = table.schema.get_field_index(name)
-    return _nulls(table) if at < 0 else table.column(at)
-
-
-@dataclass(frozen=True, slots=True)
-class _Condition:
-    """What `where` wants of one column: one of `any_of` (when there are any) and none of `none_of`."""
-
-    any_of: pa.Array
-    none_of: pa.Array
-
-    @classmethod
-    def of(cls, wanted: str | list[str]) -> _Condition:
-        texts = [wanted] if isinstance(wanted, str) else wanted
-        return cls(
-            pa.array([text for text in texts if not text.startswith("!")], _TEXT),
-            pa.array([text[1:] for text in texts if text.startswith("!")], _TEXT),
-        )
-
-    def fits(self, values: pa.StringArray) -> Mask:
-        texts = pc.fill_null(values, "") if values.null_count else values
-        fits: Mask = np.ones(len(values), np.bool_)
-        if len(self.any_of):
-            fits &= _is_in(texts, self.any_of)
-        if len(self.none_of):
-            fits &= ~_is_in(texts, self.none_of)
-        return fits
-
-
-def _is_in(texts: pa.StringArray, wanted: pa.Array) -> Mask:
-    return _some(pc.equal(texts, wanted[0]) if len(wanted) == 1 else pc.is_in(texts, value_set=wanted))
-
-
-def _joined(between: str, left: pa.StringArray, right: pa.StringArray) -> pa.StringArray:
-    """Both texts with `between` in the middle; where one is null, the other."""
-    # not null_handling="skip": it gives no rows at all where all of them are null
-    both = pc.binary_join_element_wise(left, right, pa.array([between], _TEXT)[0])
-    return pc.coalesce(both, left, right) if left.null_count or right.null_count else both
-
-
-def _cut(value: pa.StringArray, pattern: str) -> pa.StringArray:
-    """The first group of `pattern` where it matches, else null."""
-    fits = pc.match_substring_regex(value, pattern)
-    cut = pc.replace_substring_regex(value, _whole(pattern), r"\1")
-    return _without_blanks(pc.if_else(fits, cut, _NULL))
-
-
-def _first_cut(values: pa.StringArray, patterns: Sequence[str]) -> pa.StringArray:
-    """What the first of `patterns` that matches cuts out of each value; each one looks only at what is left."""
-    found = _cut(values, patterns[0])
-    for pattern in patterns[1:]:
-        if found.null_count == values.null_count:
-            break
-        found = pc.coalesce(found, _cut(pc.if_else(pc.is_null(found), values, _NULL), pattern))
-    return found
-
-
-def _trimmed(values: pa.StringArray) -> pa.StringArray:
-    """The values without spaces around them (tables pad their names); null where nothing is left."""
-    octets = TextBytes.of(values)
-    begin, end = (int(octets.start[0]), int(octets.end[-1])) if len(octets) else (0, 0)
-    if not np.any(octets.data[begin:end] <= ord(" ")):
-        return values
-    return _without_blanks(pc.utf8_trim_whitespace(values))
-
-
-def _folded(word: str) -> str:
-    return word.strip().casefold()
-
-
-def _translated(values: _Texts, table: Mapping[str, str], words: tuple[str, ...] | None) -> pa.DictionaryArray:
-    """The values by a translation table; what it doesn't name stays if it is one of `words` (None: whatever it is).
-
-    A word that isn't there as it stands is looked for without regard to case and spaces around it.
-    """
-    folded = {_folded(name): meaning for name, meaning in reversed(list(table.items()))}
-    known = {_folded(word): word for word in words or () if not table}
-
-    def meaning(text: str | None) -> str | None:
-        if text is None:
-            return None
-        if text in table:
-            return table[text] or None
-        if (said := folded.get(_folded(text))) is not None:
-            return said or None
-        if "*" in table:
-            return table["*"] or None
-        return text if words is None else known.get(_folded(text))
-
-    encoded = values.dictionary_encode()
-    meanings = [meaning(text) for text in encoded.dictionary.to_pylist()]
-    places = encoded.indices
-    if table.get("") and places.null_count:
-        places = places.fill_null(len(meanings))
-        meanings.append(table[""])
-    return _words(places, pa.array(meanings, _TEXT))

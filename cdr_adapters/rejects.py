@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from cdr_adapters.records import RAW_LIMIT
 from cdr_adapters.schema import Rejected, RejectReason
-
-Mask: TypeAlias = npt.NDArray[np.bool_]
+from cdr_adapters.text_bytes import Mask
 
 
 class Rejects:

@@ -90,3 +90,9 @@ def texts_of(octets: Octets, width: int, chosen: Mask | None) -> pa.StringArray:
     return pa.StringArray.from_buffers(
         len(chosen), pa.py_buffer(offsets), pa.py_buffer(octets), pa.py_buffer(valid), int(np.count_nonzero(~chosen))
     )
+
+
+def is_true(mask: pa.BooleanArray) -> Mask:
+    """A mask as numpy; null is false."""
+    result: Mask = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
+    return result

@@ -96,9 +96,3 @@ def cut(lines: pa.StringArray, separator: str, limit: int) -> Iterator[Pieces]:
         part = lists if len(at) == len(lists) else lists.take(pa.array(at))
         flat = part.flatten()
         yield Pieces(at, [flat.take(pa.array(np.arange(j, len(flat), width))) for j in range(width)])
-
-
-def is_true(mask: pa.BooleanArray) -> npt.NDArray[np.bool_]:
-    """A mask as numpy; null is false."""
-    result: npt.NDArray[np.bool_] = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
-    return result

@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cdr_adapters import raw
-from cdr_adapters.formats._line_blocks import Pieces, cut, is_true, line_blocks
+from cdr_adapters.formats._line_blocks import Pieces, cut, line_blocks
 from cdr_adapters.records import RAW_LIMIT
 from cdr_adapters.schema import Rejected, RejectReason
 from cdr_adapters.stream import MAX_LINE
+from cdr_adapters.text_bytes import is_true
 
 _VARIABLE = re.compile(r"\$\{((?:[^${}]|\$\{[^{}]*\})*)\}")
 

@@ -28,11 +28,12 @@ from pydantic import Field, model_validator
 
 from cdr_adapters import raw
 from cdr_adapters.formats import _asterisk
-from cdr_adapters.formats._line_blocks import Pieces, is_true, line_blocks
+from cdr_adapters.formats._line_blocks import Pieces, line_blocks
 from cdr_adapters.formats.delimited import Character
 from cdr_adapters.records import RAW_LIMIT
 from cdr_adapters.schema import Rejected, RejectReason
 from cdr_adapters.stream import MAX_LINE, Encoding
+from cdr_adapters.text_bytes import is_true
 
 SUMMARY = "Asterisk cdr_csv and cdr_custom files"
 GRADE = raw.Grade.REAL_FILES

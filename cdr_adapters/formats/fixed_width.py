@@ -24,10 +24,11 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cdr_adapters import raw
-from cdr_adapters.formats._line_blocks import is_true, line_blocks
+from cdr_adapters.formats._line_blocks import line_blocks
 from cdr_adapters.records import BATCH_ROWS, RAW_LIMIT
 from cdr_adapters.schema import Rejected, RejectReason
 from cdr_adapters.stream import MAX_LINE, Encoding, read_head, read_text
+from cdr_adapters.text_bytes import is_true
 
 SUMMARY = "Fixed-width text: columns by their places, or by a ruler of dashes"
 GRADE = raw.Grade.GENERIC

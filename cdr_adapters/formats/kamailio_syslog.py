@@ -24,10 +24,11 @@ import pyarrow.compute as pc
 
 from cdr_adapters import raw
 from cdr_adapters.formats import _acc
-from cdr_adapters.formats._line_blocks import Pieces, cut, is_true, line_blocks
+from cdr_adapters.formats._line_blocks import Pieces, cut, line_blocks
 from cdr_adapters.formats.jsonl import JsonRecordError, fields_of, parse_object
 from cdr_adapters.records import RecordBuffer
 from cdr_adapters.stream import MAX_LINE, Encoding
+from cdr_adapters.text_bytes import is_true
 
 SUMMARY = "Kamailio/OpenSIPS accounting in syslog: ACC and CDR lines, JSON after a syslog header"
 GRADE = raw.Grade.REAL_FILES

@@ -30,10 +30,11 @@ from pydantic import Field, field_validator
 
 from cdr_adapters import raw
 from cdr_adapters.formats import _acc
-from cdr_adapters.formats._line_blocks import Pieces, cut, is_true, line_blocks
+from cdr_adapters.formats._line_blocks import Pieces, cut, line_blocks
 from cdr_adapters.records import RAW_LIMIT
 from cdr_adapters.schema import Rejected, RejectReason
 from cdr_adapters.stream import MAX_LINE, Encoding
+from cdr_adapters.text_bytes import is_true
 
 SUMMARY = "Kamailio/OpenSIPS db_flatstore files: acc, missed_calls, acc_cdrs"
 GRADE = raw.Grade.REAL_FILES

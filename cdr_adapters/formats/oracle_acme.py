@@ -50,6 +50,7 @@ from cdr_adapters.formats._line_blocks import line_blocks
 from cdr_adapters.records import RAW_LIMIT
 from cdr_adapters.schema import Rejected, RejectReason
 from cdr_adapters.stream import MAX_LINE, Encoding
+from cdr_adapters.text_bytes import Mask, is_true
 
 SUMMARY = "Oracle (Acme Packet) SBC local CDR, releases C6 to 9.x: columns found by configuration or the row's shape"
 GRADE = raw.Grade.DOCUMENTATION
@@ -87,7 +88,6 @@ _ALONE = 4
 """A run of fewer alike rows isn't worth vector operations."""
 
 Names = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=_MAX_COLUMNS)]
-Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
 
 
@@ -176,17 +176,12 @@ class _Part:
     columns: Mapping[str, pa.StringArray]
 
 
-def _mask(values: pa.BooleanArray) -> Mask:
-    result: Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
-    return result
-
-
 def _some(lines: pa.StringArray, at: Positions) -> pa.StringArray:
     return lines if len(at) == len(lines) else lines.take(pa.array(at))
 
 
 def _fits(values: pa.StringArray, pattern: str) -> Mask:
-    return _mask(pc.match_substring_regex(values, f"^(?:{pattern})$"))
+    return is_true(pc.match_substring_regex(values, f"^(?:{pattern})$"))
 
 
 def _outcome(kind: Kind, disposition: str, status: str, connected: str, ended: str) -> str | None:
@@ -241,7 +236,7 @@ def _kinds(lines: pa.StringArray) -> tuple[Mask, Positions]:
     heads = pc.split_pattern(pc.utf8_slice_codeunits(lines, 0, 24), ",", max_splits=1)
     offsets = heads.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
     codes = pc.utf8_trim(heads.flatten().take(pa.array(offsets[:-1] - offsets[0])), characters="\"' ")
-    others = _mask(pc.is_in(codes, value_set=pa.array(sorted(OTHER_RECORDS)))) & (np.diff(offsets) > 1)
+    others = is_true(pc.is_in(codes, value_set=pa.array(sorted(OTHER_RECORDS)))) & (np.diff(offsets) > 1)
     index = pc.fill_null(pc.index_in(codes, value_set=pa.array(_CODES)), -1).to_numpy(zero_copy_only=False)
     return others, index.astype(np.int64)
 
@@ -267,7 +262,7 @@ class _Block:
     def read(self) -> raw.RawBatch:
         lines = self._lines
         length: Positions = pc.binary_length(lines).to_numpy(zero_copy_only=False)
-        torn = _mask(pc.match_substring_regex(lines, _TORN)) | (length > MAX_LINE)
+        torn = is_true(pc.match_substring_regex(lines, _TORN)) | (length > MAX_LINE)
         plain = np.flatnonzero((length > 0) & ~torn)
         alone = np.flatnonzero((length > 0) & torn).tolist()
         if len(plain):
