@@ -8,17 +8,19 @@ from a message.
 Files are checked when they are read, all mistakes at once: a key that belongs to another certificate or a certificate
 that has expired would otherwise show only as a failed handshake on the other side.
 
-Certificates are renewed while calls run: a server takes them from a `Live` at every handshake; a connection that stands
+Certificates are renewed while calls run: a server looks at a `Live` at every handshake; a connection that stands
 keeps those with which it began. Clients open new channels (`coordinator.transport`, `agent.dialout`).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from time import sleep
+from typing import Final
 
 import grpc
 from cryptography import x509
@@ -26,6 +28,9 @@ from cryptography.hazmat.primitives import serialization
 
 from protos.identity import ProviderId, coordinator_name, coordinator_tls_name, provider_tls_name
 from protos.live import Live
+
+HOLD_S: Final = 0.1
+"""Seconds for which no handshake begins when a server's certificate changes; see `changes`."""
 
 
 class TlsFilesError(ValueError):
@@ -103,13 +108,45 @@ def open_server_credentials(files: Live[TlsFiles]) -> grpc.ServerCredentials:
 
 
 def _renewed_credentials(live: Live[TlsFiles], *, require_client: bool) -> grpc.ServerCredentials:
-    def present() -> grpc.ServerCertificateConfiguration:
-        files = live.current
+    def shown(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration(
             [(files.key, files.certificate)], root_certificates=files.roots if require_client else None
         )
 
-    return grpc.dynamic_ssl_server_credentials(present(), present, require_client_authentication=require_client)
+    changed = changes(live)
+
+    def present() -> grpc.ServerCertificateConfiguration | None:
+        files = changed()
+        return None if files is None else shown(files)
+
+    return grpc.dynamic_ssl_server_credentials(
+        shown(live.current),
+        present,  # type: ignore[arg-type]  # the stubs do not know that None stands for no change
+        require_client_authentication=require_client,
+    )
+
+
+def changes(live: Live[TlsFiles], pause: Callable[[float], None] = sleep) -> Callable[[], TlsFiles | None]:
+    """What a server shows from now on, asked at every handshake: None as long as that is what it was told last.
+
+    Whatever is named here, even the same again, makes gRPC put up a new TLS context and free the old one, which a
+    handshake that is just about to begin in another thread may hold without having counted itself
+    (`add_handshakers` in ssl_security_connector.cc, as of 1.85; grpc/grpc#36693): a process that says the same thing
+    anew at every handshake is brought down by anybody who opens connections, certificate or not. So it is told what
+    changed and nothing else; and first comes a pause of `HOLD_S`, in which gRPC lets no other handshake begin and those
+    that began can count themselves.
+    """
+    told = live.current
+
+    def changed() -> TlsFiles | None:
+        nonlocal told
+        if live.current is told:
+            return None
+        pause(HOLD_S)
+        told = live.current
+        return told
+
+    return changed
 
 
 def channel_credentials(files: TlsFiles) -> grpc.ChannelCredentials:

@@ -1011,6 +1011,20 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/protos/test_tls.py",
     ),
     Mutation(
+        "a server is told of its certificate anew at every handshake",
+        "protos/tls.py",
+        "        if live.current is told:\n            return None\n",
+        "",
+        "tests/protos/test_tls.py::TestAServerWhoseCertificateIsRenewed",
+    ),
+    Mutation(
+        "a certificate changes under handshakes that just begin",
+        "protos/tls.py",
+        "        pause(HOLD_S)\n",
+        "",
+        "tests/protos/test_tls.py::TestAServerWhoseCertificateIsRenewed",
+    ),
+    Mutation(
         "a revoked agent keeps its stream",
         "coordinator/dialout.py",
         "        if (problem := self._refused(providers[0], serial)) is not None:\n",

@@ -19,9 +19,11 @@ from coordinator.lab_ca import Credentials, LabAuthority
 from protos.identity import ProviderId
 from protos.live import Live
 from protos.tls import (
+    HOLD_S,
     PeerSerials,
     TlsFiles,
     TlsFilesError,
+    changes,
     channel_credentials,
     peer_uris,
     provider_channel_options,
@@ -141,6 +143,17 @@ class TestAServerWhoseCertificateIsRenewed:
             assert await call(b"after") == b"TLSv1.3"
         await server.stop(0)
         assert shown == [certificate_of(first), certificate_of(second)]
+
+    def test_is_told_of_a_change_once_after_a_pause_and_at_all_other_handshakes_of_none(
+        self, authority: LabAuthority, tmp_path: Path
+    ) -> None:
+        """Being told of the same again at every handshake, gRPC would free what others of them still use, and crash."""
+        first, second = (tls_files(authority.issue_provider("birch", tmp_path / name), NOW) for name in ("a", "b"))
+        live, pauses = Live(first), list[float]()
+        changed = changes(live, pauses.append)
+        assert [changed(), changed(), pauses] == [None, None, []]
+        live.replace(second)
+        assert [changed(), changed(), pauses] == [second, None, [HOLD_S]]
 
 
 class TestAClientOfAnOlderTls:
