@@ -66,8 +66,8 @@ def verify(
     hopback-coordinator verify --roots consortium.pem --person ann=ed25519:K7x... --person bob=ed25519:9fQ... FILE
     """
     from coordinator.evidence.readable import statement_json
+    from coordinator.evidence.signatures import Trust
     from coordinator.evidence.statements import Standing
-    from coordinator.evidence.verify import Trust
     from coordinator.evidence.verify import verify as verified
 
     trust = Trust(
@@ -231,8 +231,8 @@ def _stamped(data: bytes, url: str) -> bytes:
 
     from coordinator.evidence import container
     from coordinator.evidence.bundle import with_timestamp
+    from coordinator.evidence.members import MANIFEST
     from coordinator.evidence.timestamp import request
-    from coordinator.evidence.verify import MANIFEST
 
     if not url.startswith(("http://", "https://")):
         raise click.BadParameter("write an http or https URL", param_hint="--timestamp")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coordinator.evidence import container, pdf, readable
-from coordinator.evidence.verify import (
+from coordinator.evidence.members import (
     EVIDENCE,
     IDENTITY,
     MANIFEST,
@@ -13,10 +13,10 @@ from coordinator.evidence.verify import (
     SEAL,
     SIGNERS,
     TIMESTAMP,
-    Trust,
     manifest_of,
-    verify,
 )
+from coordinator.evidence.signatures import Trust
+from coordinator.evidence.verify import verify
 from hopback.v1 import bundle_pb2 as pb
 from protos.codec import from_unix_ms
 from protos.signing import Domain, Signer

@@ -24,7 +24,7 @@ from protos.orders import Persons
 from protos.signing import Signer
 
 if TYPE_CHECKING:
-    from coordinator.evidence.verify import Trust
+    from coordinator.evidence.signatures import Trust
     from hopback.v1 import bundle_pb2 as pb
 
 
@@ -50,7 +50,7 @@ class Notary:
 
     def trust(self) -> Trust:
         """What the coordinator itself trusts."""
-        from coordinator.evidence.verify import Trust
+        from coordinator.evidence.signatures import Trust
 
         persons = {**self.persons.submitters, **self.persons.approvers}
         return Trust(persons, self.roots(), self.persons.approvals, sti_roots=self.sti_roots())

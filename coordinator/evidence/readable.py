@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from coordinator.evidence.hop_statements import HopSeen, said
 from coordinator.evidence.statements import Standing, Statement
-from coordinator.evidence.verify import HopSeen, Verdict, said
+from coordinator.evidence.verify import Verdict
 from protos.codec import from_unix_ms
 from protos.orders import Order
 

@@ -1,9 +1,9 @@
 """What a bundle's sister calls must say of each other, so that leaving them out was right. Pure.
 
 A provider that had found several calls was asked once more, and the question names sister calls
-(docs/adr/0012-elimination.md). Here is checked what their namings say; who signed them, `coordinator.evidence.verify`
-checks. Refused in words: namings that are not those of the question, of other parties or another number, or that don't
-tell all these calls apart.
+(docs/adr/0012-elimination.md). Here is checked what their namings say; who signed them, `chain_statements` checks.
+Refused in words: namings that are not those of the question, of other parties or another number, or that don't tell
+all these calls apart.
 """
 
 from __future__ import annotations

@@ -21,8 +21,11 @@ from coordinator.attesting import (
 )
 from coordinator.chain import Status
 from coordinator.events import PersonAnswered
+from coordinator.evidence.chain_statements import chain_statements
+from coordinator.evidence.hop_statements import hops_seen
+from coordinator.evidence.signatures import Signatures, Trust
 from coordinator.evidence.statements import Standing
-from coordinator.evidence.verify import Trust, _Check
+from coordinator.evidence.verify import order_seen
 from coordinator.present import traceback_json
 from coordinator.signed import AttestedAnswer, SignedAnswer
 from coordinator.store.evidence import collect
@@ -206,10 +209,11 @@ class TestEvidence:
         await house.work()
         persons = {name: signer.public for name, signer in house.parties.people.items()}
         message = collect(house.engine, ID, coordinator="lab", persons=persons, made=NOW)
-        check = _Check(message, Trust(persons=persons), (house.parties.authority.directory / "ca.crt").read_bytes())
+        roots = (house.parties.authority.directory / "ca.crt").read_bytes()
+        signatures = Signatures(message, Trust(persons=persons), roots)
         statements: list = []  # type: ignore[type-arg]
-        seen = check.hops(check.order(statements), statements)
-        statements += check.chain(seen, None)
+        seen = hops_seen(signatures, message, order_seen(signatures, message, 1, statements), statements)
+        statements += chain_statements(signatures, seen, None)
         [said] = [one for one in statements if one.what.startswith("a person at")]
         assert (said.standing, said.by) == (Standing.PROVEN, "attested by bob, never signed by elm")
         [named] = [one for one in statements if one.what.endswith("was named by elm")]
@@ -219,7 +223,7 @@ class TestEvidence:
         place = message.hops[1].answer_proof.seal
         message.seals[place].signature = bytes(64)
         broken: list = []  # type: ignore[type-arg]
-        forged = _Check(message, Trust(persons=persons), (house.parties.authority.directory / "ca.crt").read_bytes())
-        forged.hops(forged.order(broken), broken)
+        forged = Signatures(message, Trust(persons=persons), roots)
+        hops_seen(forged, message, order_seen(forged, message, 1, broken), broken)
         [said] = [one for one in broken if one.what.startswith("a person at")]
         assert said.standing is Standing.BROKEN

@@ -25,9 +25,12 @@ from coordinator.driver import Driver
 from coordinator.eliminating import Eliminator
 from coordinator.elimination import MOST_ATTEMPTS, NEAR, repeated, sisters_for
 from coordinator.events import AgentUnreachable, Answered, Ask, SistersKnown, Started
+from coordinator.evidence.chain_statements import chain_statements
+from coordinator.evidence.hop_statements import hops_seen
+from coordinator.evidence.signatures import Signatures, Trust
 from coordinator.evidence.sisters import sisters_problem
 from coordinator.evidence.statements import Standing
-from coordinator.evidence.verify import Trust, _Check
+from coordinator.evidence.verify import order_seen
 from coordinator.explain import explain
 from coordinator.live import Silent
 from coordinator.orders import OrderSet, Signature
@@ -446,10 +449,10 @@ class TestTheBundle:
         message = collect(house.engine, first.id, coordinator="lab", persons=persons, made=NOW)
         bend(message)
         roots = (house.parties.authority.directory / "ca.crt").read_bytes()
-        check = _Check(message, Trust(persons=persons, roots=roots), b"")
+        signatures = Signatures(message, Trust(persons=persons, roots=roots), b"")
         made: list = []  # type: ignore[type-arg]
-        granted = check.order(made)
-        made += check.chain(check.hops(granted, made), granted)
+        granted = order_seen(signatures, message, 1, made)
+        made += chain_statements(signatures, hops_seen(signatures, message, granted, made), granted)
         self.all = made
         return {one.what: (one.standing.value if not one.why else one.why) for one in made}
 

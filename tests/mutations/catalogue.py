@@ -123,9 +123,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a bundle's sister calls need not be signed",
-        "coordinator/evidence/verify.py",
-        "                    problem = self._signed(self._proof(sister.naming_proof), leaf, Domain.ANSWER, uri)\n",
-        "                    self._proof(sister.naming_proof)\n",
+        "coordinator/evidence/chain_statements.py",
+        "                problem = signatures.signing_problem(signatures.proof(sister.naming_proof), leaf, Domain.ANSWER, uri)\n",
+        "                signatures.proof(sister.naming_proof)\n",
         "tests/coordinator/test_elimination.py::TestTheBundle",
     ),
     Mutation(
@@ -880,22 +880,22 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a bundle's manifest needs no seal",
         "coordinator/evidence/verify.py",
-        "        made.append(proven(what, uri + self._whose_roots) if good is None else broken(what, good))\n",
-        "        made.append(proven(what, uri + self._whose_roots))\n",
+        "    made.append(proven(what, uri + signatures.whose_roots) if good is None else broken(what, good))\n",
+        "    made.append(proven(what, uri + signatures.whose_roots))\n",
         "tests/coordinator/evidence/test_verify.py::TestNothingAlteredPasses",
     ),
     Mutation(
         "a bundle's hops need not follow from each other",
-        "coordinator/evidence/verify.py",
+        "coordinator/evidence/chain_statements.py",
         " or digest(before.message.naming) != asked.authority.naming_sha256:\n",
         ":\n",
         "tests/coordinator/evidence/test_verify.py::TestADishonestCoordinator",
     ),
     Mutation(
         "a bundle's questions may be of another order",
-        "coordinator/evidence/verify.py",
-        "        if problem is None and (granted is None or asked.authority.order_sha256 != granted.sha256):\n",
-        "        if False:\n",
+        "coordinator/evidence/hop_statements.py",
+        "    if problem is None and (granted is None or asked.authority.order_sha256 != granted.sha256):\n",
+        "    if False:\n",
         "tests/coordinator/evidence/test_verify.py::TestADishonestCoordinator",
     ),
     Mutation(

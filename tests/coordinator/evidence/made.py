@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from coordinator.evidence.verify import Trust
+from coordinator.evidence.signatures import Trust
 from coordinator.lab_ca import LabAuthority
 from hopback.v1 import audit_pb2 as audit
 from hopback.v1 import bundle_pb2 as pb

@@ -10,9 +10,10 @@ import pytest
 
 from coordinator.evidence import container
 from coordinator.evidence.bundle import bundle, with_timestamp
+from coordinator.evidence.members import MANIFEST
 from coordinator.evidence.statements import Standing
 from coordinator.evidence.timestamp import TimestampError, request, stamped_at
-from coordinator.evidence.verify import MANIFEST, verify
+from coordinator.evidence.verify import verify
 from tests.coordinator.evidence.made import industry, whole
 
 CONFIG = """

@@ -16,8 +16,10 @@ import pytest
 
 from coordinator.evidence import container, readable
 from coordinator.evidence.bundle import bundle
+from coordinator.evidence.members import MANIFEST, SEAL
+from coordinator.evidence.signatures import Trust
 from coordinator.evidence.statements import Standing
-from coordinator.evidence.verify import MANIFEST, SEAL, Trust, Verdict, verify
+from coordinator.evidence.verify import Verdict, verify
 from hopback.v1 import bundle_pb2 as pb
 from protos.codec import digest
 from protos.e164 import parse_e164

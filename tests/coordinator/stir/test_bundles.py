@@ -14,8 +14,9 @@ import pytest
 
 from coordinator.evidence import container
 from coordinator.evidence.bundle import bundle
+from coordinator.evidence.members import IDENTITY, SIGNERS
 from coordinator.evidence.statements import Standing, Statement
-from coordinator.evidence.verify import IDENTITY, SIGNERS, Verdict, verify
+from coordinator.evidence.verify import Verdict, verify
 from coordinator.lab_ca import LabAuthority
 from tests.coordinator.evidence.made import Industry, industry, whole
 from tests.coordinator.fake_agent import FakeAgent, served
