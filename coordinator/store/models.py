@@ -141,7 +141,10 @@ class HopRow(Base):
     """One question to one provider, and what came of it. Rows of earlier rounds stay as they were."""
 
     __tablename__ = "hops"
-    __table_args__ = ({"comment": "One question to one provider, and what came of it"},)
+    __table_args__ = (
+        Index("ix_hops_provider_asked_at", "provider", "asked_at"),
+        {"comment": "One question to one provider, and what came of it"},
+    )
 
     traceback_id: Mapped[uuid.UUID] = mapped_column(
         Uuid, ForeignKey("tracebacks.id"), primary_key=True, comment="The traceback that it belongs to"

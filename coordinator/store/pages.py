@@ -28,8 +28,8 @@ class Place:
 
 
 def older(time: Any, identity: Any, after: Place) -> Any:
-    """The condition that a row comes after this place."""
-    return or_(time < after.time, and_(time == after.time, identity > after.id))
+    """The condition that a row comes after this place; said so that an index leads to where the page begins."""
+    return and_(time <= after.time, or_(time < after.time, identity > after.id))
 
 
 def token_of(place: Place | None) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, RowMapping, Select, func, select
+from sqlalchemy import ColumnElement, Engine, RowMapping, Select
 
 from coordinator.api.callers import Caller, Role
 from coordinator.chain import Problem
@@ -22,7 +22,7 @@ from coordinator.reports import PersonFact
 from coordinator.signed import is_persons
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.task_models import tasks
-from coordinator.store.views import first_looks, own_rows, visible
+from coordinator.store.views import first_asked, first_looks, own_rows, visible
 from coordinator.way_reader import ways_of
 from coordinator.ways import HopFact, Way
 from protos.identity import parse_provider_id
@@ -68,14 +68,12 @@ class ReportViews:
         Raises:
             TooMuchError: it is too much.
         """
-        first = func.min(HopRow.asked_at)
-        query = select(HopRow.traceback_id).where(HopRow.provider == caller.name).group_by(HopRow.traceback_id)
-        query = query.having(first >= since, first < until).order_by(first, HopRow.traceback_id).limit(MOST + 1)
-        asked = self._few(query)
+        query = first_asked(caller.name).where(HopRow.asked_at >= since, HopRow.asked_at < until)
+        asked = self._few(query.order_by(HopRow.asked_at, HopRow.traceback_id).limit(MOST + 1))
         rows: dict[uuid.UUID, list[RowMapping]] = defaultdict(list)
         with self._engine.connect() as connection:
             for start in range(0, len(asked), 500):
-                some = own_rows(caller.name).where(HopRow.traceback_id.in_(asked[start : start + 500]))
+                some = own_rows(caller.name, asked[start : start + 500])
                 for row in connection.execute(some).mappings():
                     rows[row["traceback_id"]].append(row)
         return [_fact(row) for identity in asked for row in first_looks(rows[identity])]

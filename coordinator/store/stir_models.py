@@ -18,6 +18,7 @@ order_identities = Table(
     Column("origid", String(128), comment="Its origid, as it is searched by; null once old where it is no UUID"),
     Column("found", Text, comment="What was found when the header went, JSON without numbers; null before"),
     Column("taken_at", UtcDateTime, nullable=False, comment="When it was taken in, UTC"),
+    Column("taken_by", String(80), comment="Who handed it in, role and name; null where that was at the coordinator"),
     Index("ix_order_identities_origid", "origid"),
     comment="Identity headers that came with the calls of orders",
 )

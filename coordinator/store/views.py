@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, exists, func, select
+from sqlalchemy import Connection, Engine, RowMapping, Select, exists, select
+from sqlalchemy.orm import aliased
 
 from coordinator.api.callers import Caller, Role
 from coordinator.chain import Hop, Phase, Status, Traceback, moved_by, role, standing
@@ -205,18 +206,31 @@ def _hop(hop: Hop) -> pb.HopView:
 # A provider's view: from its own hops alone
 
 
-def own_rows(provider: str) -> Select[Any]:
+def own_rows(provider: str, ids: Collection[uuid.UUID]) -> Select[Any]:
+    """What this provider was asked in these tracebacks: found by their ids, not among all that it was asked."""
     return (
         select(HopRow.__table__, OrderRow.campaign)
         .join(TracebackRow, TracebackRow.id == HopRow.traceback_id)
         .outerjoin(OrderRow, OrderRow.sha256 == TracebackRow.order_sha256)
-        .where(HopRow.provider == provider)
+        .where(HopRow.traceback_id.in_(ids), HopRow.provider.concat("") == provider)
         .order_by(*_LATEST)
     )
 
 
+def first_asked(provider: str) -> Any:
+    """The tracebacks in which this provider was asked, and when first: its first hop, in the hop's first round."""
+    earlier = aliased(HopRow)
+    before = exists().where(
+        earlier.traceback_id == HopRow.traceback_id,
+        earlier.position < HopRow.position,
+        earlier.provider.concat("") == provider,
+    )
+    query: Any = select(HopRow.traceback_id, HopRow.asked_at)
+    return query.where(HopRow.provider == provider, HopRow.round == 1, ~before)
+
+
 def _own_hops(connection: Connection, provider: str, traceback_id: uuid.UUID) -> Seen | None:
-    rows = connection.execute(own_rows(provider).where(HopRow.traceback_id == traceback_id)).mappings().all()
+    rows = connection.execute(own_rows(provider, [traceback_id])).mappings().all()
     if not rows:
         return None
     view, is_open = _own_view(rows)
@@ -230,6 +244,8 @@ def first_looks(rows: Sequence[RowMapping]) -> list[RowMapping]:
     That a provider was asked once more follows from what another one said, which must not reach it.
     """
     latest = {row["position"]: row for row in rows}
+    if len(latest) == 1:
+        return list(latest.values())
     kept, asked = [], set()
     for _, row in sorted(latest.items()):
         question = decode_question(row["question"])
@@ -258,24 +274,21 @@ def _own_view(rows: Sequence[RowMapping]) -> tuple[pb.TracebackView, bool]:
 def _own_page(
     connection: Connection, provider: str, wanted: _Filter, size: int, after: Place | None, *, with_hops: bool
 ) -> tuple[list[pb.TracebackView], Place | None]:
-    first = func.min(HopRow.asked_at).label("first_asked")
-    query = select(HopRow.traceback_id, first).where(HopRow.provider == provider).group_by(HopRow.traceback_id)
+    pages = first_asked(provider).order_by(HopRow.asked_at.desc(), HopRow.traceback_id)
     if wanted.campaign:
-        query = (
-            query.join(TracebackRow, TracebackRow.id == HopRow.traceback_id)
+        pages = (
+            pages.join(TracebackRow, TracebackRow.id == HopRow.traceback_id)
             .join(OrderRow, OrderRow.sha256 == TracebackRow.order_sha256)
             .where(OrderRow.campaign == wanted.campaign)
         )
-    ids = query.subquery()
-    pages = select(ids.c.traceback_id, ids.c.first_asked).order_by(ids.c.first_asked.desc(), ids.c.traceback_id)
-    pages = _between(pages, ids.c.first_asked, wanted)
+    pages = _between(pages, HopRow.asked_at, wanted)
     views: list[pb.TracebackView] = []
     while True:  # a block may hold too few of the status that is wanted, which stands in no column
-        here = pages if after is None else pages.where(older(ids.c.first_asked, ids.c.traceback_id, after))
+        here = pages if after is None else pages.where(older(HopRow.asked_at, HopRow.traceback_id, after))
         block = connection.execute(here.limit(size)).all()
         own = _own_blocks(connection, provider, [row.traceback_id for row in block])
         for row in block:
-            after, mine = Place(row.first_asked, row.traceback_id), own[row.traceback_id]
+            after, mine = Place(row.asked_at, row.traceback_id), own[row.traceback_id]
             view, _ = _own_view(mine)
             if wanted.status and view.status != wanted.status:
                 continue
@@ -290,9 +303,9 @@ def _own_page(
 
 def _own_blocks(connection: Connection, provider: str, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[RowMapping]]:
     rows: dict[uuid.UUID, list[RowMapping]] = defaultdict(list)
-    for row in connection.execute(own_rows(provider).where(HopRow.traceback_id.in_(ids))).mappings():
+    for row in connection.execute(own_rows(provider, ids)).mappings():
         rows[row["traceback_id"]].append(row)
     return rows
 
 
-__all__ = ["BadPageError", "Seen", "Views", "first_looks", "own_rows", "visible"]
+__all__ = ["BadPageError", "Seen", "Views", "first_asked", "first_looks", "own_rows", "visible"]

@@ -1,17 +1,23 @@
-"""What the clerk asks the database for again and again is found by an index, whatever else there is."""
+"""What is asked of the database again and again is found by an index, whatever else there is: the clerk's, a page's."""
 
 from __future__ import annotations
 
 import pytest
 from sqlalchemy import Engine, Executable, text
 
+from coordinator.store.models import HopRow
+from coordinator.store.pages import Place, older
+from coordinator.store.views import first_asked, own_rows
 from coordinator.tasks.clerk import ClerkTerms, left_to_people
 from coordinator.tasks.looking import untaken_results
-from tests.coordinator.make import NOW
+from tests.coordinator.make import ID, NOW
+
+_PAGE = first_asked("birch").order_by(HopRow.asked_at.desc(), HopRow.traceback_id).limit(100)
 
 QUERIES = {
     "ix_tracebacks_for_people": left_to_people(NOW, ClerkTerms()),
     "ix_tasks_untaken": untaken_results(100),
+    "ix_hops_provider_asked_at": _PAGE,
 }
 
 
@@ -28,3 +34,15 @@ def plan(engine: Engine, query: Executable) -> str:
 @pytest.mark.parametrize("index", QUERIES)
 def test_it_is_found_by_its_index(either_engine: Engine, index: str) -> None:
     assert index in plan(either_engine, QUERIES[index])
+
+
+def test_a_providers_page_begins_in_the_middle_of_that_index_and_not_all_of_its_is_sorted(
+    either_engine: Engine,
+) -> None:
+    said = plan(either_engine, _PAGE.where(older(HopRow.asked_at, HopRow.traceback_id, Place(NOW, ID))))
+    assert "asked_at<" in said.replace(" ", ""), said
+    assert "USE TEMP B-TREE FOR ORDER BY" not in said, said
+
+
+def test_what_a_provider_was_asked_in_a_traceback_is_found_by_that(either_engine: Engine) -> None:
+    assert "ix_hops_provider_asked_at" not in plan(either_engine, own_rows("birch", [ID]))
