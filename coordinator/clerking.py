@@ -23,6 +23,7 @@ from coordinator.store.engine import engine_for
 from coordinator.store.sql_store import SqlStore
 from coordinator.tasks.clerk import Clerk, ClerkTerms
 from coordinator.tasks.desk import TaskDesk
+from coordinator.tasks.letters import Sender
 from coordinator.tasks.outbox import MailRoom, Outbox
 from coordinator.tasks.smtp import SmtpMailer, SmtpServer
 
@@ -81,7 +82,8 @@ def mailer_of(loaded: LoadedConfig) -> SmtpMailer | None:
     Raises:
         ConfigError: what is configured can't be used.
     """
-    mail = loaded.config.mail
+    config = loaded.config
+    mail = config.mail
     if mail is None:
         return None
     try:
@@ -90,6 +92,7 @@ def mailer_of(loaded: LoadedConfig) -> SmtpMailer | None:
                 host=mail.host,
                 port=mail.port,
                 sender=mail.sender,
+                reply_to=config.tasks.email,
                 security=mail.security,
                 username=mail.username,
                 password=private_text(loaded.path(mail.password_file)) if mail.password_file else None,
@@ -104,7 +107,8 @@ def outbox_of(loaded: LoadedConfig, engine: Engine, desk: TaskDesk, book: Regist
     """The outbox over this database."""
     config = loaded.config
     domain = config.mail.sender.rpartition("@")[2] if config.mail else "localhost"
-    room = MailRoom(config.tasks.link, domain, config.tasks.signature)
+    asked = config.tasks.email or (config.mail.sender if config.mail else None)
+    room = MailRoom(config.tasks.link, domain, Sender(config.tasks.signature, config.tasks.telephone, asked))
     return Outbox(engine, desk, contacts=book, deadlines=book, registry=book, room=room)
 
 

@@ -133,10 +133,12 @@ escalations = ["0h", "12h"]            # after it was due
 gives_up = "24h"                       # after it was due: then the provider is non-responsive
 
 [tasks]
-link = "https://localhost/answer#{{token}}"     # where people answer; {{token}} is put in
+# link = "https://traceback.example/answer#{{token}}"   # where people answer; without it, letters ask them to call
 link_lifetime = "30d"
 review_after = "1h"                    # an agent that holds its answer for longer: its people are written to
 signature = "The traceback desk"       # under every letter
+# telephone = "+1 202 555 0199"        # in every letter: whom to ask, and who tells that a letter is genuine
+# email = "desk@traceback.example"     # the same; the sender of [mail] where not given
 
 # [mail]                               # without it no letters are sent
 # host = "mail.example"

@@ -40,12 +40,14 @@ class _Table(BaseModel):
 
 
 class TasksTable(_Table):
-    """How people at providers answer."""
+    """How people at providers answer, and whom they may ask; letters name `email`, or else who sent them."""
 
-    link: Annotated[str, AfterValidator(_link)] = "https://localhost/answer#{token}"
+    link: Annotated[str, AfterValidator(_link)] | None = None
     link_lifetime: Duration = timedelta(days=30)
     review_after: Duration = timedelta(hours=1)
     signature: str = Field(default="The traceback desk", min_length=1, max_length=76)
+    telephone: str | None = Field(default=None, min_length=1, max_length=60, pattern=r"^[ -~]+$")
+    email: Annotated[str, AfterValidator(parse_address)] | None = None
 
 
 class MailTable(_Table):

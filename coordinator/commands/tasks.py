@@ -211,7 +211,13 @@ def new_link(task_id: str, config_path: Path) -> None:
     """Make a link that answers task ID once, to be handed over in person; it is shown now and never again."""
     with opened_desk(config_path) as room:
         token = room.desk.new_link(find_task(room.desk, task_id), now())
-        click.echo(room.loaded.config.tasks.link.replace("{token}", token))
+        link = room.loaded.config.tasks.link
+        click.echo(token if link is None else link.replace("{token}", token))
+        if link is None:
+            click.echo(
+                "[tasks] link names no place where people answer: this is the token alone, for `api answer --token`.",
+                err=True,
+            )
 
 
 @tasks.command()

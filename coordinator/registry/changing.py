@@ -23,6 +23,7 @@ from coordinator.store.registry_models import (
     provider_contacts,
     provider_details,
 )
+from coordinator.tasks.outbox import tell_newcomers
 from protos.identity import ProviderId, parse_provider_id
 
 _providers: Any = ProviderRow.__table__
@@ -172,6 +173,7 @@ def make(connection: Connection, change: Change, by: str, now: datetime) -> None
                 "added_at": now,
             }
             connection.execute(insert(provider_contacts), row)
+            tell_newcomers(connection, provider, level)
         case ChangeKind.END_CONTACT | ChangeKind.END_ESCALATION:
             level, email = _contact_of(change)
             columns = provider_contacts.c

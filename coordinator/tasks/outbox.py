@@ -1,7 +1,8 @@
 """The outbox: letters are put down with the fact that they are due, and sent at least once under one Message-ID each.
 
 A notice that is due becomes letters in one transaction with its being done: after a crash it is either still due or
-in the outbox, never lost. A letter is claimed for a while by raising its number of attempts, sent, and marked.
+in the outbox, never lost. Who becomes a contact while a task is open gets the letter that the others had. A letter is
+claimed for a while by raising its number of attempts, sent, and marked.
 Whoever dies in between leaves a claim that ends; the letter is then sent again under the same Message-ID, by which
 mail systems know it for the same. A letter that the server refuses for good is failed at once; other failures are
 tried again, later and later.
@@ -17,16 +18,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, Select, insert, select, update
 
 from coordinator.ports import Registry
 from coordinator.store.task_models import letters, task_notices, tasks
 from coordinator.store.writing import writing
 from coordinator.tasks.desk import NotOpenError, TaskDesk
 from coordinator.tasks.history import note_history
-from coordinator.tasks.letters import letter
+from coordinator.tasks.letters import Sender, letter
 from coordinator.tasks.ports import Contacts, Deadlines, Mailer, MailError
 from coordinator.tasks.task import Notice, NoticeKind, State, to_send
+from protos.identity import ProviderId
 
 CLAIM = timedelta(minutes=5)
 MOST_ATTEMPTS = 12
@@ -48,9 +50,9 @@ class Delivery:
 class MailRoom:
     """What letters are made of: `link` holds the place of the token, `domain` ends every Message-ID."""
 
-    link: str
+    link: str | None
     domain: str
-    coordinator: str
+    sender: Sender
 
 
 def pause_after(attempts: int) -> timedelta:
@@ -106,12 +108,16 @@ class Outbox:
         queued = 0
         for notice in to_send(mine):
             recipients = sorted(set(self._contacts.recipients(row.provider, notice.kind, notice.number)))
-            for recipient in recipients:
+            if not recipients:
+                note_history(connection, task_id, now, "nobody_to_tell", "coordinator", notice.kind.value)
+            told = set(connection.execute(_told(task_id, notice)).scalars())
+            fresh = [recipient for recipient in recipients if recipient not in told]
+            for recipient in fresh:
                 connection.execute(insert(letters), _letter_row(task_id, notice, recipient, now))
-            word = "queued" if recipients else "nobody_to_tell"
-            detail = f"{notice.kind.value} {notice.number} to {len(recipients)}" if recipients else notice.kind.value
-            note_history(connection, task_id, now, word, "coordinator", detail)
-            queued += len(recipients)
+            if fresh:
+                detail = f"{notice.kind.value} {notice.number} to {len(fresh)}"
+                note_history(connection, task_id, now, "queued", "coordinator", detail)
+            queued += len(fresh)
         return queued
 
     def deliver(self, mailer: Mailer, now: datetime, limit: int = 100) -> Delivery:
@@ -131,7 +137,7 @@ class Outbox:
                 return "elsewhere"
             row = connection.execute(select(letters).where(letters.c.id == letter_id)).mappings().one()
         try:
-            token = self._desk.new_link(row["task_id"], now)
+            link = self._link_to(row["task_id"], now)
         except NotOpenError as error:
             return self._close(letter_id, attempts + 1, "dropped", now, str(error))
         task = self._desk.view(row["task_id"]).task
@@ -141,9 +147,9 @@ class Outbox:
             task,
             NoticeKind(row["kind"]),
             provider_name=entry.name if entry else task.asked.provider,
-            link=self._room.link.replace("{token}", token),
+            link=link,
             zone=calendar.zone,
-            coordinator=self._room.coordinator,
+            sender=self._room.sender,
             now=now,
         )
         try:
@@ -163,6 +169,19 @@ class Outbox:
             return "delayed"
         return self._close(letter_id, attempts + 1, "sent", now, "")
 
+    def _link_to(self, task_id: uuid.UUID, now: datetime) -> str | None:
+        """A link that answers the task, None where people can open none.
+
+        Raises:
+            NotOpenError: there is nothing to answer.
+        """
+        if self._room.link is not None:
+            return self._room.link.replace("{token}", self._desk.new_link(task_id, now))
+        state = self._desk.view(task_id).task.state
+        if not state.takes_answer:
+            raise NotOpenError(f"the task is {state.value}: it takes no answer")
+        return None
+
     def _close(self, letter_id: uuid.UUID, attempts: int, state: str, now: datetime, detail: str) -> str:
         with writing(self._engine) as connection:
             mine = update(letters).where(letters.c.id == letter_id, letters.c.attempts == attempts)
@@ -173,6 +192,26 @@ class Outbox:
                 said = f"{row['kind']} {row['number']}" + (f": {detail}" if detail else "")
                 note_history(connection, row["task_id"], now, f"mail_{state}", "coordinator", said)
         return state
+
+
+def tell_newcomers(connection: Connection, provider: ProviderId, level: int) -> None:
+    """Somebody more is to be written to: what was sent about open tasks is due once more, for who had it not.
+
+    Within the caller's transaction, which has put the contact down; `level` 0 is invited, others join an escalation.
+    """
+    mine = select(tasks.c.id).where(tasks.c.provider == provider, tasks.c.state.in_(_TELLS))
+    locked = mine.order_by(tasks.c.id).with_for_update()  # a round that queues just now is waited for, or waits
+    open_tasks = list(connection.execute(locked).scalars())
+    kind = NoticeKind.ESCALATION if level else NoticeKind.INVITATION
+    this = update(task_notices).where(task_notices.c.kind == kind.value, task_notices.c.number == (level or 1))
+    for task_id in open_tasks:
+        connection.execute(this.where(task_notices.c.task_id == task_id).values(done_at=None))
+
+
+def _told(task_id: uuid.UUID, notice: Notice) -> Select[str]:
+    columns = letters.c
+    told = select(columns.recipient).where(columns.task_id == task_id, columns.kind == notice.kind.value)
+    return told.where(columns.number == notice.number)
 
 
 def _mark_done(connection: Connection, task_id: uuid.UUID, notice: Notice, now: datetime) -> bool:

@@ -45,7 +45,7 @@ def parse_address(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """Where letters are handed in, and as whom. `roots`: a file of authorities in place of the system's."""
+    """Where letters are handed in, as whom, and who reads replies. `roots`: authorities in place of the system's."""
 
     host: str
     port: int
@@ -54,6 +54,7 @@ class SmtpServer:
     username: str | None = None
     password: str | None = None
     roots: str | None = None
+    reply_to: str | None = None
     timeout_s: float = 30.0
 
     def __post_init__(self) -> None:
@@ -121,6 +122,8 @@ class SmtpMailer:
         message = EmailMessage(policy=SMTP)
         message["From"] = self._server.sender
         message["To"] = to
+        if self._server.reply_to is not None:
+            message["Reply-To"] = self._server.reply_to
         message["Subject"] = subject
         message["Date"] = format_datetime(at)
         message["Message-ID"] = message_id

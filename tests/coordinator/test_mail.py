@@ -23,9 +23,11 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import Engine, select
 
 from coordinator.lab_ca import LabAuthority
-from coordinator.store.task_models import letters
+from coordinator.registry.book import RegistryBook
+from coordinator.registry.changes import parse_change
+from coordinator.store.task_models import letters, task_links
 from coordinator.tasks.desk import TaskDesk
-from coordinator.tasks.letters import letter
+from coordinator.tasks.letters import Sender, letter
 from coordinator.tasks.outbox import CLAIM, MOST_ATTEMPTS, Delivery, MailRoom, Outbox, pause_after, unsent_letters
 from coordinator.tasks.ports import MailError
 from coordinator.tasks.smtp import AddressError, SmtpMailer, SmtpServer, parse_address
@@ -38,7 +40,7 @@ from tests.coordinator.test_tasks import ASKED, HOUR, NOW, REGISTRY, UPSTREAM, O
 from tests.stores.servers import free_port
 
 SENDER = "desk@traceback.example"
-ROOM = MailRoom(link="https://traceback.example/answer#{token}", domain="traceback.example", coordinator="The desk")
+ROOM = MailRoom(link="https://traceback.example/answer#{token}", domain="traceback.example", sender=Sender("The desk"))
 
 
 @dataclass
@@ -84,7 +86,7 @@ def box() -> Mailbox:
 def relay(box: Mailbox) -> Iterator[SmtpMailer]:
     """A mailer for a plain relay on the loopback."""
     with smtp_server(box) as port:
-        yield SmtpMailer(SmtpServer("127.0.0.1", port, SENDER, security="none"))
+        yield SmtpMailer(SmtpServer("127.0.0.1", port, SENDER, security="none", reply_to="people@traceback.example"))
 
 
 @dataclass
@@ -139,6 +141,7 @@ class TestAnInvitation:
         [message] = box.messages
         assert (message["To"], message["From"]) == ("noc@elm.example", SENDER)
         assert message["Auto-Submitted"] == "auto-generated"
+        assert message["Reply-To"] == "people@traceback.example"
         body = message.get_payload(decode=True).decode()  # type: ignore[union-attr]
         desk.answer_by_link(link_in(body), UPSTREAM, "ann", NOW)
         assert desk.view(task).history[-1].what == "answered"
@@ -174,6 +177,90 @@ class TestAnInvitation:
         task = desk.ask(ASKED, NOW)
         assert outbox.queue_due(NOW) == 0
         assert desk.view(task).history[-1].what == "nobody_to_tell"
+
+
+class TestALetterWithoutALink:
+    @pytest.fixture
+    def linkless(self, either_engine: Engine, desk: TaskDesk) -> Outbox:
+        room = replace(ROOM, link=None)
+        return Outbox(either_engine, desk, contacts=AddressBook(), deadlines=OneOffice(), registry=REGISTRY, room=room)
+
+    def test_makes_no_token(self, desk: TaskDesk, linkless: Outbox, either_engine: Engine) -> None:
+        mailer = ScriptedMailer()
+        desk.ask(ASKED, NOW)
+        linkless.queue_due(NOW)
+        assert linkless.deliver(mailer, NOW) == Delivery(sent=1)
+        with either_engine.connect() as connection:
+            assert connection.execute(select(task_links)).all() == []
+
+    def test_is_dropped_once_there_is_an_answer(self, desk: TaskDesk, linkless: Outbox) -> None:
+        task = desk.ask(ASKED, NOW)
+        linkless.queue_due(NOW)
+        desk.answer_signed_in(provider("elm"), task, UPSTREAM, "ann", NOW)
+        assert linkless.deliver(ScriptedMailer(), NOW) == Delivery(dropped=1)
+
+
+class TestWhoBecomesAContactLater:
+    @pytest.fixture
+    def book(self, either_engine: Engine) -> RegistryBook:
+        book = RegistryBook(either_engine)
+        for name in ("elm", "oak"):
+            book.apply(parse_change(provider(name), "add", name.title()), "setup", NOW)
+        return book
+
+    @pytest.fixture
+    def outbox(self, either_engine: Engine, desk: TaskDesk, book: RegistryBook) -> Outbox:
+        return Outbox(either_engine, desk, contacts=book, deadlines=OneOffice(), registry=book, room=ROOM)
+
+    @staticmethod
+    def sent(outbox: Outbox, now: datetime) -> list[str]:
+        mailer = ScriptedMailer()
+        outbox.queue_due(now)
+        outbox.deliver(mailer, now)
+        return [to for to, _, _ in mailer.taken]
+
+    @staticmethod
+    def add(book: RegistryBook, kind: str, value: str, name: str = "elm") -> None:
+        book.apply(parse_change(provider(name), kind, value), "olga", NOW)
+
+    def test_is_invited_to_the_tasks_that_are_open(self, desk: TaskDesk, outbox: Outbox, book: RegistryBook) -> None:
+        desk.ask(ASKED, NOW)
+        assert self.sent(outbox, NOW) == []
+        self.add(book, "contact", "noc@elm.example")
+        assert self.sent(outbox, NOW + HOUR) == ["noc@elm.example"]
+        assert self.sent(outbox, NOW + HOUR) == []
+
+    def test_is_invited_alone_where_others_were_before(
+        self, desk: TaskDesk, outbox: Outbox, book: RegistryBook
+    ) -> None:
+        self.add(book, "contact", "noc@elm.example")
+        task = desk.ask(ASKED, NOW)
+        assert self.sent(outbox, NOW) == ["noc@elm.example"]
+        self.add(book, "contact", "kim@elm.example")
+        assert self.sent(outbox, NOW + HOUR) == ["kim@elm.example"]
+        assert [entry.detail for entry in desk.view(task).history if entry.what == "queued"] == [
+            "invitation 1 to 1"
+        ] * 2
+
+    def test_joins_an_escalation_that_has_reached_him(self, desk: TaskDesk, outbox: Outbox, book: RegistryBook) -> None:
+        self.add(book, "contact", "noc@elm.example")
+        desk.ask(ASKED, NOW)
+        assert self.sent(outbox, NOW) == ["noc@elm.example"]
+        assert self.sent(outbox, NOW + 24 * HOUR) == ["noc@elm.example"]  # the first escalation
+        self.add(book, "escalation", "1:boss@elm.example")
+        self.add(book, "escalation", "2:owner@elm.example")  # not reached yet
+        assert self.sent(outbox, NOW + 25 * HOUR) == ["boss@elm.example"]
+
+    def test_hears_nothing_of_what_is_answered_or_another_providers(
+        self, desk: TaskDesk, outbox: Outbox, book: RegistryBook
+    ) -> None:
+        task = desk.ask(ASKED, NOW)
+        self.sent(outbox, NOW)
+        self.add(book, "contact", "noc@oak.example", "oak")
+        assert self.sent(outbox, NOW + HOUR) == []
+        desk.answer_signed_in(provider("elm"), task, UPSTREAM, "ann", NOW)
+        self.add(book, "contact", "noc@elm.example")
+        assert self.sent(outbox, NOW + HOUR) == []
 
 
 class TestRemindersAndEscalations:
@@ -453,13 +540,32 @@ class TestTheWords:
             provider_name="Elm Voice",
             link="https://traceback.example/answer#T",
             zone=NEW_YORK,
-            coordinator="The desk",
+            sender=Sender("The desk", "+1 202 555 0199", SENDER),
             now=NOW + 30 * HOUR,
         )
         assert max(map(len, written.body.splitlines())) <= 76
         assert str(task.id)[:8] in written.body
         assert "https://traceback.example/answer#T" in written.body
         assert "overdue by 6 hours" in written.body
+        assert "Telephone:   +1 202 555 0199" in written.body
+        assert f"E-mail:      {SENDER}" in written.body
+
+    def test_of_a_held_answer_say_where_it_is_released(self, sqlite_engine: Engine) -> None:
+        assert '"hopback-agent review list"' in self.written(sqlite_engine, Kind.REVIEW, "https://traceback.example/T")
+
+    def test_say_how_to_answer_where_people_can_open_no_link(self, sqlite_engine: Engine) -> None:
+        said = self.written(sqlite_engine, Kind.NO_AGENT, None)
+        assert "Call us, and give the reference" in said
+        assert "link" not in said
+
+    @staticmethod
+    def written(engine: Engine, why: Kind, link: str | None) -> str:
+        put_traceback(engine)
+        desk = TaskDesk(engine, OneOffice(), REGISTRY)
+        task = desk.view(desk.ask(replace(ASKED, kind=why), NOW)).task
+        sender = Sender("The desk", "+1 202 555 0199", SENDER)
+        kind = NoticeKind.INVITATION
+        return letter(task, kind, provider_name="Elm", link=link, zone=NEW_YORK, sender=sender, now=NOW).body
 
     def test_of_a_second_look_say_that_who_was_named_denies_it(self, sqlite_engine: Engine) -> None:
         put_traceback(sqlite_engine)
@@ -471,7 +577,7 @@ class TestTheWords:
             provider_name="Elm Voice",
             link="https://traceback.example/answer#T",
             zone=NEW_YORK,
-            coordinator="The desk",
+            sender=Sender("The desk", "+1 202 555 0199", SENDER),
             now=NOW,
         )
         words = " ".join(said.body.split())

@@ -163,8 +163,15 @@ class TestAnAnswer:
 
     def test_may_come_by_a_link_that_was_handed_over(self, house: House, desk: TaskDesk) -> None:
         desk.ask(ASKED, AN_HOUR_AGO)
+        house.configure('[tasks]\nlink = "https://traceback.example/answer#{token}"\n')
         token = link_in(house.run("tasks", "link", SHORT).stdout)
         assert desk.open_link(token, datetime.now(UTC)).id == ASKED.task_id
+
+    def test_may_come_by_the_token_alone_where_people_can_open_no_link(self, house: House, desk: TaskDesk) -> None:
+        desk.ask(ASKED, AN_HOUR_AGO)
+        made = house.run("tasks", "link", SHORT)
+        assert "--token" in made.stderr
+        assert desk.open_link(made.stdout.strip(), datetime.now(UTC)).id == ASKED.task_id
 
     def test_is_not_waited_for_any_more_once_the_question_is_withdrawn(self, house: House, desk: TaskDesk) -> None:
         desk.ask(ASKED, AN_HOUR_AGO)

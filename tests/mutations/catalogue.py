@@ -1150,4 +1150,18 @@ MUTATIONS: tuple[Mutation, ...] = (
         " answer = ?9,",
         "tests/coordinator/test_clerk.py::TestAnAgentThatHoldsItsAnswer",
     ),
+    Mutation(
+        "who becomes a contact later hears nothing of the tasks that are open",
+        "coordinator/registry/changing.py",
+        "            tell_newcomers(connection, provider, level)\n",
+        "",
+        "tests/coordinator/test_mail.py::TestWhoBecomesAContactLater",
+    ),
+    Mutation(
+        "who had a letter gets it again with the newcomers",
+        "coordinator/tasks/outbox.py",
+        "if recipient not in told]",
+        "if True]",
+        "tests/coordinator/test_mail.py::TestWhoBecomesAContactLater",
+    ),
 )

@@ -31,6 +31,7 @@ from coordinator.store.sql_store import SqlStore, opened
 from coordinator.store.sqlite_writer import text_time
 from coordinator.tasks.clerk import Clerk, ClerkTerms
 from coordinator.tasks.desk import TaskDesk
+from coordinator.tasks.letters import Sender
 from coordinator.tasks.outbox import MailRoom, Outbox
 from coordinator.tasks.ports import Mailer
 from coordinator.tasks.tokens import new_token
@@ -245,7 +246,7 @@ class Process:
 
         desk = TaskDesk(engine, offices, house.registry, make_token=lambda: new_token(random))
         clerk = Clerk(engine, self.store, desk, self._clock.now, f"clerk {number}", terms=ClerkTerms())
-        room = MailRoom(LINK, "traceback.example", "The simulated consortium")
+        room = MailRoom(LINK, "traceback.example", Sender("The simulated consortium"))
         outbox = Outbox(engine, desk, contacts=offices, deadlines=offices, registry=house.registry, room=room)
         return clerk, outbox
 
