@@ -163,6 +163,8 @@ key_file = "retention.key"             # 64 hexadecimal digits; must not be read
 
 [stir]                                 # Identity headers of reported calls: a cross-check, never a hop
 # roots = "sti-roots"                  # directory of PEM files: the STI-CAs' roots; without, no signer is verified
+# revoked = "sti-pa.crl"               # the STI-PA's list of revoked certificates (DER or PEM), as cron fetches it
+# revoked_by = "sti-pa.pem"            # the STI-PA's certificates that sign it, pinned
 """
 
 

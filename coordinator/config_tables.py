@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from coordinator.intake import parse_duration
 from coordinator.tasks.smtp import parse_address
@@ -76,9 +76,21 @@ class RetentionTable(_Table):
 
 
 class StirTable(_Table):
-    """What Identity headers are verified with: `roots` is a directory of PEM files, the STI-CAs' roots."""
+    """What Identity headers are verified with.
+
+    `roots` is a directory of PEM files, the STI-CAs' roots; `revoked` the STI-PA's list of revoked certificates, which
+    one of the certificates in `revoked_by` (PEM) must have signed.
+    """
 
     roots: str | None = None
+    revoked: str | None = None
+    revoked_by: str | None = None
+
+    @model_validator(mode="after")
+    def _a_list_needs_who_signed_it(self) -> Self:
+        if self.revoked is not None and self.revoked_by is None:
+            raise ValueError("revoked needs revoked_by: the STI-PA's certificates that sign lists, in a PEM file")
+        return self
 
 
 def private_text(path: Path) -> str:

@@ -12,12 +12,19 @@ from rich.text import Text
 from coordinator.stir.certificates import Grade, Judged
 from coordinator.stir.crosscheck import CONTRADICTIONS, CrossCheck, Kind
 from coordinator.stir.passport import Passport
+from coordinator.stir.revocation import State
 from coordinator.stir.survey import Survey, signer_name
 
 GRADES = {
     Grade.VERIFIED: "verified to a pinned root",
     Grade.CHAIN_UNKNOWN: "signature good, certificate not verified",
     Grade.NOT_VERIFIED: "not verified",
+}
+REVOKED = {
+    State.NOT_REVOKED: "no",
+    State.REVOKED_BEFORE: "before",
+    State.REVOKED_SINCE: "since",
+    State.UNKNOWN: "not known",
 }
 HINT = "A header is a hint: no hop follows from it."
 
@@ -41,9 +48,12 @@ def title(check: CrossCheck) -> str:
 
 
 def grade_lines(check: CrossCheck | Judged) -> list[str]:
-    """How much is known of who signed."""
-    words = GRADES[check.grade]
-    return [f"{words[0].upper()}{words[1:]}{f': {check.why}' if check.why else ''}."]
+    """How much is known of who signed, and whether the certificate was revoked, where that is not why."""
+    words, known = GRADES[check.grade], check.revocation
+    lines = [f"{words}{f': {check.why}' if check.why else ''}"]
+    if known is not None and known.words != check.why:
+        lines.append(known.words)
+    return [f"{line[0].upper()}{line[1:]}." for line in lines]
 
 
 def passport_rows(passport: Passport, judged: Judged, *, show: bool) -> list[tuple[str, object]]:
@@ -64,7 +74,7 @@ def passport_rows(passport: Passport, judged: Judged, *, show: bool) -> list[tup
         ("certificate at", passport.x5u),
         ("SPC", " ".join(signer.codes) or None if signer else None),
         ("certificate", f"{signer.subject}, SHA-256 {signer.sha256[:16]}" if signer else None),
-        ("grade", grade_lines(judged)[0]),
+        ("grade", " ".join(grade_lines(judged))),
     ]
     return [row for row in rows if row[1] is not None]
 
@@ -83,7 +93,7 @@ def survey_lines(found: Survey) -> list[str]:
 
 
 def signer_rows(found: Survey, most: int) -> list[Sequence[object]]:
-    """Signers that recur: name, calls, levels, verified, agreement."""
+    """Signers that recur: name, calls, levels, verified, agreement, whether revoked."""
     return [
         (
             one.signer,
@@ -91,6 +101,7 @@ def signer_rows(found: Survey, most: int) -> list[Sequence[object]]:
             *(f"{one.level(level):,}" for level in "ABC"),
             f"{one.verified:,}",
             f"{one.agrees:,} of {one.of:,}" if one.of else "",
+            ", ".join(f"{REVOKED[state]} {count:,}" for state, count in one.revocation),
         )
         for one in found.signers[:most]
     ]
@@ -117,6 +128,7 @@ def survey_json(found: Survey) -> dict[str, Any]:
                 "calls": one.calls,
                 "levels": dict(one.levels),
                 "verified": one.verified,
+                "revocation": {state.value: count for state, count in one.revocation},
                 "agrees": one.agrees,
                 "of": one.of,
             }

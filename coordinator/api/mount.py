@@ -22,7 +22,7 @@ from coordinator.priorities import Priority, priority_of
 from coordinator.registry.book import RegistryBook
 from coordinator.reports import Improper
 from coordinator.runtime import open_store
-from coordinator.stir.examiner import Examiner, roots_of
+from coordinator.stir.examiner import Examiner, revoked_of, roots_of
 from coordinator.store.engine import engine_for
 from coordinator.store.order_views import OrderViews
 from coordinator.store.orders import OrderBook
@@ -93,7 +93,7 @@ def services_of(
         pinned = roots_of(loaded)
 
         def improper(since: datetime, until: datetime) -> list[Improper]:
-            return Examiner(engine, pinned).improper(since, until)
+            return Examiner(engine, pinned, revoked_of(loaded, _now())).improper(since, until)
 
         yield {
             SERVICE: TracebackApi(house, door).methods(),

@@ -188,7 +188,7 @@ def show_campaign(name: str, untraced: Path | None, as_json: bool, config_path: 
         click.echo(f"Which: `hopback-coordinator list --campaign {shlex.quote(name)} --status STATUS`; then `show ID`.")
     if signed.headers:
         click.echo("\n".join(survey_lines(signed)))
-        columns = ("Signer", "Calls", "A", "B", "C", "Verified", "Agrees")
+        columns = ("Signer", "Calls", "A", "B", "C", "Verified", "Agrees", "Revoked")
         show_rich(table(columns, signer_rows(signed, MOST_SHOWN), right=columns[1:]))
     if signed.recurring:
         recurring = recurring_rows(signed, MOST_SHOWN)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from coordinator.evidence.statements import Statement, broken, proven, unproven
+from coordinator.evidence.statements import Standing, Statement, broken, proven, unproven
 from coordinator.stir.certificates import Grade, Shelf, SignerError, read_pem, read_roots
 from coordinator.stir.passport import FRESH, Passport, PassportError, parse_identity, same_number
 from protos.orders import Order
@@ -26,7 +26,12 @@ def header_statements(header: bytes, signers: bytes, sti_roots: bytes, order: Or
         "the Identity header came with the reported call",
         "the coordinator says so: nobody in the path has signed that, and what it claims is its signer's claim",
     )
-    return [came, _signed(shaken, certificates, sti_roots), *_fits(shaken, order)]
+    counted = unproven(
+        "the certificate that the Identity header was signed with was not revoked before the call",
+        "a bundle holds no list of revoked certificates: the STI-PA's lists of that time tell",
+    )
+    signed = _signed(shaken, certificates, sti_roots)
+    return [came, signed, *([counted] if signed.standing is Standing.PROVEN else []), *_fits(shaken, order)]
 
 
 def _signed(shaken: Passport, certificates: Iterable[bytes], sti_roots: bytes) -> Statement:

@@ -1,5 +1,5 @@
 """STIR/SHAKEN as a cross-check: what the Identity header of a call claims, held against the chain that was found.
 
-`passport` reads, `certificates` verifies, `crosscheck` compares; all three are pure. `book` keeps headers and signers'
+`passport` reads, `certificates` verifies, `revocation` reads the STI-PA's list, `crosscheck` compares; all are pure. `book` keeps headers and signers'
 certificates, `examiner` brings everything together. Nothing in here is asked, or imported, by what makes chains.
 """

@@ -8,7 +8,11 @@ SHA-256, 64 bytes of r and s, RFC 7518 3.4) is good is the signer's; its TNAuthL
     chain_unknown  good, but no pinned root vouches for the certificate: anybody can issue one to any code
     not_verified   no certificate at hand makes it good: it is forged or altered, or the certificate isn't here
 
-Revocation is not looked at. Pure: certificates come as DER, the time is the PASSporT's.
+What a list of the STI-PA says of the certificates of a verified way (`coordinator.stir.revocation`) comes beside the
+grade; one that was revoked when the call was made is vouched for by nobody. Where an authority on the way has a
+TNAuthList itself, as those of delegates have (RFC 9060), it counts for no code that isn't in it (section 5).
+
+Pure: certificates come as DER, the time is the PASSporT's, and that of the call where one is known.
 """
 
 from __future__ import annotations
@@ -30,10 +34,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 from coordinator.stir.passport import Passport
+from coordinator.stir.revocation import Revocation, Revoked, State
 
 TN_AUTH_LIST: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.26")
 DEEPEST: Final = 4
 """Certificates between signer and root at most."""
+_BEST: Final = (False, False)
 _UNREADABLE: Final = (
     ValueError,
     TypeError,
@@ -69,11 +75,15 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A PASSporT's grade, why it is no better one (empty for the best), and whose certificate made it good."""
+    """A PASSporT's grade, why it is no better one (empty for the best), and whose certificate made it good.
+
+    `revocation` is there where a way to a pinned root was found, and a list was looked for.
+    """
 
     grade: Grade
     why: str = ""
     signer: Signer | None = None
+    revocation: Revocation | None = None
 
 
 @asn1.sequence
@@ -145,16 +155,16 @@ def signer_of(certificate: x509.Certificate) -> Signer:
         SignerError: no PASSporT could be signed with it.
     """
     try:
-        key, extensions = certificate.public_key(), certificate.extensions
+        key = certificate.public_key()
+        der = _tn_auth_list(certificate)
+    except x509.ExtensionNotFound:
+        der = None
     except _UNREADABLE:
         raise SignerError("it can't be read") from None
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         raise SignerError("its key is no P-256 key, as ES256 wants it")
-    try:
-        value = extensions.get_extension_for_oid(TN_AUTH_LIST).value
-    except x509.ExtensionNotFound:
-        raise SignerError("it has no TNAuthList: it was issued to no service provider") from None
-    der = value.value if isinstance(value, x509.UnrecognizedExtension) else value.public_bytes()
+    if der is None:
+        raise SignerError("it has no TNAuthList: it was issued to no service provider")
     return _described(certificate, codes_of(der))
 
 
@@ -168,13 +178,19 @@ class Shelf:
     """The certificates that are at hand, and the roots that are trusted: judges PASSporTs.
 
     `certificates` are signers' and intermediate ones in any order, DER; those that say nothing are passed over.
+    Without `revoked`, revocation is not looked at.
     """
 
-    def __init__(self, certificates: Iterable[bytes] = (), roots: Sequence[x509.Certificate] = ()) -> None:
+    def __init__(
+        self,
+        certificates: Iterable[bytes] = (),
+        roots: Sequence[x509.Certificate] = (),
+        revoked: Revoked | None = None,
+    ) -> None:
         self._signers: list[tuple[x509.Certificate, EllipticCurvePublicKey, Signer]] = []
         self._between: list[x509.Certificate] = []
         self._ders: dict[str, bytes] = {}
-        self._roots = tuple(roots)
+        self._roots, self._revoked = tuple(roots), revoked
         self._latest: dict[str, int] = {}
         for der in certificates:
             self._put(der)
@@ -192,30 +208,43 @@ class Shelf:
             self._signers.append((certificate, key, signer))
             self._ders[signer.sha256] = der
 
-    def judge(self, passport: Passport) -> Judged:
-        """The PASSporT's grade; of several certificates that make it good, the one that is worth most."""
+    def judge(self, passport: Passport, call: datetime | None = None) -> Judged:
+        """The PASSporT's grade; of several certificates that make it good, the one that is worth most.
+
+        `call` is when the call was made; without, revocation is judged as of the time that the PASSporT claims.
+        """
         latest = self._latest.get(passport.x5u)
-        if latest is not None and _is_good(passport, self._signers[latest][1]) and not self._why_not(latest, passport):
-            return Judged(Grade.VERIFIED, signer=self._signers[latest][2])
+        if latest is not None and _is_good(passport, self._signers[latest][1]):
+            judged = self._judged(latest, passport, call)
+            if _rank(judged) == _BEST:
+                return judged
         good = [index for index, (_, key, _) in enumerate(self._signers) if _is_good(passport, key)]
         if not good:
             return Judged(Grade.NOT_VERIFIED, "it is forged or altered, or its signer's certificate is not at hand")
-        why, index = min((self._why_not(index, passport), index) for index in good)
+        judged, index = min(((self._judged(one, passport, call), one) for one in good), key=lambda one: _rank(one[0]))
         self._latest[passport.x5u] = index
-        return Judged(Grade.CHAIN_UNKNOWN if why else Grade.VERIFIED, why, self._signers[index][2])
+        return judged
 
-    def _why_not(self, index: int, passport: Passport) -> str:
-        """Why no pinned root vouches for this certificate when it signed; empty where one does."""
+    def _judged(self, index: int, passport: Passport, call: datetime | None) -> Judged:
+        """What a good signature by this certificate is worth."""
         (certificate, _, signer), at = self._signers[index], passport.issued
         if not signer.valid_from <= at <= signer.valid_to:
-            return "the signer's certificate was not valid when it signed"
+            return Judged(Grade.CHAIN_UNKNOWN, "the signer's certificate was not valid when it signed", signer)
         if not self._roots:
-            return "no root of a certification authority is pinned here"
+            return Judged(Grade.CHAIN_UNKNOWN, "no root of a certification authority is pinned here", signer)
         try:
-            _verifier(self._roots, at).verify(certificate, self._between)
+            chain = _verifier(self._roots, at).verify(certificate, self._between).chain
         except (VerificationError, *_UNREADABLE):
-            return "the certificate leads to no root that is pinned here"
-        return ""
+            return Judged(Grade.CHAIN_UNKNOWN, "the certificate leads to no root that is pinned here", signer)
+        if not all(_may_issue(authority, signer.codes) for authority in chain[1:]):
+            why = "an authority on its way to a pinned root was not given its codes, and may not pass them on"
+            return Judged(Grade.CHAIN_UNKNOWN, why, signer)
+        if self._revoked is None:
+            return Judged(Grade.VERIFIED, signer=signer)
+        found = self._revoked.of(chain, call or at, "the call" if call else "the time in the header")
+        if found.state is State.REVOKED_BEFORE:
+            return Judged(Grade.CHAIN_UNKNOWN, found.words, signer, found)
+        return Judged(Grade.VERIFIED, "", signer, found)
 
     def with_chain(self, judged: Judged) -> list[bytes]:
         """The certificate that made a PASSporT good, and every intermediate one at hand that may lead to its root."""
@@ -285,6 +314,28 @@ def _is_good(passport: Passport, key: EllipticCurvePublicKey) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def _may_issue(authority: x509.Certificate, codes: tuple[str, ...]) -> bool:
+    """Whether the authority's own TNAuthList, where it has one, holds all of these codes."""
+    try:
+        held = codes_of(_tn_auth_list(authority))
+    except x509.ExtensionNotFound:
+        return True
+    except (SignerError, *_UNREADABLE):
+        return False
+    return set(codes) <= set(held)
+
+
+def _tn_auth_list(certificate: x509.Certificate) -> bytes:
+    value = certificate.extensions.get_extension_for_oid(TN_AUTH_LIST).value
+    return value.value if isinstance(value, x509.UnrecognizedExtension) else value.public_bytes()
+
+
+def _rank(judged: Judged) -> tuple[bool, bool]:
+    """What is worth more sorts first: a way to a root, a certificate that isn't revoked by now."""
+    since = judged.revocation is not None and judged.revocation.state is State.REVOKED_SINCE
+    return judged.grade is not Grade.VERIFIED, since
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:

@@ -8,7 +8,8 @@ What attestation means (ATIS-1000074 5.2.3): A, the signer knows the customer an
 B, it knows the customer; C, it took the call over from elsewhere. So a provider that says itself that it got the call
 from another one has no business to attest A. That is held against it only where a pinned root vouches for its
 certificate, as anybody could have signed in its name otherwise, where the header fits the call, as it may have been
-copied from another one, and where the one that it names doesn't deny the handover, as it may have erred.
+copied from another one, where the one that it names doesn't deny the handover, as it may have erred, and where its
+certificate wasn't revoked when the call was made, nor since because its key had been stolen.
 
 No finding holds a telephone number, so that what was found can stay when the numbers go.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import enum
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,11 +28,14 @@ from coordinator.registry.aliases import Alias, AliasKind
 from coordinator.signed import AttestedAnswer, SaidAnswer
 from coordinator.stir.certificates import Grade, Judged
 from coordinator.stir.passport import FRESH, Identity, Passport, same_number
+from coordinator.stir.revocation import Revocation, State
 from protos.identity import ProviderId
 from protos.types import Outcome
 
 _FINISHED: Final = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
 _CAME_FROM: Final = frozenset({Outcome.UPSTREAM, Outcome.FOREIGN_UPSTREAM})
+_HEARSAY: Final = {"signed": Grade.NOT_VERIFIED.value}
+"""The facts of a forwarding that nobody known has signed."""
 _SECOND: Final = timedelta(seconds=1)
 
 
@@ -43,6 +47,8 @@ class Kind(enum.Enum):
     SIGNER_IN_PATH = "signer_in_path"
     SIGNER_NOT_IN_PATH = "signer_not_in_path"
     SIGNER_UNKNOWN = "signer_unknown"
+    SIGNER_REVOKED = "signer_revoked"
+    SIGNER_REVOKED_SINCE = "signer_revoked_since"
     IMPROPER_ATTESTATION = "improper_attestation"
     DOUBTFUL_ATTESTATION = "doubtful_attestation"
     CALLING_DIFFERS = "calling_differs"
@@ -58,6 +64,7 @@ class Kind(enum.Enum):
 CONTRADICTIONS: Final = frozenset(
     {
         Kind.SIGNER_NOT_IN_PATH,
+        Kind.SIGNER_REVOKED,
         Kind.IMPROPER_ATTESTATION,
         Kind.CALLING_DIFFERS,
         Kind.CALLED_DIFFERS,
@@ -66,6 +73,7 @@ CONTRADICTIONS: Final = frozenset(
     }
 )
 """Findings that speak against the header, or against the chain; which of the two, a person says."""
+_REVOKED: Final = {State.REVOKED_BEFORE: Kind.SIGNER_REVOKED, State.REVOKED_SINCE: Kind.SIGNER_REVOKED_SINCE}
 _OF_ANOTHER_CALL: Final = frozenset({Kind.CALLING_DIFFERS, Kind.CALLED_DIFFERS, Kind.NOT_FRESH})
 
 
@@ -93,6 +101,7 @@ class CrossCheck:
     Attributes:
         signer: the provider that the registry gives the certificate's codes to, at the time of signing.
         agrees: whether the signer is where the chain ended; None where it hasn't ended, or nobody knows the signer.
+        revocation: whether the certificate was revoked; None where no pinned root vouches for it.
     """
 
     attestation: str
@@ -104,6 +113,7 @@ class CrossCheck:
     issued: datetime
     agrees: bool | None
     findings: tuple[Finding, ...]
+    revocation: Revocation | None = None
 
     def of(self, *kinds: Kind) -> tuple[Finding, ...]:
         """The findings of these kinds."""
@@ -130,22 +140,35 @@ def crosscheck(
     signer: ProviderId | None,
     traceback: Traceback,
     sisters: Iterable[Sister] = (),
+    forwarders: Collection[Passport] = (),
 ) -> CrossCheck:
-    """What this header says of this chain; `signer` as by `provider_of`."""
+    """What this header says of this chain; `signer` as by `provider_of`.
+
+    `forwarders` are those of its div PASSporTs that somebody has signed for whom a pinned root vouches.
+    """
     shaken = identity.shaken
     chain = [traceback.hops[position] for position in standing(traceback.hops)]
     codes = judged.signer.codes if judged.signer else ()
-    compared = [*_numbers(identity, traceback, chain), *_time(shaken, signer, traceback, chain)]
+    compared = [*_numbers(identity, traceback, chain, forwarders), *_time(shaken, signer, traceback, chain)]
     found: list[Finding] = []
     if signer is not None:
         fits = bool(shaken.dest) and not any(one.kind in _OF_ANOTHER_CALL for one in compared)
         doubt = "" if fits else "the header doesn't fit this call"
+        if any(one.facts == _HEARSAY for one in compared):
+            doubt = doubt or "that the call was forwarded is said by nobody for whom a pinned root vouches"
         if judged.grade is not Grade.VERIFIED:
             doubt = "no pinned root shows that the signature is its own"
+        if judged.revocation is not None and (
+            judged.revocation.stolen or judged.revocation.state is State.REVOKED_BEFORE
+        ):
+            doubt = judged.revocation.words
         found += _place(shaken, signer, traceback, chain, doubt)
-    elif codes:
+    elif judged.signer is not None:
         said = f"the registry gives {' and '.join(codes)} to no one provider"
+        if not codes:
+            said = "its certificate is for telephone numbers alone, a delegate's (RFC 9060), and names no provider"
         found.append(Finding(Kind.SIGNER_UNKNOWN, f"The signer is not known: {said}.", {"codes": " ".join(codes)}))
+    found += _revoked(judged)
     found += [*compared, *_origid(traceback, sisters), *_lead(judged.grade, signer, traceback, chain)]
     agrees = signer == chain[-1].provider if signer and chain and traceback.status in _FINISHED else None
     return CrossCheck(
@@ -158,7 +181,20 @@ def crosscheck(
         issued=shaken.issued,
         agrees=agrees,
         findings=tuple(found),
+        revocation=judged.revocation,
     )
+
+
+def _revoked(judged: Judged) -> list[Finding]:
+    """What it means that the certificate was revoked; nothing where it wasn't, or nobody knows."""
+    known = judged.revocation
+    if known is None or known.state not in _REVOKED:
+        return []
+    means = "nobody vouches for this signature"
+    if known.state is State.REVOKED_SINCE:
+        means = "it may be a thief's" if known.stolen else "it counted when the call was made"
+    said = f"{known.words[0].upper()}{known.words[1:]}: {means}."
+    return [Finding(_REVOKED[known.state], said, {"stolen": "yes" if known.stolen else "no"})]
 
 
 def _place(
@@ -196,7 +232,9 @@ def _place(
     return [made, Finding(Kind.DOUBTFUL_ATTESTATION, f"Attestation A would be improper: {means}; but {doubt}.", facts)]
 
 
-def _numbers(identity: Identity, traceback: Traceback, chain: Sequence[Hop]) -> list[Finding]:
+def _numbers(
+    identity: Identity, traceback: Traceback, chain: Sequence[Hop], forwarders: Collection[Passport]
+) -> list[Finding]:
     shaken, call, found = identity.shaken, traceback.call, []
     if shaken.orig and call.calling is not None and not same_number(shaken.orig, call.calling):
         words = "The calling number that was signed is another than the one displayed."
@@ -207,9 +245,12 @@ def _numbers(identity: Identity, traceback: Traceback, chain: Sequence[Hop]) -> 
     if translated is not None:
         words = f"The called number that was signed is the one from before {translated} translated it."
         return [*found, Finding(Kind.CALLED_TRANSLATED, words, {"provider": translated})]
-    if _forwarded(identity, traceback, chain):
-        words = "The called number that was signed was forwarded: div PASSporTs lead from it to one of the chain."
-        return [*found, Finding(Kind.CALLED_FORWARDED, words)]
+    words = "The called number that was signed was forwarded: div PASSporTs lead from it to one of the chain"
+    if _forwarded(shaken, [one for one in identity.div if one in forwarders], traceback, chain):
+        return [*found, Finding(Kind.CALLED_FORWARDED, f"{words}.", {"signed": Grade.VERIFIED.value})]
+    if _forwarded(shaken, identity.div, traceback, chain):
+        words += "; no pinned root vouches for who signed them."
+        return [*found, Finding(Kind.CALLED_FORWARDED, words, _HEARSAY)]
     words = "The called number that was signed is none of those that the chain knows for this call."
     return [*found, Finding(Kind.CALLED_DIFFERS, words)]
 
@@ -220,10 +261,13 @@ def _asked_upstream(hop: Hop, dest: Sequence[str]) -> bool:
     return number is not None and any(same_number(one, number) for one in dest)
 
 
-def _forwarded(identity: Identity, traceback: Traceback, chain: Sequence[Hop]) -> bool:
-    """Whether div PASSporTs lead from a number that SHAKEN's names to one of the chain; each is followed once."""
+def _forwarded(shaken: Passport, div: Sequence[Passport], traceback: Traceback, chain: Sequence[Hop]) -> bool:
+    """Whether div PASSporTs of the same caller lead from a number that SHAKEN's names to one of the chain (RFC 8946).
+
+    Each is followed once, so that circles end.
+    """
     known = {traceback.call.called, *(hop.question.called for hop in chain)}
-    reached, left = set(identity.shaken.dest), list(identity.div)
+    reached, left = set(shaken.dest), [one for one in div if one.orig == shaken.orig]
     while step := next((one for one in left if one.diverted in reached), None):
         left.remove(step)
         reached.update(step.dest)

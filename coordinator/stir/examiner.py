@@ -15,9 +15,10 @@ from coordinator.config import ConfigError, LoadedConfig
 from coordinator.registry.book import RegistryBook
 from coordinator.reports import Improper
 from coordinator.stir.book import IdentityBook
-from coordinator.stir.certificates import Judged, Shelf, SignerError, pem_of, read_roots
+from coordinator.stir.certificates import Grade, Judged, Shelf, SignerError, pem_of, read_roots
 from coordinator.stir.crosscheck import CrossCheck, Kind, Sister, crosscheck, provider_of
 from coordinator.stir.passport import Identity, PassportError, parse_identity
+from coordinator.stir.revocation import LARGEST_LIST, NO_LIST, ListError, Revoked, read_list, read_pinned
 from coordinator.stir.survey import Checked, Survey, survey
 from coordinator.stir.written import keep
 from coordinator.stir.written import kept as read_kept
@@ -27,11 +28,14 @@ _FINISHED = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
 
 
 class Examiner:
-    """Examines headers with what is in the database when it is made; `roots` are the pinned ones."""
+    """Examines headers with what is in the database when it is made; `roots` are the pinned ones.
 
-    def __init__(self, engine: Engine, roots: Sequence[x509.Certificate] = ()) -> None:
+    Without `revoked`, revocation is not looked at.
+    """
+
+    def __init__(self, engine: Engine, roots: Sequence[x509.Certificate] = (), revoked: Revoked | None = None) -> None:
         self._book, self._store = IdentityBook(engine), SqlStore(engine)
-        self._shelf = Shelf((one.certificate for one in self._book.certificates()), roots)
+        self._shelf = Shelf((one.certificate for one in self._book.certificates()), roots, revoked)
         self._aliases = [one for one in RegistryBook(engine).aliases() if one.kind.is_number]
 
     def check(self, traceback: Traceback, *, with_sisters: bool = True) -> CrossCheck | None:
@@ -45,10 +49,11 @@ class Examiner:
         identity = _read(header.text)
         if identity is None:
             return None
-        judged = self._shelf.judge(identity.shaken)
+        judged = self._shelf.judge(identity.shaken, traceback.call.at)
         signer = provider_of(judged.signer.codes, self._aliases, identity.shaken.issued) if judged.signer else None
         sisters = self._sisters(order, header.campaign, identity, judged) if with_sisters else ()
-        return crosscheck(identity, judged, signer, traceback, sisters)
+        div = [one for one in identity.div if self._shelf.judge(one, traceback.call.at).grade is Grade.VERIFIED]
+        return crosscheck(identity, judged, signer, traceback, sisters, div)
 
     def survey(self, ids: Sequence[uuid.UUID]) -> Survey:
         """What the headers of these tracebacks' calls have in common."""
@@ -132,6 +137,51 @@ def roots_of(loaded: LoadedConfig) -> list[x509.Certificate]:
         return pinned_roots(loaded.path(named) if named else None)
     except SignerError as error:
         raise ConfigError(loaded.file, [f"stir.roots: {error}"]) from None
+
+
+def pinned_for_lists(loaded: LoadedConfig) -> list[x509.Certificate]:
+    """The certificates that the configuration pins for lists of revoked ones.
+
+    Raises:
+        ConfigError: what is wrong with them.
+    """
+    named = loaded.config.stir.revoked_by
+    if named is None:
+        return []
+    try:
+        return read_pinned(loaded.path(named).read_bytes())
+    except OSError as error:
+        raise ConfigError(loaded.file, [f"stir.revoked_by: {named} can't be read: {error.strerror}"]) from None
+    except ListError as error:
+        raise ConfigError(loaded.file, [f"stir.revoked_by: {named}: {error}"]) from None
+
+
+def revoked_of(loaded: LoadedConfig, now: datetime) -> Revoked:
+    """The list that the configuration names, as its file is now; why there is none where it doesn't count.
+
+    Raises:
+        ConfigError: the certificates that are pinned for it can't be used.
+    """
+    pinned, named = pinned_for_lists(loaded), loaded.config.stir.revoked
+    if named is None:
+        return Revoked(NO_LIST, now)
+    try:
+        return Revoked(read_list(list_file(loaded.path(named)), pinned), now)
+    except ListError as error:
+        return Revoked(f"{named}: {error}", now)
+
+
+def list_file(path: Path) -> bytes:
+    """The bytes of a file with a list, and of one that is too large no more than show it.
+
+    Raises:
+        ListError: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST_LIST + 1)
+    except OSError as error:
+        raise ListError(f"it can't be read: {error.strerror}") from None
 
 
 def _signer_key(identity: Identity, judged: Judged) -> tuple[str, ...]:

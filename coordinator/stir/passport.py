@@ -3,8 +3,10 @@
 Read, not verified: `coordinator.stir.certificates` does that. What is taken is the full form,
 `header.payload.signature;info=<URL>;alg=ES256;ppt=shaken`, one header or several (one a line, or with commas between);
 one of them must be SHAKEN's, beside it there may be div ones, and others, which say nothing here. Refused, each with
-its reason: the compact form, which leaves the claims out, any other algorithm, claims that are missing or out of
-bounds, a key that stands twice. No URL is ever followed. No message repeats a telephone number.
+its reason: the compact form, which leaves the claims out, any other algorithm, a certificate's URL that isn't https, an
+extension that must be understood (crit, RFC 7515 4.1.11), claims that are missing or out of bounds, a key that stands
+twice. Parameters beside the token count without case, as SIP has them (RFC 3261 7.3.1), its JSON with it. No URL is
+ever followed. No message repeats a telephone number.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ SIGNATURE_BYTES: Final = 64
 FRESH: Final = timedelta(seconds=60)
 """A header's time may differ from the call's by this (RFC 8224 4.1)."""
 
+_DIVERTING: Final = ("div", "div-o")
 _PREFIX: Final = re.compile(r"^\s*(?:identity|y)\s*:", re.IGNORECASE | re.ASCII)
 _FOLD: Final = re.compile(r"\r?\n[ \t]+")
 _PIECES: Final = re.compile(r'"[^"]{0,256}"|<[^<>]{0,2100}>|[^",;<]+|.', re.DOTALL)
@@ -32,7 +35,7 @@ _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _PARAMETER: Final = re.compile(r'\s*([A-Za-z0-9-]{1,32})\s*=\s*(?:"([^"\\]*)"|<([^<>]*)>|([^\s;"<>]*))\s*', re.ASCII)
 _NUMBER: Final = re.compile(r"\+?[0-9*#]{1,15}", re.ASCII)
 _ORIGID: Final = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
-_URL: Final = re.compile(r"https?://[\x21-\x7e]{1,2000}", re.ASCII)
+_URL: Final = re.compile(r"https://[\x21-\x7e]{1,2000}", re.ASCII)
 _FIRST_IAT: Final = 946_684_800  # 2000
 _LAST_IAT: Final = 4_102_444_800  # 2100
 
@@ -46,7 +49,7 @@ class Passport:
     """One PASSporT: what it claims, and over which bytes it is signed.
 
     Attributes:
-        kind: `shaken` or `div`.
+        kind: `shaken`, `div`, or `div-o`, which is div with the original PASSporT in it; that one is left unread.
         attestation: A, B or C; empty for a div one.
         orig: digits of the calling number as signed; empty where it is no telephone number.
         dest: digits of the called numbers as signed; those that are URIs are left out.
@@ -93,11 +96,13 @@ def parse_identity(text: str) -> Identity:
         raise PassportError(f"{len(values)} headers are too many: at most {MOST}")
     passports = [one for one in map(_passport, values) if one is not None]
     shaken = [one for one in passports if one.kind == "shaken"]
+    if not shaken and any(one.kind == "div-o" for one in passports):
+        raise PassportError("SHAKEN's PASSporT lies inside a div-o one: hand it in by itself, as a header of its own")
     if not shaken:
         raise PassportError("none of its PASSporTs is SHAKEN's: nothing is attested")
     if len(shaken) > 1:
         raise PassportError(f"{len(shaken)} of its PASSporTs are SHAKEN's: name the one that the called side verified")
-    return Identity(shaken[0], tuple(one for one in passports if one.kind == "div"), "\n".join(values))
+    return Identity(shaken[0], tuple(one for one in passports if one.kind in _DIVERTING), "\n".join(values))
 
 
 def same_number(signed: str, number: str) -> bool:
@@ -137,17 +142,19 @@ def _passport(value: str) -> Passport | None:
     header, payload = _object(parts[0], "header"), _object(parts[1], "payload")
     if (header.get("typ"), header.get("alg")) != ("passport", "ES256"):
         raise PassportError("its header must say typ passport and alg ES256")
-    if parameters.get("alg", "ES256") != "ES256":
+    if "crit" in header:
+        raise PassportError("its header has an extension that must be understood (crit), and is not known here")
+    if parameters.get("alg", "ES256").upper() != "ES256":
         raise PassportError("the header's alg is another than ES256")
     x5u = header.get("x5u")
     if not isinstance(x5u, str) or _URL.fullmatch(x5u) is None:
-        raise PassportError("x5u must be the URL of the signer's certificate")
+        raise PassportError("x5u must be the https URL of the signer's certificate")
     if parameters.get("info") != x5u:
         raise PassportError("info must name the same URL as x5u does")
     kind = header.get("ppt")
-    if "ppt" in parameters and parameters["ppt"] != kind:
+    if "ppt" in parameters and parameters["ppt"].lower() != kind:
         raise PassportError("the header's ppt is another than the PASSporT's")
-    if kind not in ("shaken", "div"):
+    if kind not in ("shaken", *_DIVERTING):
         return None
     signature = _decoded(parts[2], "signature")
     if len(signature) != SIGNATURE_BYTES:
@@ -160,7 +167,7 @@ def _passport(value: str) -> Passport | None:
         origid=_origid(payload.get("origid")) if kind == "shaken" else "",
         orig=_one_number(payload, "orig"),
         dest=_numbers(payload.get("dest")),
-        diverted=_one_number(payload, "div") if kind == "div" else "",
+        diverted=_one_number(payload, "div") if kind in _DIVERTING else "",
         signed=f"{parts[0]}.{parts[1]}".encode("ascii"),
         signature=signature,
     )

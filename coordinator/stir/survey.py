@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from coordinator.stir.certificates import Grade
 from coordinator.stir.crosscheck import CONTRADICTIONS, CrossCheck, Kind
+from coordinator.stir.revocation import State
 from protos.identity import ProviderId
 
 NOBODY = "not verified"
@@ -27,7 +28,10 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """One signer: calls, at which levels, verified to a pinned root; in how many of how many calls it agrees."""
+    """One signer: calls, at which levels, verified to a pinned root; in how many of how many calls it agrees.
+
+    `revocation` counts calls by whether its certificate was revoked; those where no root vouches for it are in none.
+    """
 
     signer: str
     calls: int
@@ -35,6 +39,7 @@ class Signing:
     verified: int
     agrees: int
     of: int
+    revocation: tuple[tuple[State, int], ...] = ()
 
     def level(self, name: str) -> int:
         """Calls attested A, B or C."""
@@ -98,6 +103,7 @@ def signer_name(check: CrossCheck) -> str:
 
 
 def _signing(name: str, some: list[CrossCheck]) -> Signing:
+    states = Counter(one.revocation.state for one in some if one.revocation is not None)
     said = [one.agrees for one in some if one.agrees is not None]
     return Signing(
         signer=name,
@@ -106,6 +112,7 @@ def _signing(name: str, some: list[CrossCheck]) -> Signing:
         verified=sum(one.grade is Grade.VERIFIED for one in some),
         agrees=sum(said),
         of=len(said),
+        revocation=tuple((state, states[state]) for state in State if states[state]),
     )
 
 

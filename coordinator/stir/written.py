@@ -13,6 +13,7 @@ from typing import Any
 
 from coordinator.stir.certificates import Grade
 from coordinator.stir.crosscheck import CrossCheck, Finding, Kind
+from coordinator.stir.revocation import Revocation, State
 from protos.identity import parse_provider_id
 
 
@@ -22,6 +23,7 @@ def as_json(check: CrossCheck) -> dict[str, Any]:
         "attestation": check.attestation,
         "grade": check.grade.value,
         "why": check.why or None,
+        "revocation": revocation_json(check.revocation),
         "codes": list(check.codes),
         "signer": check.signer,
         "origid": check.origid or None,
@@ -29,6 +31,13 @@ def as_json(check: CrossCheck) -> dict[str, Any]:
         "agrees": check.agrees,
         "findings": [{"kind": one.kind.value, "words": one.words, "facts": dict(one.facts)} for one in check.findings],
     }
+
+
+def revocation_json(known: Revocation | None) -> dict[str, Any] | None:
+    """The JSON object of what is known of a certificate's revocation."""
+    if known is None:
+        return None
+    return {"state": known.state.value, "words": known.words, "stolen": known.stolen}
 
 
 def keep(check: CrossCheck) -> str:
@@ -61,7 +70,13 @@ def kept(text: str) -> CrossCheck:
             origid=said["origid"] or "",
             issued=datetime.fromisoformat(said["issued"]),
             agrees=said["agrees"],
+            revocation=_revocation(said.get("revocation")),
             findings=tuple(Finding(Kind(one["kind"]), one["words"], one["facts"]) for one in said["findings"]),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"it is no cross-check: {error!r}") from None
+
+
+def _revocation(said: dict[str, Any] | None) -> Revocation | None:
+    """None where it was kept before revocation was looked at, too."""
+    return Revocation(State(said["state"]), said["words"], said["stolen"]) if said else None

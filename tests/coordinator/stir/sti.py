@@ -22,6 +22,7 @@ from coordinator.stir.certificates import TN_AUTH_LIST
 from tests.coordinator.make import CALLED, CALLING, T0
 
 FROM, UNTIL = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+LIST_URL = "https://sti-pa.example.net/crl"
 X5U = "https://sti.example.net/birch.pem"
 ORIGID = "123e4567-e89b-12d3-a456-426655440000"
 
@@ -64,8 +65,12 @@ def issue(
     since: datetime = FROM,
     until: datetime = UNTIL,
     key: Any = None,
+    told_by: x509.DistributionPoint | None = None,
 ) -> Holder:
-    """A certificate of `name`, by itself where nobody issues it; `codes` is the DER of its TNAuthList."""
+    """A certificate of `name`, by itself where nobody issues it; `codes` is the DER of its TNAuthList.
+
+    `told_by` is where a list would name it.
+    """
     own = key or key_of(name)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer = by.certificate.subject if by else subject
@@ -98,7 +103,85 @@ def issue(
     )
     if codes is not None:
         build = build.add_extension(x509.UnrecognizedExtension(TN_AUTH_LIST, codes), critical=False)
+    if told_by is not None:
+        build = build.add_extension(x509.CRLDistributionPoints([told_by]), critical=False)
     return Holder(build.sign(signing, hashes.SHA256()), own)
+
+
+@cache
+def sti_pa() -> Holder:
+    """Who signs the list of revoked certificates."""
+    return issue("STI-PA CRL", authority=True)
+
+
+def point(issuer: x509.Name | None = None, url: str | None = LIST_URL) -> x509.DistributionPoint:
+    """Where a certificate says that a list would name it: at the STI-PA's."""
+    name = issuer or sti_pa().certificate.subject
+    full = [x509.UniformResourceIdentifier(url)] if url else None
+    return x509.DistributionPoint(full, None, None, [x509.DirectoryName(name)])
+
+
+def entry(
+    of: Holder,
+    at: datetime,
+    *extensions: x509.ExtensionType,
+    by: x509.Name | bool = True,
+    reason: x509.ReasonFlags | None = x509.ReasonFlags.key_compromise,
+    invalid: datetime | None = None,
+) -> x509.RevokedCertificate:
+    """An entry of a list: this certificate, revoked at that time; `by` False names no issuer."""
+    build = x509.RevokedCertificateBuilder(of.certificate.serial_number, at)
+    added = list(extensions)
+    if by is not False:
+        added.append(x509.CertificateIssuer([x509.DirectoryName(of.certificate.issuer if by is True else by)]))
+    if reason is not None:
+        added.append(x509.CRLReason(reason))
+    if invalid is not None:
+        added.append(x509.InvalidityDate(invalid))
+    for one in added:
+        build = build.add_extension(one, critical=not isinstance(one, x509.CRLReason | x509.InvalidityDate))
+    return build.build()
+
+
+def indirect(**changes: Any) -> x509.IssuingDistributionPoint:
+    """What the STI-PA's list says of itself."""
+    said: dict[str, Any] = {
+        "full_name": [x509.UniformResourceIdentifier(LIST_URL)],
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": True,
+        "only_contains_attribute_certs": False,
+    }
+    return x509.IssuingDistributionPoint(**{**said, **changes})
+
+
+def revocation_list(
+    *entries: x509.RevokedCertificate,
+    by: Holder | None = None,
+    issued: datetime = T0,
+    due: datetime | None = None,
+    of: x509.IssuingDistributionPoint | None = None,
+    further: x509.ExtensionType | None = None,
+    algorithm: hashes.SHA224 | None = None,
+) -> bytes:
+    """The STI-PA's list of these entries, due again after two days (DER)."""
+    signing = by or sti_pa()
+    build = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(signing.certificate.subject)
+        .last_update(issued)
+        .next_update(due or issued + timedelta(days=2))
+        .add_extension(of or indirect(), critical=True)
+        .add_extension(x509.CRLNumber(7), critical=False)
+    )
+    if further is not None:
+        build = build.add_extension(further, critical=True)
+    for one in entries:
+        build = build.add_revoked_certificate(one)
+    signed_list = build.sign(signing.key, algorithm or hashes.SHA256())
+    return signed_list.public_bytes(Encoding.DER)
 
 
 @dataclass(frozen=True)
@@ -110,7 +193,7 @@ class Sti:
 
     def signer(self, name: str = "birch", code: str = "709J", **changes: Any) -> Holder:
         """The certificate of a service provider."""
-        return issue(f"SHAKEN {name}", self.between, codes=tn_auth_list(code), **changes)
+        return issue(f"SHAKEN {name}", self.between, **{"codes": tn_auth_list(code), "told_by": point(), **changes})
 
 
 @cache
@@ -153,14 +236,16 @@ def identity(by: Holder | None = None, **changes: Any) -> str:
     return signed(by or sti().signer(), _changed(header, making.header), _changed(payload, making.payload))
 
 
-def diverted(by: Holder, was: str, now_for: str, issued: datetime = T0) -> str:
+def diverted(
+    by: Holder, was: str, now_for: str, issued: datetime = T0, orig: str = CALLING[1:], kind: str = "div"
+) -> str:
     """The value of an Identity header of a call that was forwarded (RFC 8946)."""
-    header = {"alg": "ES256", "ppt": "div", "typ": "passport", "x5u": X5U}
+    header = {"alg": "ES256", "ppt": kind, "typ": "passport", "x5u": X5U}
     payload = {
         "dest": {"tn": [now_for]},
         "div": {"tn": was},
         "iat": int(issued.timestamp()),
-        "orig": {"tn": CALLING[1:]},
+        "orig": {"tn": orig},
     }
     return signed(by, header, payload)
 

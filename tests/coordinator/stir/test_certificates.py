@@ -82,6 +82,20 @@ class TestAHeader:
         assert parse_identity(token).shaken.attestation == "B"
         assert judged(parse_identity(token).shaken).grade is Grade.NOT_VERIFIED
 
+    def test_is_a_claim_where_an_authority_on_the_way_was_not_given_the_signer_s_codes(self) -> None:
+        """RFC 9060 5: who holds a delegating authority's certificate may pass on its own codes, and no others."""
+        for held, grade in (
+            (None, Grade.VERIFIED),
+            (tn_auth_list("709J", "111A"), Grade.VERIFIED),
+            (tn_auth_list("111A"), Grade.CHAIN_UNKNOWN),
+            (b"\x04\x00", Grade.CHAIN_UNKNOWN),
+        ):
+            delegating = issue("Alder's own CA", BETWEEN, authority=True, codes=held)
+            own = issue("SHAKEN birch", delegating, codes=tn_auth_list("709J"))
+            found = judged(HEADER, own, delegating, BETWEEN)
+            assert found.grade is grade
+            assert ("was not given its codes" in found.why) == (grade is Grade.CHAIN_UNKNOWN)
+
     def test_finds_its_signer_among_many_also_after_others_of_the_same_url(self) -> None:
         others = [sti().signer(f"other {number}", f"A{number}") for number in range(5)]
         some = shelf(*others, BIRCH, BETWEEN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import fields, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.x509 import ReasonFlags as Reason
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,13 +22,16 @@ from coordinator.signed import SaidAnswer
 from coordinator.stir.certificates import Grade, Shelf
 from coordinator.stir.crosscheck import CrossCheck, Kind, Sister, crosscheck, provider_of
 from coordinator.stir.passport import FRESH, parse_identity
+from coordinator.stir.revocation import NO_LIST, Revoked, State, read_list
 from coordinator.stir.survey import Checked, survey
 from coordinator.stir.written import as_json, keep, kept, lasting
 from protos.types import Answer, Handover, Outcome, Question
 from tests.coordinator.make import CALLED, CALLING, NOW, T0, TOLL_FREE, call, provider, says, submitted, upstream
-from tests.coordinator.stir.sti import ORIGID, diverted, identity, soon, sti
+from tests.coordinator.stir.sti import ORIGID, diverted, entry, identity, key_of, revocation_list, soon, sti, sti_pa
 
 BIRCH = sti().signer("birch", "709J")
+STRANGER = sti("Elsewhere").signer("birch", "709J", key=key_of("stranger"))
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SHELF = Shelf([BIRCH.der, sti().between.der], [sti().root.certificate])
 GINKGO_BIRCH = (upstream("ginkgo", "birch"), upstream("birch", "alder", handover=Handover.CONFIRMED))
 ORIGIN = (*GINKGO_BIRCH, says("alder", Outcome.ORIGINATED_HERE, handover=Handover.CONFIRMED))
@@ -66,8 +71,9 @@ def checked(
     **claims: Any,
 ) -> CrossCheck:
     read = parse_identity(header or identity(BIRCH, **claims))
-    judged = shelf.judge(read.shaken)
-    return crosscheck(read, judged, provider(signer) if signer else None, traceback, sisters)
+    judged = shelf.judge(read.shaken, traceback.call.at)
+    vouched = [one for one in read.div if shelf.judge(one).grade is Grade.VERIFIED]
+    return crosscheck(read, judged, provider(signer) if signer else None, traceback, sisters, vouched)
 
 
 def kinds(check: CrossCheck) -> list[Kind]:
@@ -138,6 +144,24 @@ class TestTheSigner:
         assert kinds(check) == [Kind.SIGNER_IN_PATH, Kind.DOUBTFUL_ATTESTATION]
         assert "a person's word" in check.findings[1].words
 
+    def test_is_accused_of_nothing_where_nobody_known_says_that_the_call_was_forwarded(self) -> None:
+        """Anybody can copy a header and write beside it that its call was forwarded to this number."""
+        for by, kind in ((BIRCH, Kind.IMPROPER_ATTESTATION), (STRANGER, Kind.DOUBTFUL_ATTESTATION)):
+            forwarded = diverted(by, was="12025550177", now_for=CALLED[1:])
+            check = checked(FOUND, "birch", header="\n".join([identity(BIRCH, dest=("12025550177",)), forwarded]))
+            assert kinds(check) == [Kind.SIGNER_IN_PATH, kind, Kind.CALLED_FORWARDED]
+        assert "said by nobody for whom a pinned root vouches" in check.findings[1].words
+
+    def test_may_hold_a_certificate_that_names_no_provider(self) -> None:
+        """RFC 9060: a delegate's is for telephone numbers alone."""
+        number = b"12025550199"
+        numbers = bytes([0x30, 15, 0xA2, 13, 0x16, 11]) + number
+        delegate = sti().signer("delegate", codes=numbers)
+        shelf = Shelf([delegate.der, sti().between.der], [sti().root.certificate])
+        check = checked(FOUND, None, header=identity(delegate), shelf=shelf)
+        assert (kinds(check), check.grade, check.codes) == ([Kind.SIGNER_UNKNOWN], Grade.VERIFIED, ())
+        assert "names no provider" in check.findings[0].words
+
     def test_may_be_the_gateway(self) -> None:
         abroad = chain(Status.GATEWAY_FOUND, upstream("ginkgo", "yew"), says("yew", Outcome.FOREIGN_UPSTREAM))
         assert kinds(checked(abroad, "yew")) == [Kind.SIGNER_IS_GATEWAY, Kind.IMPROPER_ATTESTATION]
@@ -173,6 +197,70 @@ class TestTheSigner:
             says("birch", Outcome.ORIGINATED_HERE),
         )
         assert kinds(checked(twice, "birch")) == [Kind.SIGNER_IS_ORIGIN]
+
+
+class TestACertificate:
+    def shelf(self, at: datetime, *, listed: bool = True, reason: Reason = Reason.key_compromise) -> Shelf:
+        """The list of the day after the call, with birch's certificate as revoked at that time."""
+        entries = [entry(BIRCH, at, reason=reason)] if listed else []
+        known = read_list(revocation_list(*entries, issued=T0 + DAY), [sti_pa().certificate])
+        return Shelf([BIRCH.der, sti().between.der], [sti().root.certificate], Revoked(known, T0 + DAY))
+
+    def test_that_was_revoked_before_the_call_accuses_nobody(self) -> None:
+        check = checked(FOUND, "birch", shelf=self.shelf(T0 - DAY))
+        assert kinds(check) == [Kind.SIGNER_IN_PATH, Kind.DOUBTFUL_ATTESTATION, Kind.SIGNER_REVOKED]
+        assert "was revoked before the call" in check.findings[1].words
+        assert check.findings[2].words.endswith("nobody vouches for this signature.")
+        assert check.grade is Grade.CHAIN_UNKNOWN
+
+    def test_that_was_revoked_since_as_stolen_accuses_nobody(self) -> None:
+        check = checked(FOUND, "birch", shelf=self.shelf(T0 + HOUR))
+        assert kinds(check) == [Kind.SIGNER_IN_PATH, Kind.DOUBTFUL_ATTESTATION, Kind.SIGNER_REVOKED_SINCE]
+        assert check.findings[2].words.endswith("it may be a thief's.")
+        assert check.findings[2].facts == {"stolen": "yes"}
+
+    @pytest.mark.parametrize("reason", [Reason.superseded, Reason.cessation_of_operation, Reason.affiliation_changed])
+    def test_that_was_revoked_since_for_another_reason_counted_at_the_call(self, reason: Reason) -> None:
+        check = checked(FOUND, "birch", shelf=self.shelf(T0 + HOUR, reason=reason))
+        assert kinds(check) == [Kind.SIGNER_IN_PATH, Kind.IMPROPER_ATTESTATION, Kind.SIGNER_REVOKED_SINCE]
+        assert check.findings[2].words.endswith("it counted when the call was made.")
+        assert (check.grade, check.findings[2].facts) == (Grade.VERIFIED, {"stolen": "no"})
+
+    def test_that_is_not_revoked_or_of_which_nobody_knows_is_no_finding(self) -> None:
+        unknown = Shelf([BIRCH.der, sti().between.der], [sti().root.certificate], Revoked(NO_LIST, T0))
+        for shelf, state in ((self.shelf(T0, listed=False), State.NOT_REVOKED), (unknown, State.UNKNOWN)):
+            check = checked(FOUND, "birch", shelf=shelf)
+            assert kinds(check) == [Kind.SIGNER_IN_PATH, Kind.IMPROPER_ATTESTATION]
+            assert check.revocation is not None
+            assert check.revocation.state is state
+
+    def test_says_in_a_lead_that_the_signature_may_be_another_s(self) -> None:
+        stopped = chain(Status.NO_AGENT, upstream("ginkgo", "oak"), "oak")
+        [revoked, lead] = checked(stopped, "alder", shelf=self.shelf(T0 - DAY)).findings
+        assert (revoked.kind, lead.kind) == (Kind.SIGNER_REVOKED, Kind.LEAD)
+        assert "If it did" in lead.words
+
+    def test_is_kept_with_what_was_found(self) -> None:
+        for at in (T0 - DAY, T0 + HOUR):
+            check = checked(FOUND, "birch", shelf=self.shelf(at))
+            assert kept(keep(check)) == check
+            assert as_json(check)["revocation"]["state"] == ("revoked_before" if at < T0 else "revoked_since")
+
+    def test_is_read_from_what_was_kept_before_anybody_looked(self) -> None:
+        old = as_json(checked(FOUND, "birch"))
+        assert old.pop("revocation") is None
+        assert kept(json.dumps(old)) == checked(FOUND, "birch")
+
+    def test_is_counted_in_a_survey_of_its_signer(self) -> None:
+        some = [
+            checked(FOUND, "birch", shelf=self.shelf(at, listed=listed))
+            for at, listed in ((T0 - DAY, True), (T0 + HOUR, True), (T0, False), (T0, False))
+        ]
+        found = survey(Checked(one, provider("alder")) for one in [*some, checked(FOUND, "birch", shelf=NO_ROOT)])
+        [birch] = found.signers
+        assert birch.revocation == ((State.NOT_REVOKED, 2), (State.REVOKED_BEFORE, 1), (State.REVOKED_SINCE, 1))
+        assert (birch.calls, birch.verified) == (5, 3)
+        assert dict(found.contradictions)[Kind.SIGNER_REVOKED] == 1
 
 
 class TestALead:
@@ -246,6 +334,26 @@ class TestTheNumbers:
         assert kinds(checked(FOUND, header=header))[1:] == [Kind.CALLED_FORWARDED]
         broken = "\n".join([identity(BIRCH, dest=("12025550177",)), diverted(BIRCH, "12025550155", CALLED[1:])])
         assert kinds(checked(FOUND, header=broken))[1:] == [Kind.CALLED_DIFFERS]
+
+    def test_may_be_one_of_several(self) -> None:
+        check = checked(FOUND, dest=("12025550177", CALLED[1:], "12025550166"))
+        assert kinds(check) == [Kind.SIGNER_IS_ORIGIN]
+        assert kinds(checked(FOUND, dest=("12025550177", "12025550166")))[1:] == [Kind.CALLED_DIFFERS]
+
+    @pytest.mark.parametrize("kind", ["div", "div-o"])
+    def test_are_not_forwarded_by_a_div_passport_of_another_caller(self, kind: str) -> None:
+        for orig, found in ((CALLING[1:], Kind.CALLED_FORWARDED), ("12025550155", Kind.CALLED_DIFFERS)):
+            step = diverted(BIRCH, was="12025550177", now_for=CALLED[1:], orig=orig, kind=kind)
+            header = "\n".join([identity(BIRCH, dest=("12025550177",)), step])
+            assert kinds(checked(FOUND, header=header))[1:] == [found]
+
+    def test_that_are_forwarded_say_whether_anybody_vouches_for_who_says_so(self) -> None:
+        for by, said in ((BIRCH, "verified"), (STRANGER, "not_verified")):
+            step = diverted(by, was="12025550177", now_for=CALLED[1:])
+            header = "\n".join([identity(BIRCH, dest=("12025550177",)), step])
+            [forwarded] = checked(FOUND, header=header).of(Kind.CALLED_FORWARDED)
+            assert forwarded.facts == {"signed": said}
+            assert ("no pinned root vouches" in forwarded.words) == (by is STRANGER)
 
     def test_that_are_forwarded_in_a_circle_come_to_an_end(self) -> None:
         header = "\n".join(

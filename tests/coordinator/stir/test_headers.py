@@ -28,6 +28,7 @@ from coordinator.stir.book import IdentityBook
 from coordinator.stir.crosscheck import Kind
 from coordinator.stir.examiner import Examiner
 from coordinator.stir.passport import parse_identity
+from coordinator.stir.revocation import Revoked, read_list
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.order_models import OrderRow
 from coordinator.store.sql_store import SqlStore, opened
@@ -39,7 +40,7 @@ from tests.coordinator.fakes import JumpingClock, NamedProviders, Notes
 from tests.coordinator.house import House
 from tests.coordinator.make import CALLED, CALLING, ID, NOW, T0, call, provider, says, submitted, upstream
 from tests.coordinator.parties import Drawer, InProcess, Parties, order, signed_agents, traceback_of
-from tests.coordinator.stir.sti import ORIGID, X5U, identity, sti
+from tests.coordinator.stir.sti import ORIGID, X5U, entry, identity, revocation_list, sti, sti_pa
 from tests.coordinator.test_campaigns import one
 from tests.coordinator.test_orders import AT, Lab
 from tests.coordinator.test_retention import everything
@@ -113,8 +114,11 @@ class TestAChain:
             else:
                 known(sqlite_engine)
             done = await traced(store, parties, granted, origin=origin)
-            check = Examiner(sqlite_engine, ROOTS).check(done)
+            stolen = revocation_list(entry(BIRCH, T0), entry(ALDER, T0), issued=NOW)
+            revoked = Revoked(read_list(stolen, [sti_pa().certificate]), NOW)
+            check = Examiner(sqlite_engine, ROOTS, revoked).check(done)
             assert (check is not None) == (header is not None)
+            assert check is None or check.of(Kind.SIGNER_REVOKED)
             assert store.load(ID) is not None
             seen.append(_rows_of(sqlite_engine))
             with sqlite_engine.begin() as connection:

@@ -85,6 +85,27 @@ class TestAHeader:
         text = identity().replace("ppt=shaken", 'ppt="shaken";more=1;flag')
         assert parse_identity(text).shaken.attestation == "A"
 
+    @pytest.mark.parametrize(
+        ("written", "otherwise"),
+        [
+            (f"info=<{X5U}>", f'info="{X5U}"'),
+            (f"info=<{X5U}>", f"info={X5U}"),
+            (f"info=<{X5U}>", f"INFO = <{X5U}> "),
+            ("alg=ES256", 'Alg="es256"'),
+            ("ppt=shaken", "PPT=SHAKEN"),
+            (";ppt=shaken", ""),
+            (";alg=ES256", ""),
+        ],
+    )
+    def test_may_write_its_parameters_as_sip_allows(self, written: str, otherwise: str) -> None:
+        text = identity()
+        assert written in text
+        assert parse_identity(text.replace(written, otherwise)).shaken == parse_identity(text).shaken
+
+    def test_may_claim_more_than_is_looked_at(self) -> None:
+        rich = identity(payload={"rcd": {"nam": "Birch"}, "crn": "Delivery", "mky": []})
+        assert parse_identity(rich).shaken.attestation == "A"
+
     def test_may_be_folded_over_lines(self) -> None:
         assert parse_identity(identity().replace(";info", "\r\n ;info")).shaken.attestation == "A"
 
@@ -131,6 +152,13 @@ REFUSED = {
     "another algorithm beside it": (identity().replace("alg=ES256", "alg=RS256"), "alg is another"),
     "no type": (identity(header={"typ": None}), "typ passport"),
     "no certificate": (identity(header={"x5u": None}), "x5u"),
+    "a certificate over http": (identity(x5u="http://sti.example.net/birch.pem"), "https URL"),
+    "an extension that must be understood": (identity(header={"crit": ["b64"], "b64": False}), "must be understood"),
+    "the original inside a forwarding": (
+        diverted(sti().signer(), "12025550143", "12025550188", kind="div-o"),
+        "inside a div-o one",
+    ),
+    "a type in capitals": (identity(header={"ppt": "SHAKEN"}), "ppt is another"),
     "a certificate in a file": (identity(header={"x5u": "file:///etc/passwd"}), "x5u"),
     "another certificate beside it": (identity().replace(f"<{X5U}>", "<https://b.example/c.pem>"), "info must name"),
     "no certificate beside it": (identity().replace(f";info=<{X5U}>", ""), "info must name"),
