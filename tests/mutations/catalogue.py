@@ -824,8 +824,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a provider sees others' hops",
         "coordinator/store/views.py",
-        "        .where(HopRow.provider == provider)\n        .order_by",
-        "        .order_by",
+        '        .where(HopRow.traceback_id.in_(ids), HopRow.provider.concat("") == provider)\n',
+        "        .where(HopRow.traceback_id.in_(ids))\n",
         "tests/coordinator/api",
     ),
     Mutation(
