@@ -74,24 +74,6 @@ class TextBytes:
         return [(number & kind((1 << 8 * len(lead)) - 1)) == kind(int.from_bytes(lead, "little")) for lead in leads]
 
 
-def texts_of(octets: Octets, width: int, chosen: Mask | None) -> pa.StringArray:
-    """A column of texts of `width` bytes each; with `chosen`, `octets` are those of its true rows, all others are null.
-
-    The bytes must be ASCII.
-    """
-    if chosen is None:
-        count = octets.size // width
-        offsets = np.arange(0, (count + 1) * width, width, dtype=np.int32)
-        return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(octets))
-    offsets = np.zeros(len(chosen) + 1, np.int32)
-    np.cumsum(chosen, dtype=np.int32, out=offsets[1:])
-    offsets *= np.int32(width)
-    valid = np.packbits(chosen, bitorder="little")
-    return pa.StringArray.from_buffers(
-        len(chosen), pa.py_buffer(offsets), pa.py_buffer(octets), pa.py_buffer(valid), int(np.count_nonzero(~chosen))
-    )
-
-
 def is_true(mask: pa.BooleanArray) -> Mask:
     """A mask as numpy; null is false."""
     result: Mask = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)

@@ -20,12 +20,11 @@ _HOUR_MS: Final = 3_600_000
 
 
 class _Change(NamedTuple):
-    """At `at` (UTC seconds) the offset (seconds) and the abbreviation became others."""
+    """At `at` (UTC seconds) the offset (seconds) or the abbreviation became another."""
 
     at: int
     before: int
     after: int
-    name_before: str | None
     name_after: str | None
 
 
@@ -47,7 +46,7 @@ def _changes(zone: tzinfo, year: int) -> tuple[_Change, ...]:
             while high - low > 1:
                 middle = (low + high) // 2
                 low, high = (middle, high) if _shown(zone, middle) == before else (low, middle)
-            found.append(_Change(high, before[0], after[0], before[1], after[1]))
+            found.append(_Change(high, before[0], after[0], after[1]))
         before = after
     return tuple(found)
 

@@ -12,7 +12,7 @@ A campaign is many calls of one script. Each is traced by itself; here the finis
 
 A finished path is one that ended at an origin or a gateway. A provider that denies the call is not on the path, one
 that was named and has not answered is, as its last and unconfirmed one. Nothing is concluded about a call that was
-not traced: a pattern says what was found, and `deviates` says afterwards whether a new path fits it.
+not traced: a pattern says what was found.
 """
 
 from __future__ import annotations
@@ -127,24 +127,6 @@ def findings(paths: Iterable[Path]) -> Findings:
         ),
         hops=tuple(sorted(Counter(len(path.providers) for path in finished).items())),
     )
-
-
-def deviates(pattern: Findings, path: Path) -> str | None:
-    """How a path that was traced departs from what a finished campaign's have in common; None where it fits.
-
-    To be asked about a path that was traced: a call is never taken for traced because others were.
-    """
-    if not path.finished:
-        return f"not finished ({path.status.value})"
-    missing = [provider for provider in pattern.common if provider not in path.providers]
-    if missing:
-        return f"doesn't lead through {', '.join(missing)}"
-    if not pattern.common:
-        return "the pattern has nothing in common"
-    ends = {share.who for share in (*pattern.origins, *pattern.gateways)}
-    if path.providers[-1] not in ends:
-        return f"ends at {path.providers[-1]}, where none ended before"
-    return None
 
 
 def _shares(counter: Counter[str] | Counter[ProviderId], of: int) -> tuple[Share, ...]:

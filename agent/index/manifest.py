@@ -232,10 +232,6 @@ class Manifest:
                 extents[entry.source] = extents.get(entry.source, _Extent()).with_file(entry)
         return Manifest(self.key_check, generation, files, segments, losses, stated, extents)
 
-    def next_file_number(self) -> int:
-        """The number for the next source file."""
-        return max(self.files, default=0) + 1
-
     def coverage(self) -> Coverage:
         """What the sources cover, see `Coverage`."""
         return Coverage(tuple(self._covered(name) for name in sorted({*self.extents, *self.stated})))

@@ -112,11 +112,6 @@ def tail_of(pseudonyms: U64) -> U64:
     return tail
 
 
-def tail_of_one(pseudonym: int) -> int:
-    """The same of one."""
-    return (pseudonym >> _TAIL_SHIFT) & 0xFFFF
-
-
 def encode(rows: Packed, rest: int, salt: int) -> npt.NDArray[np.uint8]:
     """The pages of a segment, as an array of bytes of shape (pages, 4096)."""
     form = shape(rest)

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, insert
 
 from coordinator.campaign_book import CampaignBook
 from coordinator.campaign_files import Distinct, Report, distinct, read_reports, same_call
-from coordinator.campaigns import Path, Share, deviates, findings
+from coordinator.campaigns import Path, Share, findings
 from coordinator.chain import Call, Status
 from coordinator.intake import CallsFileError, Intake, RejectedCall
 from coordinator.ports import Provider
@@ -265,14 +265,6 @@ class TestFindings:
 
 
 class TestANewCall:
-    PATTERN = findings(PATHS[:3])
-
-    def test_that_was_traced_fits_the_pattern_or_is_told_how_it_departs(self) -> None:
-        assert deviates(self.PATTERN, path("oak", "birch", "fir", "alder")) is None
-        assert deviates(self.PATTERN, path("oak", "birch", "alder")) == "doesn't lead through fir"
-        assert deviates(self.PATTERN, path("oak", "fir", "alder", "yew")) == "ends at yew, where none ended before"
-        assert deviates(self.PATTERN, path("oak", status=Status.REFUSED)) == "not finished (refused)"
-
     def test_that_looks_like_the_others_is_still_to_be_traced(self, either_engine: Engine) -> None:
         book = CampaignBook(either_engine)
         book.take("warranty", "", one(call(0)), "olga", NOW)

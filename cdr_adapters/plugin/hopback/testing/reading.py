@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -180,8 +179,3 @@ def together(results: Iterable[Result]) -> Result:
             (*all_of.details, *result.details),
         )
     return all_of
-
-
-def has_hypothesis() -> bool:
-    """Whether the library that makes up damaged files is installed."""
-    return find_spec("hypothesis") is not None
