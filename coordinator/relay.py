@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, Final
 
 import grpc
@@ -23,12 +22,12 @@ from coordinator.ports import (
     Provider,
     UnreachableError,
 )
-from coordinator.transport import LARGEST_MESSAGE, Transport, harmless
+from coordinator.transport import LARGEST_MESSAGE, ChannelOptions, GrpcTransport, Transport, harmless
 from hopback.v1 import relay_pb2 as pb
 from protos.codec import ContractError, check, parse
 from protos.errors import Fault, trailing_metadata
 from protos.identity import ProviderId
-from protos.tls import PeerSerials, TlsFiles, channel_credentials, coordinator_channel_options, peer_uris
+from protos.tls import PeerSerials, TlsFiles, coordinator_channel_options, peer_uris
 
 SERVICE: Final = "hopback.v1.RelayService"
 CALL: Final = f"/{SERVICE}/Call"
@@ -81,27 +80,16 @@ class RelayTransport:
 
     def __init__(self, address: str, me: str, files: TlsFiles) -> None:
         """`address` is where `serve` listens, `me` the URI of this coordinator, which it is as well."""
-        self._address = address
-        options = (
-            ("grpc.max_receive_message_length", LARGEST_MESSAGE + 64 * 1024),
-            ("grpc.enable_retries", 0),
-            ("grpc.max_reconnect_backoff_ms", 2000),
-            ("grpc.keepalive_time_ms", 10_000),  # a way that died unnoticed is found out within 15 s
-            ("grpc.keepalive_timeout_ms", 5_000),
-            ("grpc.http2.ping_timeout_ms", 5_000),
-            ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.max_pings_without_data", 0),
-            *coordinator_channel_options(me),
-        )
-        self._channel = grpc.aio.secure_channel(address, channel_credentials(files), options=options)
+        self._serve = Provider(ProviderId("serve"), "serve", address)
+        largest = ("grpc.max_receive_message_length", LARGEST_MESSAGE + 64 * 1024)
+        options: ChannelOptions = (largest, *coordinator_channel_options(me))
+        self._channels = GrpcTransport(files, lambda _: options)
 
     async def __aenter__(self) -> RelayTransport:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._channel.close(None)
+    async def __aexit__(self, *error: object) -> None:
+        await self._channels.close()
 
     async def call(self, provider: Provider, method: str, request: bytes, timeout: timedelta) -> bytes:
         """The response by way of `serve`.
@@ -112,17 +100,16 @@ class RelayTransport:
         timeout_ms = max(int(timeout.total_seconds() * 1000), 1)
         asked = pb.CallRequest(provider=provider.id, method=method, request=request, timeout_ms=timeout_ms)
         try:
-            received = await self._channel.unary_unary(CALL, None, None)(
-                asked.SerializeToString(), timeout=(timeout + ON_TOP).total_seconds()
-            )
+            received = await self._channels.call(self._serve, CALL, asked.SerializeToString(), timeout + ON_TOP)
             response = parse(pb.CallResponse(), received)
-        except grpc.aio.AioRpcError as error:
-            raise UnreachableError(
+        except AgentError as error:  # whatever `serve` says of itself, the agent has declined nothing
+            kind = AttemptTimedOutError if isinstance(error, AttemptTimedOutError) else UnreachableError
+            raise kind(
                 f"{provider.id} dials out, and `hopback-coordinator serve`, which it dials, can't be reached at "
-                f"{self._address}: {harmless(error.details() or error.code().name)}"
+                f"{self._serve.endpoint}: {error.detail}"
             ) from None
         except ContractError as error:
-            raise UnreachableError(f"{self._address} is no relay of this version: {error}") from None
+            raise UnreachableError(f"{self._serve.endpoint} is no relay of this version: {error}") from None
         if response.WhichOneof("what") == "response":
             return response.response
         raise _KINDS.get(response.failure.kind, UnreachableError)(harmless(response.failure.detail))

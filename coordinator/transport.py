@@ -24,6 +24,7 @@ which they began, every later one uses a channel with the new certificate.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
@@ -49,6 +50,8 @@ from protos.types import ErrorReason
 
 LARGEST_MESSAGE: Final = 32 * 1024 * 1024
 """Bytes; a batch of 10,000 answers has a third of it."""
+
+ChannelOptions = Sequence[tuple[str, str | int]]
 
 REST_S: Final = 5.0
 """So long one that failed is asked only if all others failed, too."""
@@ -97,8 +100,12 @@ class Transport(Protocol):
 class GrpcTransport:
     """Calls agents that listen. Use as an async context manager; `close` ends all connections."""
 
-    def __init__(self, files: TlsFiles) -> None:
+    def __init__(
+        self, files: TlsFiles, options: Callable[[ProviderId], ChannelOptions] = provider_channel_options
+    ) -> None:
+        """`options` are further ones of a provider's channels: the name that whoever answers must prove, above all."""
         self._credentials = channel_credentials(files)
+        self._options = options
         self._lines: dict[ProviderId, Lines] = {}
         self._left: set[Connection] = set()
 
@@ -179,7 +186,7 @@ class GrpcTransport:
             await connection.end()
 
     def _connection(self, provider: ProviderId, endpoint: str) -> Connection:
-        options = (*_CHANNEL_OPTIONS, *provider_channel_options(provider))
+        options = (*_CHANNEL_OPTIONS, *self._options(provider))
         return Connection(grpc.aio.secure_channel(endpoint, self._credentials, options=options))
 
 

@@ -107,6 +107,21 @@ class TestARequestByWayOfServe:
             with pytest.raises(UnreachableError, match="hopback-coordinator serve"):
                 await transport.call(ENTRY, ASK, b"", PATIENT)
 
+    async def test_that_serve_itself_refuses_is_unreachable_and_never_declined_by_the_agent(
+        self, authority: LabAuthority
+    ) -> None:
+        async with relayed(authority, {ASK: answer}, revoked="its certificate is revoked") as (_, transport):
+            with pytest.raises(UnreachableError, match="coordinator's own processes"):
+                await transport.call(ENTRY, ASK, b"", PATIENT)
+
+    async def test_times_out_where_serve_says_nothing(self, authority: LabAuthority) -> None:
+        nobody = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)  # noqa: ARG005 (asyncio's)
+        async with nobody:
+            address = "127.0.0.1:{1}".format(*nobody.sockets[0].getsockname())
+            async with RelayTransport(address, COORDINATOR, coordinator_files(authority)) as transport:
+                with pytest.raises(AttemptTimedOutError, match="hopback-coordinator serve"):
+                    await transport.call(ENTRY, ASK, b"", timedelta(milliseconds=50))
+
 
 class TestAnybodyElse:
     async def refused(self, address: str, shown: TlsFiles) -> grpc.StatusCode:

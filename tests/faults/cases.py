@@ -12,7 +12,7 @@ from coordinator.chain import Traceback
 from protos.envelopes import decode_responses
 from tests.faults.agents import Agent
 from tests.faults.line import Line, first
-from tests.faults.proxy import Direction, Kind, NetworkFault, Stage
+from tests.faults.proxy import Direction, Kind, NetworkFault, Proxy, Stage
 
 RECOVERY_S: Final = 30.0
 """So long after the network is whole again, at most, a call is traced to its end."""
@@ -76,17 +76,19 @@ CASES: Final = [
 ]
 
 
-async def undergo(line: Line, case: Case) -> None:
-    """Trace a call while the network of the last agent fails, and once it is whole again."""
+async def undergo(line: Line, case: Case, way: Proxy | None = None) -> None:
+    """Trace a call while the network of the last agent, or this one, fails, and once it is whole again."""
     agent = line.agents[line.path[-1]]
-    way, records, loop = agent.network, agent.records, asyncio.get_running_loop()
-    began = asyncio.Event()
+    way, records, loop = way or agent.network, agent.records, asyncio.get_running_loop()
+    began, broken = asyncio.Event(), asyncio.Event()
     line.wires.ended.clear()
     way.struck.clear()
 
     def strike() -> None:
         records.ends = lambda: None
+        line.wires.ended.clear()  # an attempt that ended before, on a slow machine, is none that the fault met
         way.strike(case.fault)
+        broken.set()
 
     try:
         if case.phase is Phase.WORKING:
@@ -105,7 +107,9 @@ async def undergo(line: Line, case: Case) -> None:
             strike()
             if case.kind in _LETS_PASS:
                 records.may_go_on.set()
-        await _met(line, agent, case, traced)
+        elif case.phase is Phase.RESPONSE:
+            await asyncio.wait_for(broken.wait(), RECOVERY_S)
+        await _met(line, way, case, traced)
         way.mend()
         if not records.may_go_on.is_set():
             await _asked_again(agent, traced)
@@ -140,10 +144,10 @@ async def undergo_every_envelope_twice(line: Line) -> None:
     assert one == other
 
 
-async def _met(line: Line, agent: Agent, case: Case, traced: asyncio.Future[Traceback]) -> None:
+async def _met(line: Line, way: Proxy, case: Case, traced: asyncio.Future[Traceback]) -> None:
     """Return when the fault has done what it can: an attempt ended, or the call is traced all the same."""
     if case.meets_bytes:
-        await asyncio.wait_for(agent.network.struck.wait(), RECOVERY_S)
+        await asyncio.wait_for(way.struck.wait(), RECOVERY_S)
         line.wires.ended.clear()
     await first(line.wires.ended, traced)
 

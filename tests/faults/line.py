@@ -34,6 +34,8 @@ from coordinator.orders import OrderSet, call_of, sign
 from coordinator.patience import Patience
 from coordinator.ports import DIAL_OUT, AgentError, Provider
 from coordinator.registry import RegistrySnapshot
+from coordinator.relay import SERVICE as RELAY_SERVICE
+from coordinator.relay import Relay, RelayTransport
 from coordinator.runtime import SystemClock
 from coordinator.scheduler import Everything, Scheduler, SchedulerTerms
 from coordinator.serve import CoordinatorServer
@@ -51,7 +53,8 @@ from protos.live import Live
 from protos.orders import Order, Purpose, encode_order
 from protos.signing import Domain, read_signer
 from protos.tls import TlsFiles, read_tls_files
-from tests.faults.agents import Agent, agent
+from tests.faults.agents import LAB, Agent, agent
+from tests.faults.proxy import Proxy, proxy
 
 ATTEMPT: Final = timedelta(milliseconds=300)
 SLACK_S: Final = 3.0
@@ -117,6 +120,8 @@ class Line:
         self._calls = iter(written.calls)
         self._resting: dict[uuid.UUID, asyncio.Future[Traceback]] = {}
         self.agents: dict[ProviderId, Agent] = {}
+        self.inside: Proxy
+        """Between `run` and `serve`."""
         self.wires: Observed
         self.channels: GrpcTransport
         self.signed: SignedAgents
@@ -261,7 +266,10 @@ def _der(path: Path) -> bytes:
 async def line(
     work: Path, hops: int, calls: int, *, ways: Sequence[str] = ("port",), limits: Limits = IN_A_HURRY
 ) -> AsyncIterator[Line]:
-    """`hops` agents that are reached by these ways in turn, and a running coordinator; all connections stand."""
+    """`hops` agents that are reached by these ways in turn, and a running coordinator; all connections stand.
+
+    By "port"; by "stream", where the process that they dial is the one that asks; or by "relay", where that is another.
+    """
     written = written_line(work, hops, calls, _now().replace(microsecond=0) - timedelta(days=2))
     people, home = written.people, work / "coordinator"
     files = people.authority.issue_coordinator("lab", home)
@@ -274,16 +282,20 @@ async def line(
         made.tls = Live(read_tls_files(files.certificate, files.key, files.roots, _now()))
         made.channels = await stack.enter_async_context(GrpcTransport(made.tls.current))
         dialed = DialedAgents()
-        server = CoordinatorServer(made.tls, "127.0.0.1:0", {SERVICE: dialed.handlers()})
+        relay = Relay(LAB, dialed, lambda _: None)
+        services = {SERVICE: dialed.handlers(), RELAY_SERVICE: relay.handlers()}
+        server = CoordinatorServer(made.tls, "127.0.0.1:0", services)
         address = (await server.start()).address
         stack.push_async_callback(server.stop, 0)
         stack.callback(dialed.close)
         for config, way in zip(written.configs.values(), itertools.cycle(ways)):
             one = await stack.enter_async_context(agent(config, way, address))
             made.agents[one.me] = one
-            if way == "stream":
+            if way != "port":
                 await dialed.arrival(one.me)
-        made.wires = Observed(Switchboard(made.channels, dialed))
+        made.inside = await stack.enter_async_context(proxy(address))
+        relayed = await stack.enter_async_context(RelayTransport(made.inside.endpoint, LAB, made.tls.current))
+        made.wires = Observed(Switchboard(made.channels, relayed if "relay" in ways else dialed))
         made.signed = SignedAgents(
             made.wires,
             signer=read_signer(evidence.key),

@@ -32,7 +32,7 @@ def test_an_agent_dials_again_within_half_a_minute_however_long_it_could_not() -
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("way", ["port", "stream"])
+@pytest.mark.parametrize("way", ["port", "stream", "relay"])
 @pytest.mark.parametrize("kind", [Kind.BLACK_HOLE, Kind.HALF_OPEN])
 @pytest.mark.parametrize("direction", Direction)
 async def test_a_call_is_traced_half_a_minute_after_its_connection_died_at_once_or_reopened(
@@ -40,8 +40,9 @@ async def test_a_call_is_traced_half_a_minute_after_its_connection_died_at_once_
 ) -> None:
     async with line(tmp_path, hops=1, calls=5, ways=[way], limits=PRODUCT) as made:
         [agent] = made.agents.values()
-        agent.network.strike(NetworkFault(kind, direction, Stage.AT_ONCE))
-        agent.network.mend()
+        network = made.inside if way == "relay" else agent.network
+        network.strike(NetworkFault(kind, direction, Stage.AT_ONCE))
+        network.mend()
         died = monotonic()
         (traced,) = made.submit()
         traceback = await traced

@@ -1067,6 +1067,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/protos/test_tls.py",
     ),
     Mutation(
+        "what serve refuses the agent declined",
+        "coordinator/relay.py",
+        "            kind = AttemptTimedOutError if isinstance(error, AttemptTimedOutError) else UnreachableError\n",
+        "            kind = type(error)\n",
+        "tests/coordinator/test_relay.py::TestARequestByWayOfServe",
+    ),
+    Mutation(
         "a server is told of its certificate anew at every handshake",
         "protos/tls.py",
         "        if live.current is told:\n            return None\n",
