@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -115,9 +116,8 @@ class TestARequestByWayOfServe:
                 await transport.call(ENTRY, ASK, b"", PATIENT)
 
     async def test_times_out_where_serve_says_nothing(self, authority: LabAuthority) -> None:
-        nobody = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)  # noqa: ARG005 (asyncio's)
-        async with nobody:
-            address = "127.0.0.1:{1}".format(*nobody.sockets[0].getsockname())
+        with socket.create_server(("127.0.0.1", 0)) as nobody:  # connections stand in its queue
+            address = f"127.0.0.1:{nobody.getsockname()[1]}"
             async with RelayTransport(address, COORDINATOR, coordinator_files(authority)) as transport:
                 with pytest.raises(AttemptTimedOutError, match="hopback-coordinator serve"):
                     await transport.call(ENTRY, ASK, b"", timedelta(milliseconds=50))
