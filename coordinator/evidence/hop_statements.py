@@ -20,6 +20,7 @@ from protos.codec import ContractError, digest
 from protos.hops import Asked, Parts
 from protos.identity import InvalidIdentityError, parse_provider_id, provider_uri
 from protos.orders import Granted
+from protos.printable import printable
 from protos.signing import Domain, KeyFormatError, Proof, Seal
 from protos.types import Answer, Handover, Outcome
 
@@ -55,19 +56,19 @@ def hops_seen(
     """That each question was asked under the order and each answer given."""
     seen = []
     for message in evidence.hops:
-        place = f"hop {message.position + 1} ({_printable(message.provider)})"
+        place = f"hop {message.position + 1} ({printable(message.provider)})"
         hop = HopSeen(message)
         if message.naming and signatures.is_attestation(message.answer_proof):
             seen.append(_attested(signatures, hop, granted, place, statements))
             continue
         if not message.question:
-            statements.append(unproven(f"{place} was asked of a person", _printable(message.note) or "no question"))
+            statements.append(unproven(f"{place} was asked of a person", printable(message.note) or "no question"))
         else:
             hop = _question(signatures, hop, granted, place, statements)
         if hop.asked is not None and message.naming:
             hop = _answer(signatures, hop, hop.asked, place, statements)
         elif message.question:
-            statements.append(unproven(f"{place} answered", _printable(message.note) or "there is no signed answer"))
+            statements.append(unproven(f"{place} answered", printable(message.note) or "there is no signed answer"))
         seen.append(hop)
     return tuple(seen)
 
@@ -187,7 +188,3 @@ def _logged(
     witnesses = signatures.witnesses(checkpoint)
     seen_by = f"; its log was witnessed by {', '.join(witnesses)}" if witnesses else ""
     return proven(what, f"{uri}{seen_by}")
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)[:500]

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from agent.kit import main
+from tests.adapters.commandline import run
 from tests.adapters.reading import written
 
 MAPPING = """
@@ -49,11 +50,6 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def mapping(tmp_path: Path) -> Path:
     return written(tmp_path, MAPPING, "switch.toml")
-
-
-def run(*arguments: object) -> Result:
-    # a pipe: as wide as it takes, whatever terminal the tests run in
-    return CliRunner(env={"COLUMNS": None}).invoke(main, [str(argument) for argument in arguments])
 
 
 def as_json(*arguments: object) -> Any:

@@ -12,10 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from click.testing import CliRunner, Result
 from pyarrow import parquet
 
-from agent.kit import main
 from cdr_adapters.kit.check_map import check
 from cdr_adapters.kit.convert import convert
 from cdr_adapters.kit.golden import NoGoldenError, parse_golden
@@ -23,6 +21,7 @@ from cdr_adapters.kit.mapping_file import load_mapping
 from cdr_adapters.kit.toml_lines import read_toml
 from cdr_adapters.mapping import MappingError
 from cdr_adapters.schema import CALLS
+from tests.adapters.commandline import run
 from tests.adapters.reading import written
 
 MAPPING = """# which calls came over the wire
@@ -51,11 +50,6 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def mapping(tmp_path: Path) -> Path:
     return written(tmp_path, MAPPING, "switch.toml")
-
-
-def run(*arguments: object) -> Result:
-    # a pipe: as wide as it takes, whatever terminal the tests run in
-    return CliRunner(env={"COLUMNS": None}).invoke(main, [str(argument) for argument in arguments])
 
 
 class TestConvert:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from agent.kit import main
 from agent.scan import user_part
+from tests.adapters.commandline import run
 from tests.adapters.reading import written
 
 MAPPING = """
@@ -68,11 +69,6 @@ def mapping(tmp_path: Path) -> Path:
 @pytest.fixture
 def trunks(tmp_path: Path) -> Path:
     return written(tmp_path, TRUNKS, "trunks.toml")
-
-
-def run(*arguments: object) -> Result:
-    # a pipe: as wide as it takes, whatever terminal the tests run in
-    return CliRunner(env={"COLUMNS": None}).invoke(main, [str(argument) for argument in arguments])
 
 
 def asked(file: Path, mapping: Path, called: str, at: str, *more: object) -> Any:

@@ -49,16 +49,22 @@ def instance(question: Question) -> tuple[object, ...]:
     return question.target, question.called, question.named_by
 
 
+def walked(steps: list[tuple[str, int]]) -> Traceback:
+    """Each provider that is asked names the next one, and says by how much the question was off, in seconds."""
+    traceback = begun()
+    for named, correction_s in steps:
+        if traceback.status.phase is Phase.CLOSED:
+            break
+        target = open_question(traceback).target
+        traceback = answered(traceback, agreed(target, named, correction_s=correction_s))
+    return traceback
+
+
 class TestALoop:
     @given(STEPS)
     @settings(max_examples=100, deadline=None)
     def test_is_never_walked_twice_and_everything_else_is_followed(self, steps: list[tuple[str, int]]) -> None:
-        traceback = begun()
-        for named, correction_s in steps:
-            if traceback.status.phase is Phase.CLOSED:
-                break
-            target = open_question(traceback).target
-            traceback = answered(traceback, agreed(target, named, correction_s=correction_s))
+        traceback = walked(steps)
         questions = [hop.question for hop in traceback.hops]
         for at, one in enumerate(questions):
             for other in questions[:at]:
@@ -125,11 +131,6 @@ class TestEveryQuestion:
     @given(STEPS)
     @settings(max_examples=50, deadline=None)
     def test_has_an_id_of_its_own(self, steps: list[tuple[str, int]]) -> None:
-        traceback = begun()
-        for named, correction_s in steps:
-            if traceback.status.phase is Phase.CLOSED:
-                break
-            target = open_question(traceback).target
-            traceback = answered(traceback, agreed(target, named, correction_s=correction_s))
+        traceback = walked(steps)
         ids = [hop.question.question_id for hop in traceback.hops]
         assert len(set(ids)) == len(ids)

@@ -16,7 +16,9 @@ import pytest
 from cdr_adapters.identify import claimants, identify
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.read import read_source
+from cdr_adapters.schema import Rejected
 from cdr_adapters.stream import MAX_LINE
+from tests.adapters.formats import exports
 from tests.adapters.formats.freeswitch_legs import A_LEG, B_LEG, UNANSWERED, as_json, document
 from tests.adapters.reading import memory_peak_below, raw_rows, written
 from tests.shared import SAMPLES as SHARED_SAMPLES
@@ -29,14 +31,8 @@ SAMPLES: list[bytes] = [as_json(A_LEG, UNANSWERED).encode(), ENCODED.encode(), P
 MAPPING: dict[str, Any] = {}
 
 
-def read(path: Path, **mapping: Any) -> tuple[list[dict[str, Any]], list[Any], int]:
-    source = SourceMapping.model_validate({"name": "x", "path": "x", "format": "freeswitch_json", **mapping})
-    batches = list(read_source(path, source, TrunkFormats()))
-    return (
-        [call for batch in batches for call in batch.calls.to_pylist()],
-        [reject for batch in batches for reject in batch.rejected],
-        sum(batch.skipped for batch in batches),
-    )
+def read(path: Path, **mapping: Any) -> tuple[list[exports.Call], list[Rejected], int]:
+    return exports.read(path, "freeswitch_json", mapping)
 
 
 class TestALegThatCameIn:

@@ -19,11 +19,10 @@ from cdr_adapters.formats import _ama_tables as tables
 from cdr_adapters.formats._ama_files import header_date
 from cdr_adapters.formats.gr1100_ama import _date_of
 from cdr_adapters.identify import claimants
-from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.raw import AdapterError
-from cdr_adapters.read import read_source
 from cdr_adapters.registry import adapter
 from cdr_adapters.schema import Rejected, RejectReason
+from tests.adapters.formats.exports import Call, read
 from tests.adapters.reading import memory_peak_below, raw_rows, written
 
 NAME = "gr1100_ama"
@@ -124,17 +123,9 @@ def details(tmp_path: Path, content: bytes, **options: Any) -> list[str]:
     return [reject.detail for reject in rejected]
 
 
-def calls_of(path: Path, **mapping: Any) -> tuple[list[dict[str, Any]], list[Rejected], int]:
+def calls_of(path: Path, **mapping: Any) -> tuple[list[Call], list[Rejected], int]:
     """Canonical call legs by the format's own mapping."""
-    source = SourceMapping.model_validate({"name": "ama", "path": "x", "format": NAME, **MAPPING, **mapping})
-    calls: list[dict[str, Any]] = []
-    rejected: list[Rejected] = []
-    skipped = 0
-    for batch in read_source(path, source, TrunkFormats()):
-        calls += batch.calls.to_pylist()
-        rejected += batch.rejected
-        skipped += batch.skipped
-    return calls, rejected, skipped
+    return read(path, NAME, {**MAPPING, **mapping})
 
 
 class TestTheRecordOfTheGuide:

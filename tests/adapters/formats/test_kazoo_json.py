@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from cdr_adapters.identify import claimants, identify
-from cdr_adapters.mapping import SourceMapping, TrunkFormats
-from cdr_adapters.read import read_source
-from cdr_adapters.schema import RejectReason
+from cdr_adapters.schema import Rejected, RejectReason
+from tests.adapters.formats import exports
 from tests.adapters.reading import raw_rows, written
 from tests.shared import SAMPLES as SHARED_SAMPLES
 from tests.shared import needs_samples
@@ -50,14 +49,8 @@ SAMPLES: list[bytes] = ["".join(json.dumps(one) + "\n" for one in (CUSTOMER, CAR
 MAPPING: dict[str, Any] = {}
 
 
-def read(path: Path, **mapping: Any) -> tuple[list[dict[str, Any]], list[Any], int]:
-    source = SourceMapping.model_validate({"name": "x", "path": "x", "format": "kazoo_json", **mapping})
-    batches = list(read_source(path, source, TrunkFormats()))
-    return (
-        [call for batch in batches for call in batch.calls.to_pylist()],
-        [reject for batch in batches for reject in batch.rejected],
-        sum(batch.skipped for batch in batches),
-    )
+def read(path: Path, **mapping: Any) -> tuple[list[exports.Call], list[Rejected], int]:
+    return exports.read(path, "kazoo_json", mapping)
 
 
 class TestALegThatCameIn:

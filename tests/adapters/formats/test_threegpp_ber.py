@@ -23,12 +23,11 @@ from cdr_adapters.formats import _ber
 from cdr_adapters.formats._bcd import semi_octets, telephone_number, time_stamp
 from cdr_adapters.formats.threegpp_ber import identify
 from cdr_adapters.identify import claimants
-from cdr_adapters.mapping import SourceMapping, TrunkFormats
 from cdr_adapters.raw import AdapterError, RawBatch
-from cdr_adapters.read import read_source
 from cdr_adapters.registry import adapter
 from cdr_adapters.schema import Rejected, RejectReason
 from cdr_adapters.stream import read_head
+from tests.adapters.formats.exports import Call, read
 from tests.adapters.reading import memory_peak_below, raw_rows, written
 
 NAME = "threegpp_ber"
@@ -195,17 +194,9 @@ def read_until_error(path: Path, **options: Any) -> tuple[list[int], list[Reject
     return rows, rejected, ""
 
 
-def calls_of(path: Path, **mapping: Any) -> tuple[list[dict[str, Any]], list[Rejected], int]:
+def calls_of(path: Path, **mapping: Any) -> tuple[list[Call], list[Rejected], int]:
     """Canonical call legs by the format's own mapping."""
-    source = SourceMapping.model_validate({"name": "msc", "path": "x", "format": NAME, **mapping})
-    calls: list[dict[str, Any]] = []
-    rejected: list[Rejected] = []
-    skipped = 0
-    for batch in read_source(path, source, TrunkFormats()):
-        calls += batch.calls.to_pylist()
-        rejected += batch.rejected
-        skipped += batch.skipped
-    return calls, rejected, skipped
+    return read(path, NAME, mapping)
 
 
 class TestARecordTypedFromTheStandard:
