@@ -143,11 +143,14 @@ class TestStores:
             key = (call["call_id"], call["ingress_address"], call["called_in"])
             seizures.setdefault(key, []).append(call["seizure_earliest"])
         slack = timedelta(seconds=1)
+        both = 0
         for call in STORES[name]():
             times = seizures.get((call["call_id"], call["ingress_address"], call["called_in"]), [])
+            both += bool(times)
             assert not times or any(
                 call["seizure_earliest"] - slack <= time <= call["seizure_latest"] + slack for time in times
             ), call["call_id"]
+        assert both
 
 
 class TestWithoutOwnAddresses:

@@ -182,6 +182,7 @@ class TestStores:
             (row["call_id"], row["ingress_address"], row["called_in"], row["called_out"], row["egress_address"])
             for row in rows("dogwood")
         }
+        assert told
         for call_id, source, called_in, called_out, trunk in told:
             assert any((call_id, source, called_in, called_out, to) in seen for to in neighbour("dogwood", trunk)), (
                 call_id

@@ -81,12 +81,12 @@ class TestDisk:
         assert keeper.disk().count(BAD.encode()) == 1
 
     def test_holds_no_plain_number_but_in_rejected_rows(self, keeper: Keeper) -> None:
-        for path in keeper.index.rglob("*"):
-            if path.is_file() and path.parent.name != "rejects":
-                data = path.read_bytes()
-                for number in (ALICE, BOB):
-                    assert number[1:].encode() not in data
-                    assert to_int(number).to_bytes(8, "little") not in data
+        files = [path for path in keeper.index.rglob("*") if path.is_file() and path.parent.name != "rejects"]
+        assert {path.parent.name for path in files} >= {"segments"}
+        for data in map(Path.read_bytes, files):
+            for number in (ALICE, BOB):
+                assert number[1:].encode() not in data
+                assert to_int(number).to_bytes(8, "little") not in data
 
     def test_a_copy_made_before_tells_nothing_even_with_the_root_key(self, keeper: Keeper, tmp_path: Path) -> None:
         shutil.copytree(keeper.index / "segments", tmp_path / "stolen" / "segments")

@@ -197,7 +197,9 @@ class TestRealFiles:
 class TestTheLab:
     def test_every_line_is_a_call_or_a_bye(self) -> None:
         extras = ["src_user", "dst_ouser", "src_ip", "src_trunk", "dst_trunk"]
-        for path in sorted((SIPLAB / "elm/flat").glob("acc_1*.log")):
+        paths = sorted((SIPLAB / "elm/flat").glob("acc_1*.log"))
+        assert paths
+        for path in paths:
             lines = path.read_text().splitlines()
             formats = {"EL10I": "tech:77501:11d", "EL18I": "tech:0155#:11d"}
             columns = {
