@@ -25,7 +25,7 @@ from hashlib import sha256
 from typing import Annotated, Final, Literal
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -34,20 +34,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 from coordinator.stir.passport import Passport
-from coordinator.stir.revocation import Revocation, Revoked, State
+from coordinator.stir.revocation import UNREADABLE, Revocation, Revoked, State
 
 TN_AUTH_LIST: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.26")
 DEEPEST: Final = 4
 """Certificates between signer and root at most."""
 _BEST: Final = (False, False)
-_UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 
 
 class SignerError(ValueError):
@@ -132,7 +124,7 @@ def read_pem(pem: bytes) -> list[bytes]:
     """
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise SignerError("it holds no certificates in PEM form") from None
     for number, certificate in enumerate(found, start=1):
         try:
@@ -159,7 +151,7 @@ def signer_of(certificate: x509.Certificate) -> Signer:
         der = _tn_auth_list(certificate)
     except x509.ExtensionNotFound:
         der = None
-    except _UNREADABLE:
+    except UNREADABLE:
         raise SignerError("it can't be read") from None
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         raise SignerError("its key is no P-256 key, as ES256 wants it")
@@ -202,7 +194,7 @@ class Shelf:
                 self._between.append(certificate)
                 return
             signer, key = signer_of(certificate), certificate.public_key()
-        except _UNREADABLE:
+        except UNREADABLE:
             return
         if isinstance(key, EllipticCurvePublicKey):
             self._signers.append((certificate, key, signer))
@@ -230,11 +222,13 @@ class Shelf:
         (certificate, _, signer), at = self._signers[index], passport.issued
         if not signer.valid_from <= at <= signer.valid_to:
             return Judged(Grade.CHAIN_UNKNOWN, "the signer's certificate was not valid when it signed", signer)
+        if not _may_sign(certificate):
+            return Judged(Grade.CHAIN_UNKNOWN, "the signer's certificate is not for signatures (key usage)", signer)
         if not self._roots:
             return Judged(Grade.CHAIN_UNKNOWN, "no root of a certification authority is pinned here", signer)
         try:
             chain = _verifier(self._roots, at).verify(certificate, self._between).chain
-        except (VerificationError, *_UNREADABLE):
+        except (VerificationError, *UNREADABLE):
             return Judged(Grade.CHAIN_UNKNOWN, "the certificate leads to no root that is pinned here", signer)
         if not all(_may_issue(authority, signer.codes) for authority in chain[1:]):
             why = "an authority on its way to a pinned root was not given its codes, and may not pass them on"
@@ -269,7 +263,7 @@ def read_roots(pem: bytes) -> list[x509.Certificate]:
     """
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise SignerError("it holds no certificates in PEM form") from None
     if not all(map(_is_authority, found)):
         raise SignerError("one of its certificates is no certification authority's")
@@ -279,7 +273,7 @@ def read_roots(pem: bytes) -> list[x509.Certificate]:
 def _described(certificate: x509.Certificate, codes: tuple[str, ...]) -> Signer:
     try:
         subject = certificate.subject.rfc4514_string()
-    except _UNREADABLE:
+    except UNREADABLE:
         raise SignerError("its subject can't be read") from None
     return Signer(
         sha256=sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
@@ -316,13 +310,23 @@ def _is_good(passport: Passport, key: EllipticCurvePublicKey) -> bool:
     return True
 
 
+def _may_sign(certificate: x509.Certificate) -> bool:
+    """Whether its key is for signatures: a key usage that is there must say so (RFC 5280 4.2.1.3)."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature
+    except x509.ExtensionNotFound:
+        return True
+    except UNREADABLE:
+        return False
+
+
 def _may_issue(authority: x509.Certificate, codes: tuple[str, ...]) -> bool:
     """Whether the authority's own TNAuthList, where it has one, holds all of these codes."""
     try:
         held = codes_of(_tn_auth_list(authority))
     except x509.ExtensionNotFound:
         return True
-    except (SignerError, *_UNREADABLE):
+    except (SignerError, *UNREADABLE):
         return False
     return set(codes) <= set(held)
 
@@ -341,13 +345,13 @@ def _rank(judged: Judged) -> tuple[bool, bool]:
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, *_UNREADABLE):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return False
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, *_UNREADABLE):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True

@@ -34,13 +34,15 @@ LARGEST_LIST: Final = 8 * 1024 * 1024
 """Bytes."""
 CLOCKS_DIFFER: Final = timedelta(minutes=5)
 NO_LIST: Final = "[stir] names no list of revoked certificates"
-_UNREADABLE: Final = (
+UNREADABLE: Final = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
+    x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
+"""What the library says of bytes that it can't make sense of."""
 _KNOWN_OF_LISTS: Final = (x509.IssuingDistributionPoint, x509.CRLNumber, x509.AuthorityKeyIdentifier)
 _KNOWN_OF_ENTRIES: Final = (x509.CertificateIssuer, x509.CRLReason, x509.InvalidityDate)
 _REASONS: Final = {
@@ -52,7 +54,7 @@ _REASONS: Final = {
     x509.ReasonFlags.cessation_of_operation: "cessation of operation",
     x509.ReasonFlags.certificate_hold: "on hold",
     x509.ReasonFlags.privilege_withdrawn: "privilege withdrawn",
-    x509.ReasonFlags.unspecified: "unspecified",
+    x509.ReasonFlags.unspecified: "no reason given",
 }
 _STOLEN: Final = frozenset(
     {x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise, x509.ReasonFlags.aa_compromise}
@@ -120,7 +122,7 @@ class StiList:
         """Whether the certificate says that this list would name it (6.3.3 b): by its issuer, and where it lies."""
         try:
             points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-        except (x509.ExtensionNotFound, *_UNREADABLE):
+        except (x509.ExtensionNotFound, *UNREADABLE):
             return False
         return any(self._is_named_by(point) for point in points)
 
@@ -145,7 +147,7 @@ def read_list(data: bytes, pinned: Iterable[x509.Certificate]) -> StiList:
         crl = x509.load_pem_x509_crl(data) if pem else x509.load_der_x509_crl(data)
         extensions, issued, due = crl.extensions, crl.last_update_utc, crl.next_update_utc
         signed = any(_signed(crl, one, issued) for one in pinned)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise ListError("it is no revocation list in DER or PEM form") from None
     if not signed:
         raise ListError("no certificate that is pinned for lists has signed it")
@@ -156,7 +158,7 @@ def read_list(data: bytes, pinned: Iterable[x509.Certificate]) -> StiList:
         entries = _entries(crl)
     except ListError:
         raise
-    except _UNREADABLE:
+    except UNREADABLE:
         raise ListError("one of its entries can't be read") from None
     numbers = [one.value.crl_number for one in extensions if isinstance(one.value, x509.CRLNumber)]
     return StiList(
@@ -237,7 +239,7 @@ def read_pinned(pem: bytes) -> list[x509.Certificate]:
     """
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise ListError("it holds no certificates in PEM form") from None
     if not all(map(_may_sign_lists, found)):
         raise ListError("one of its certificates may not sign lists (key usage cRLSign)")
@@ -247,18 +249,18 @@ def read_pinned(pem: bytes) -> list[x509.Certificate]:
 def _signed(crl: x509.CertificateRevocationList, by: x509.Certificate, issued: datetime) -> bool:
     """Whether this pinned certificate signed it, while it was valid, and may sign lists at all."""
     key = by.public_key()
-    if _names(by.subject) != _names(crl.issuer) or not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+    if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey) or not _may_sign_lists(by):
         return False
-    if not _may_sign_lists(by) or not by.not_valid_before_utc <= issued <= by.not_valid_after_utc:
+    if not isinstance(crl.signature_hash_algorithm, SHA256 | SHA384 | SHA512) or not crl.is_signature_valid(key):
         return False
-    return isinstance(crl.signature_hash_algorithm, SHA256 | SHA384 | SHA512) and crl.is_signature_valid(key)
+    return by.not_valid_before_utc <= issued <= by.not_valid_after_utc and _names(by.subject) == _names(crl.issuer)
 
 
 def _may_sign_lists(certificate: x509.Certificate) -> bool:
     """Whether its key usage is to sign lists."""
     try:
         return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
-    except (x509.ExtensionNotFound, *_UNREADABLE):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return False
 
 

@@ -66,10 +66,11 @@ def issue(
     until: datetime = UNTIL,
     key: Any = None,
     told_by: x509.DistributionPoint | None = None,
+    signs: bool | None = None,
 ) -> Holder:
     """A certificate of `name`, by itself where nobody issues it; `codes` is the DER of its TNAuthList.
 
-    `told_by` is where a list would name it.
+    `told_by` is where a list would name it; `signs` whether its key is for signatures, as all are but authorities'.
     """
     own = key or key_of(name)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -88,7 +89,7 @@ def issue(
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(
             x509.KeyUsage(
-                digital_signature=not authority,
+                digital_signature=not authority if signs is None else signs,
                 content_commitment=False,
                 key_encipherment=False,
                 data_encipherment=False,

@@ -6,11 +6,13 @@ import contextlib
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.stir.certificates import Grade, Judged, Shelf, SignerError, codes_of, pem_of, read_pem, read_roots
 from coordinator.stir.passport import Passport, parse_identity
+from coordinator.stir.revocation import Revoked
 from tests.coordinator.make import T0
 from tests.coordinator.stir.sti import FROM, UNTIL, Holder, identity, issue, rsa_key, sti, tn_auth_list
 
@@ -81,6 +83,11 @@ class TestAHeader:
         token = identity().replace(".eyJhdHRlc3QiOiJBIi", ".eyJhdHRlc3QiOiJCIi")
         assert parse_identity(token).shaken.attestation == "B"
         assert judged(parse_identity(token).shaken).grade is Grade.NOT_VERIFIED
+
+    def test_is_a_claim_where_the_signer_s_key_is_not_for_signatures(self) -> None:
+        found = judged(HEADER, sti().signer(signs=False), BETWEEN)
+        assert found.grade is Grade.CHAIN_UNKNOWN
+        assert "not for signatures" in found.why
 
     def test_is_a_claim_where_an_authority_on_the_way_was_not_given_the_signer_s_codes(self) -> None:
         """RFC 9060 5: who holds a delegating authority's certificate may pass on its own codes, and no others."""
@@ -179,6 +186,20 @@ class TestAFile:
     def test_is_read_or_refused_whatever_the_bytes(self, pem: bytes) -> None:
         with contextlib.suppress(SignerError):
             assert read_pem(pem)
+
+    @pytest.mark.filterwarnings("ignore")  # of the library, about names and serial numbers that are bent
+    @settings(max_examples=80, deadline=None)
+    @given(st.data())
+    def test_bent_certificates_on_the_shelf_verify_nothing(self, data: st.DataObject) -> None:
+        """Neither the signer's nor the authority's: what differs in what is signed leads to no root."""
+        ders = [bytearray(BIRCH.der), bytearray(BETWEEN.der)]
+        bent = data.draw(st.sampled_from(ders))
+        bent[data.draw(st.integers(0, len(bent) - 1))] ^= data.draw(st.integers(1, 255))
+        revoked = Revoked("there is none", T0)
+        found = Shelf(map(bytes, ders), [ROOT.certificate], revoked).judge(HEADER, T0)
+        if found.grade is Grade.VERIFIED:
+            signed = [x509.load_der_x509_certificate(bytes(der)).tbs_certificate_bytes for der in ders]
+            assert signed == [one.certificate.tbs_certificate_bytes for one in (BIRCH, BETWEEN)]
 
     def test_certificates_that_say_nothing_are_passed_over_on_the_shelf(self) -> None:
         assert Shelf([b"", b"junk", BETWEEN.der, BIRCH.der]).judge(HEADER).grade is Grade.CHAIN_UNKNOWN

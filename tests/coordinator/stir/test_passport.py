@@ -102,6 +102,11 @@ class TestAHeader:
         assert written in text
         assert parse_identity(text.replace(written, otherwise)).shaken == parse_identity(text).shaken
 
+    def test_may_write_a_plus_before_its_numbers_all_the_same(self) -> None:
+        """RFC 8224 8.3 leaves it out."""
+        read = parse_identity(identity(orig=CALLING, dest=(CALLED,))).shaken
+        assert (read.orig, read.dest) == (CALLING[1:], (CALLED[1:],))
+
     def test_may_claim_more_than_is_looked_at(self) -> None:
         rich = identity(payload={"rcd": {"nam": "Birch"}, "crn": "Delivery", "mky": []})
         assert parse_identity(rich).shaken.attestation == "A"
