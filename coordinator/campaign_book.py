@@ -7,21 +7,24 @@ doesn't matter who had it traced, or when. Importing a file again changes nothin
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Integer, and_, case, func, insert, select, update
+from sqlalchemy import Connection, Engine, Integer, Select, and_, case, func, insert, select, update
 
 from coordinator.campaign_files import Distinct, Report, distinct
 from coordinator.campaigns import Path, path_of
 from coordinator.chain import Call, Status
+from coordinator.orders import OrderSet, call_of
 from coordinator.store.campaign_models import campaign_calls, campaigns
 from coordinator.store.models import TracebackRow
 from coordinator.store.stir_models import campaign_identities
 from coordinator.store.writing import writing
 from coordinator.way_reader import ways_of
+from protos.codec import digest
 from protos.e164 import E164
 from protos.identity import parse_provider_id
 
@@ -76,8 +79,7 @@ class CampaignBook:
             elif description:
                 this = update(campaigns).where(campaigns.c.name == name)
                 connection.execute(this.values(description=description))
-            mine = select(campaign_calls).where(campaign_calls.c.campaign == name).order_by(campaign_calls.c.number)
-            known = [_call(row) for row in connection.execute(mine).mappings()]
+            known = [_call(row) for row in connection.execute(_calls_of(name)).mappings()]
             new, again = distinct(rows, known)
             numbers = {_key(call): number for number, call in enumerate(known, start=1)}
             for one in again:
@@ -94,6 +96,16 @@ class CampaignBook:
             numbered = [(numbers[_key(one.call)], one) for one in again]
             _keep_identities(connection, name, [*numbered, *enumerate(new, start=len(known) + 1)])
         return Taken(tuple(new), sum(len(one.lines) for one in again) + sum(len(one.lines) - 1 for one in new))
+
+    def take_orders(self, orders: OrderSet, by: str, now: datetime) -> None:
+        """Add the calls of these orders to the campaigns that they name; what is known there is not reported anew."""
+        reports: dict[str, list[Report]] = defaultdict(list)
+        for line, (order, exact) in enumerate(zip(orders.orders, orders.exact, strict=True), start=1):
+            reports[order.campaign].append(Report(line, call_of(order, digest(exact))))
+        for campaign, rows in reports.items():
+            with self._engine.connect() as connection:
+                known = {_key(_call(row)) for row in connection.execute(_calls_of(campaign)).mappings()}
+            self.take(campaign, "", [row for row in rows if _key(row.call) not in known], by, now)
 
     def summaries(self) -> list[CampaignSummary]:
         """All campaigns, by name."""
@@ -157,6 +169,10 @@ class CampaignBook:
     def paths(self, name: str) -> list[Path]:
         """What the tracebacks of the campaign's calls have found; of a call that was traced twice the last one."""
         return [path_of(way) for way in ways_of(self._engine, self.tracebacks(name))]
+
+
+def _calls_of(name: str) -> Select[Any]:
+    return select(campaign_calls).where(campaign_calls.c.campaign == name).order_by(campaign_calls.c.number)
 
 
 def _key(call: Call) -> tuple[str, datetime, str]:

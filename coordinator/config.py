@@ -157,6 +157,10 @@ witnesses = 2                          # other providers that sign each one's ch
 witness_every = "1h"                   # how often at most, of one provider
 fetch_every = "10m"                    # `run` and `serve` ask every agent for its checkpoint so often
 
+# [access]                             # who else may call `serve`; submitters and approvers of [orders] may
+# analysts = ["olga"]
+# auditors = ["vic"]
+
 [retention]
 pseudonymise_after = "548d"            # closed tracebacks lose their telephone numbers then; see `retention run`
 key_file = "retention.key"             # 64 hexadecimal digits; must not be readable by others

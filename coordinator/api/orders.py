@@ -8,7 +8,6 @@ however their calls came.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,13 +18,12 @@ from sqlalchemy.exc import IntegrityError
 from coordinator.api.callers import Caller, Role
 from coordinator.api.rpc import Door, Handlers, RefusedError, malformed, not_now, not_there, read_uuid
 from coordinator.campaign_book import CampaignBook
-from coordinator.campaign_files import Report
-from coordinator.orders import MOST_ORDERS, OrdersError, OrderSet, Signature, call_of, signer_of, state_by
+from coordinator.orders import MOST_ORDERS, OrdersError, OrderSet, Signature, signer_of, state_by
 from coordinator.store.order_views import OrderViews, SetSeen
 from coordinator.store.orders import OrderBook, known_set
 from coordinator.store.pages import BadPageError
 from hopback.v1 import order_pb2 as pb
-from protos.codec import ContractError, digest, unix_ms
+from protos.codec import ContractError, unix_ms
 from protos.orders import Persons
 from protos.signing import Domain, Seal, SealChecker
 
@@ -90,11 +88,7 @@ class OrderApi:
         now = self.clock()
         if not self.book.add(orders, now):
             return False
-        reports: dict[str, list[Report]] = defaultdict(list)
-        for line, (order, exact) in enumerate(zip(orders.orders, orders.exact, strict=True), start=1):
-            reports[order.campaign].append(Report(line, call_of(order, digest(exact))))
-        for campaign, calls in reports.items():
-            self.campaigns.take(campaign, "", calls, caller.name, now)
+        self.campaigns.take_orders(orders, caller.name, now)
         return True
 
     async def list_order_sets(self, caller: Caller, request: pb.ListOrderSetsRequest) -> pb.ListOrderSetsResponse:

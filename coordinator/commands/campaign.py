@@ -133,7 +133,7 @@ def list_campaigns(as_json: bool, config_path: Path) -> None:
         numbers = ("Calls", "Traced", "Finished")
         show_rich(table(("Campaign", "Since (UTC)", *numbers, "Description"), rows, right=numbers))
     else:
-        click.echo("No campaigns yet: `hopback-coordinator campaign import NAME FILE`.")
+        click.echo("No campaigns yet: `hopback-coordinator order new --campaign NAME`, or `campaign import NAME FILE`.")
 
 
 @campaign.command("show")

@@ -107,7 +107,8 @@ def drafted(desk: Any, text: str, wording: Wording, file: Path) -> list[Any]:
 
 
 def keep_drafts(engine: Engine, drafts: Sequence[Draft]) -> OrderSet:
-    """These drafts as a set in the database, beside it the Identity headers that came with their calls."""
+    """These drafts as a set in the database, their calls in their campaigns, Identity headers beside them."""
+    from coordinator.campaign_book import CampaignBook
     from coordinator.orders import OrdersError, OrderSet
     from coordinator.stir.book import IdentityBook
     from coordinator.store.orders import OrderBook
@@ -125,5 +126,6 @@ def keep_drafts(engine: Engine, drafts: Sequence[Draft]) -> OrderSet:
     }
     if came:
         IdentityBook(engine).keep(came, now())
-    OrderBook(engine).add(made, now())
+    if OrderBook(engine).add(made, now()):
+        CampaignBook(engine).take_orders(made, made.submitter, now())
     return made

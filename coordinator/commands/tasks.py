@@ -114,7 +114,12 @@ def show_task(task_id: str, as_json: bool, show_numbers: bool, config_path: Path
         ("note", view.note),
     ]
     show_rich(table((f"Task {str(task.id)[:8]}", ""), [row for row in rows if row[1]]))
-    show_rich(table(("Time (UTC)", "What", "By", ""), [(minute(h.at), h.what, h.by, h.detail) for h in view.history]))
+    show_rich(
+        table(
+            ("Time (UTC)", "What", "By", ""),
+            [(minute(h.at), _HAPPENED.get(h.what, h.what), h.by, h.detail) for h in view.history],
+        )
+    )
     if suggested and view.upstream is None:
         rows_of = [(f"{one.score:.2f}", one.provider, one.alias, one.why) for one in suggested]
         show_rich(table(("Score", "Provider", "Known as", "Why"), rows_of, right=("Score",)))
@@ -220,6 +225,28 @@ def new_link(task_id: str, config_path: Path) -> None:
             )
 
 
+_HAPPENED = {
+    "given_up": "given up",
+    "queued": "letter written",
+    "nobody_to_tell": "nobody to write to",
+    "mail_sent": "letter sent",
+    "mail_failed": "letter failed",
+    "mail_dropped": "letter not needed any more",
+    "attestation_void": "attestation void",
+}
+_DONE = {
+    "put": "tasks put",
+    "taken": "answers taken into their chains",
+    "given_up": "tasks given up",
+    "queued": "letters written",
+    "sent": "sent",
+    "delayed": "to be tried again",
+    "failed": "failed for good",
+    "dropped": "needless by now",
+    "unsent": "letters not sent so far",
+}
+
+
 @tasks.command()
 @json_option
 @config_option
@@ -251,7 +278,8 @@ def run(as_json: bool, config_path: Path) -> None:
     if as_json:
         write_json(counts)
     else:
-        click.echo(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()) + ".")
+        done = [f"{_DONE[name]} {count}" for name, count in counts.items() if count]
+        click.echo(f"{', '.join(done)}." if done else "Nothing was due.")
         if mailer is None and counts["unsent"]:
             click.echo("No [mail] is configured: letters stay in the outbox.", err=True)
 

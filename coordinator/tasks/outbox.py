@@ -115,7 +115,7 @@ class Outbox:
             for recipient in fresh:
                 connection.execute(insert(letters), _letter_row(task_id, notice, recipient, now))
             if fresh:
-                detail = f"{notice.kind.value} {notice.number} to {len(fresh)}"
+                detail = f"{notice.kind.value} {notice.number}, to {len(fresh)}"
                 note_history(connection, task_id, now, "queued", "coordinator", detail)
             queued += len(fresh)
         return queued

@@ -22,14 +22,17 @@ from coordinator.campaign_files import Distinct, Report, distinct, read_reports,
 from coordinator.campaigns import Path, Share, findings
 from coordinator.chain import Call, Status
 from coordinator.intake import CallsFileError, Intake, RejectedCall
+from coordinator.orders import OrderSet, call_of
 from coordinator.ports import Provider
 from coordinator.registry import RegistrySnapshot
 from coordinator.store.models import HopRow
 from coordinator.store.sql_store import SqlStore
 from protos.e164 import E164, parse_e164
+from protos.orders import encode_order
 from tests.coordinator.databases import put_traceback
 from tests.coordinator.house import House
 from tests.coordinator.make import CALLED, CALLING, NOW, T0, provider
+from tests.coordinator.parties import order
 
 INTAKE = Intake(RegistrySnapshot([Provider(provider("ginkgo"), "G"), Provider(provider("oak"), "O")]), NOW)
 OTHER = parse_e164("+12025550144")
@@ -317,6 +320,16 @@ class TestTheBook:
         assert (len(again.new), again.repeated) == (0, 3)
         [summary] = book.summaries()
         assert (summary.calls, summary.reports, summary.traced, summary.description) == (2, 6, 0, "a script")
+
+    def test_has_the_calls_of_orders_that_name_it_and_counts_none_again_that_is_known(
+        self, either_engine: Engine
+    ) -> None:
+        book = CampaignBook(either_engine)
+        wanted = order(campaign="warranty")
+        made = OrderSet.of([encode_order(wanted), encode_order(order(campaign="other"))])
+        book.take("warranty", "", one(call_of(wanted, b"")), "olga", NOW)
+        book.take_orders(made, "ann", NOW)
+        assert [(s.name, s.calls, s.reports) for s in book.summaries()] == [("other", 1, 1), ("warranty", 1, 1)]
 
     def test_gives_its_tracebacks_to_whoever_lists_them_by_campaign(self, either_engine: Engine) -> None:
         CampaignBook(either_engine).take("warranty", "", one(call(0)), "olga", NOW)

@@ -239,7 +239,7 @@ class TestWhoBecomesAContactLater:
         self.add(book, "contact", "kim@elm.example")
         assert self.sent(outbox, NOW + HOUR) == ["kim@elm.example"]
         assert [entry.detail for entry in desk.view(task).history if entry.what == "queued"] == [
-            "invitation 1 to 1"
+            "invitation 1, to 1"
         ] * 2
 
     def test_joins_an_escalation_that_has_reached_him(self, desk: TaskDesk, outbox: Outbox, book: RegistryBook) -> None:

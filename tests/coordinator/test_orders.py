@@ -398,6 +398,7 @@ def lab(tmp_path: Path) -> Lab:
 class TestTheCommands:
     def test_lead_from_a_draft_to_a_traceback(self, lab: Lab) -> None:
         made = lab.draft()
+        assert "1 call" in lab.run("campaign", "show", "auto-warranty").stdout
         assert lab.run("order", "submit", made["set"], "--key", lab.key("ann")).exit_code == 0
         assert lab.run("order", "approve", made["set"], "--key", lab.key("bob"), "--yes").exit_code == 0
         traced = lab.run("trace", "--order", made["orders"][0]["order"][:8], "--json")
