@@ -278,8 +278,8 @@ def run(as_json: bool, config_path: Path) -> None:
     if as_json:
         write_json(counts)
     else:
-        done = [f"{_DONE[name]} {count}" for name, count in counts.items() if count]
-        click.echo(f"{', '.join(done)}." if done else "Nothing was due.")
+        told = [f"{_DONE[name]} {count}" for name, count in counts.items() if count]
+        click.echo(f"{', '.join(told).capitalize()}." if told else "Nothing was due.")
         if mailer is None and counts["unsent"]:
             click.echo("No [mail] is configured: letters stay in the outbox.", err=True)
 
