@@ -68,6 +68,15 @@ class TestAHeader:
         assert came.standing is Standing.NOT_PROVEN
         assert "the coordinator says so" in came.why
 
+    def test_s_certificate_is_not_proven_to_have_counted_as_no_list_of_revoked_ones_is_there(
+        self, parties: Industry, good: bytes
+    ) -> None:
+        what = "the certificate that the Identity header was signed with was not revoked before the call"
+        counted = about_header(seen(parties, good, sti().root))[what]
+        assert counted.standing is Standing.NOT_PROVEN
+        assert "no list of revoked certificates" in counted.why
+        assert what not in about_header(seen(parties, good))
+
     def test_s_signer_is_not_proven_without_a_root_or_by_another_one(self, parties: Industry, good: bytes) -> None:
         without = about_header(seen(parties, good))[SAYS_WHO]
         assert without.standing is Standing.NOT_PROVEN
