@@ -11,6 +11,8 @@ role in it, and a disputed handover counts for both sides, as nobody knows yet w
 
 from __future__ import annotations
 
+import uuid
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -26,7 +28,7 @@ from protos.types import Outcome, RefusalReason
 FINISHED = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
 NOT_ASKED = frozenset({Problem.NO_AGENT, Problem.UNREGISTERED})
 _NOTHING = frozenset({Outcome.NEEDS_HUMAN, Outcome.NOT_YET_AVAILABLE})
-_MS = timedelta(milliseconds=1)
+_US = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Improper:
 
     provider: ProviderId
     question: str
+    traceback_id: uuid.UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +74,20 @@ class Spread:
 
 def spread(durations: Iterable[timedelta]) -> Spread:
     """Middle and tail of these durations."""
-    ranked = sorted(durations)
+    return _spread(array("q", (one // _US for one in durations)))
+
+
+def _spread(microseconds: array[int]) -> Spread:
+    ranked = sorted(microseconds)
     if not ranked:
         return Spread(0, None, None)
-    return Spread(len(ranked), ranked[(len(ranked) - 1) // 2], ranked[(95 * len(ranked) + 99) // 100 - 1])
+    middle, tail = ranked[(len(ranked) - 1) // 2], ranked[(95 * len(ranked) + 99) // 100 - 1]
+    return Spread(len(ranked), middle * _US, tail * _US)
+
+
+def _durations() -> array[int]:
+    """Durations in whole microseconds: there may be millions."""
+    return array("q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +138,20 @@ _BY_PROBLEM = {
 
 @dataclass(slots=True)
 class _Tally:
+    with_facts: bool
     facts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    latencies: list[timedelta] = field(default_factory=list)
-    persons_latencies: list[timedelta] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    latencies: array[int] = field(default_factory=_durations)
+    persons_latencies: array[int] = field(default_factory=_durations)
     requests: list[RequestFact] = field(default_factory=list)
+
+    def count(self, name: str, question: object) -> None:
+        self.counts[name] += 1
+        if self.with_facts:
+            self.facts[name].append(str(question))
+
+    def figure(self, name: str) -> Figure:
+        return Figure(name, tuple(self.facts[name])) if self.with_facts else Figure(name, (), self.counts[name])
 
 
 def scorecards(
@@ -137,26 +160,31 @@ def scorecards(
     now: datetime,
     policy: CooperationPolicy = DEFAULT_POLICY,
     improper: Iterable[Improper] = (),
+    *,
+    facts: bool = True,
 ) -> list[Scorecard]:
-    """A scorecard for every provider that was asked or named, by id."""
-    tallies: dict[ProviderId, _Tally] = defaultdict(_Tally)
+    """A scorecard for every provider that was asked or named, by id; without `facts` figures hold no questions.
+
+    What is kept meanwhile are eight bytes an answer, some two hundred a question where its id is kept.
+    """
+    tallies: dict[ProviderId, _Tally] = defaultdict(lambda: _Tally(facts))
     for way in ways:
         for hop in way.hops:
             _count_hop(tallies[hop.provider], hop)
         if way.disputed is not None:
             naming, denying = way.disputed
-            tallies[naming.provider].facts["named_disputed"].append(str(naming.question_id))
-            tallies[denying.provider].facts["denied"].append(str(denying.question_id))
+            tallies[naming.provider].count("named_disputed", naming.question_id)
+            tallies[denying.provider].count("denied", denying.question_id)
     for fact in persons:
         _count_person(tallies[fact.provider], fact.request, now)
     for one in improper:
-        tallies[one.provider].facts["improper_attestation"].append(one.question)
+        tallies[one.provider].count("improper_attestation", one.question)
     return [
         Scorecard(
             provider=provider,
-            figures=tuple(Figure(name, tuple(tally.facts[name])) for name in FIGURES),
-            latency=spread(tally.latencies),
-            persons_latency=spread(tally.persons_latencies),
+            figures=tuple(map(tally.figure, FIGURES)),
+            latency=_spread(tally.latencies),
+            persons_latency=_spread(tally.persons_latencies),
             label=label(provider, tally.requests, now, policy),
         )
         for provider, tally in sorted(tallies.items())
@@ -164,11 +192,11 @@ def scorecards(
 
 
 def own_scorecard(
-    provider: ProviderId, hops: Iterable[HopFact], persons: Iterable[PersonFact], now: datetime
+    provider: ProviderId, hops: Iterable[HopFact], persons: Iterable[PersonFact], now: datetime, *, facts: bool = True
 ) -> Scorecard:
     """The scorecard that a provider sees of itself: from its own hops alone, without what others said of it."""
     alone = (Way(hop.question_id, Status.SUBMITTED, hop.asked, hop.asked, (hop,)) for hop in hops)
-    found = {card.provider: card for card in scorecards(alone, persons, now)}
+    found = {card.provider: card for card in scorecards(alone, persons, now, facts=facts)}
     card = found.get(provider) or Scorecard(
         provider, tuple(Figure(name, ()) for name in FIGURES), spread(()), spread(()), label(provider, (), now)
     )
@@ -178,32 +206,32 @@ def own_scorecard(
 def _count_hop(tally: _Tally, hop: HopFact) -> None:
     if hop.problem in NOT_ASKED or hop.by_person:
         return
-    question = str(hop.question_id)
-    tally.facts["asked"].append(question)
+    question = hop.question_id
+    tally.count("asked", question)
     if hop.outcome is not None:
         if hop.outcome not in _NOTHING:
-            tally.facts["answered"].append(question)
+            tally.count("answered", question)
         if hop.outcome in _BY_OUTCOME:
-            tally.facts[_BY_OUTCOME[hop.outcome]].append(question)
+            tally.count(_BY_OUTCOME[hop.outcome], question)
         if hop.ended is not None:
-            tally.latencies.append(max(hop.ended - hop.asked, timedelta(0)))
+            tally.latencies.append(max(hop.ended - hop.asked, timedelta(0)) // _US)
     elif hop.problem in _BY_PROBLEM:
-        tally.facts[_BY_PROBLEM[hop.problem]].append(question)
+        tally.count(_BY_PROBLEM[hop.problem], question)
 
 
 def _count_person(tally: _Tally, request: RequestFact, now: datetime) -> None:
     stands = standing(request.plan, request.answered, now)
     tally.requests.append(request)
-    tally.facts["persons_asked"].append(request.id)
+    tally.count("persons_asked", request.id)
     if stands.answered and request.answered is not None:
-        tally.facts["persons_answered"].append(request.id)
-        tally.persons_latencies.append(request.answered - request.plan.received)
+        tally.count("persons_answered", request.id)
+        tally.persons_latencies.append((request.answered - request.plan.received) // _US)
         if stands.delinquent:
-            tally.facts["persons_late"].append(request.id)
+            tally.count("persons_late", request.id)
     elif stands.non_responsive:
-        tally.facts["persons_non_responsive"].append(request.id)
+        tally.count("persons_non_responsive", request.id)
     else:
-        tally.facts["persons_waiting"].append(request.id)
+        tally.count("persons_waiting", request.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,11 +275,19 @@ class Transparency:
 def transparency(
     ways: Iterable[Way], persons: Iterable[PersonFact], since: datetime, until: datetime, now: datetime
 ) -> Transparency:
-    """The report of a period, of tracebacks and questions to persons that were submitted in it."""
-    every = list(ways)
-    done = [way for way in every if way.status in FINISHED]
+    """The report of a period, of tracebacks and questions to persons that were submitted in it, in one pass."""
+    statuses: Counter[Status] = Counter()
+    lengths: Counter[int] = Counter()
+    foreign: Counter[ProviderId] = Counter()
+    lasted = _durations()
     counts: dict[ProviderId, Counter[str]] = defaultdict(Counter)
-    for way in every:
+    for way in ways:
+        statuses[way.status] += 1
+        if way.status in FINISHED:
+            lengths[len(way.providers)] += 1
+            lasted.append(max(way.changed - way.submitted, timedelta(0)) // _US)
+            if way.foreign is not None:
+                foreign[way.foreign] += 1
         for provider, role in _roles(way):
             counts[provider][role] += 1
         for provider, what in _failings(way):
@@ -260,16 +296,14 @@ def transparency(
         if standing(fact.request.plan, fact.request.answered, now).non_responsive:
             counts[fact.provider]["non_responsive"] += 1
     columns = ("originating", "gateway", "transit", "terminating", "non_responsive", "refused", "disputed")
-    statuses = Counter(way.status for way in every)
-    foreign = Counter(way.foreign for way in done if way.foreign is not None)
     return Transparency(
         since=since,
         until=until,
-        tracebacks=len(every),
-        finished=len(done),
+        tracebacks=statuses.total(),
+        finished=len(lasted),
         by_status=tuple(sorted(statuses.items(), key=lambda entry: (-entry[1], entry[0].value))),
-        to_completion=spread(max(way.changed - way.submitted, timedelta(0)) for way in done),
-        hops=tuple(sorted(Counter(len(way.providers) for way in done).items())),
+        to_completion=_spread(lasted),
+        hops=tuple(sorted(lengths.items())),
         parts=tuple(
             Part(provider, *(counter[name] for name in columns)) for provider, counter in sorted(counts.items())
         ),

@@ -1,6 +1,6 @@
 """Reading chains by columns in blocks, without the bytes of questions and answers.
 
-So they can be read of tens of thousands of tracebacks at once, and still after their telephone numbers are gone. Only
+So they can be read of a million tracebacks one after the other, and still after their telephone numbers are gone. Only
 the foreign carrier of a call from abroad stands in the answer's bytes alone; it is read from there while they can be
 read.
 """
@@ -18,9 +18,10 @@ from sqlalchemy import Connection, Engine, func, select
 from coordinator.chain import Problem, Status, Traceback, places
 from coordinator.signed import is_persons
 from coordinator.store.models import HopRow, TracebackRow
+from coordinator.store.pages import Place, newer
 from coordinator.store.rows import kept
 from coordinator.ways import HopFact, Way
-from protos.identity import parse_provider_id
+from protos.codec import known_provider_id
 from protos.types import Answer, Outcome
 
 BLOCK = 500
@@ -41,14 +42,29 @@ def ways_of(engine: Engine, ids: Iterable[uuid.UUID]) -> Iterator[Way]:
 def ways_between(engine: Engine, since: datetime, until: datetime) -> Iterator[Way]:
     """The chains of the tracebacks submitted from `since` until before `until`, in order of submission."""
     columns = _tracebacks.c
-    query = (
-        select(columns.id)
-        .where(columns.submitted_at >= since, columns.submitted_at < until)
-        .order_by(columns.submitted_at, columns.id)
-    )
-    with engine.connect() as connection:
-        ids = list(connection.execute(query).scalars())
-    return ways_of(engine, ids)
+    query = select(columns.id, columns.submitted_at)
+    query = query.where(columns.submitted_at >= since, columns.submitted_at < until)
+    return ways_by(engine, query, columns.submitted_at, columns.id)
+
+
+def ways_by(engine: Engine, query: Any, time: Any, identity: Any) -> Iterator[Way]:
+    """The chains of the tracebacks whose ids and times `query` gives, in that order, however many.
+
+    `identity` and `time` are these columns. No more than a block is in memory, and no connection is kept over more.
+    """
+    query, after = query.order_by(time, identity).limit(BLOCK), None
+    while True:
+        with engine.connect() as connection:
+            places = [Place(at, one) for one, at in connection.execute(_from(query, time, identity, after))]
+            found = {way.traceback_id: way for way in _block(connection, [place.id for place in places])}
+        yield from (found[place.id] for place in places)
+        if len(places) < BLOCK:
+            return
+        after = places[-1]
+
+
+def _from(query: Any, time: Any, identity: Any, after: Place | None) -> Any:
+    return query if after is None else query.where(newer(time, identity, after))
 
 
 def _block(connection: Connection, ids: Sequence[uuid.UUID]) -> Iterator[Way]:
@@ -59,7 +75,7 @@ def _block(connection: Connection, ids: Sequence[uuid.UUID]) -> Iterator[Way]:
     latest: dict[uuid.UUID, dict[int, HopFact]] = {}
     for row in connection.execute(query.order_by(hops.traceback_id, hops.position, hops.round)):
         latest.setdefault(row.traceback_id, {})[row.position] = HopFact(
-            provider=parse_provider_id(row.provider),
+            provider=known_provider_id(row.provider),
             question_id=row.question_id,
             asked=row.asked_at,
             ended=row.ended_at,

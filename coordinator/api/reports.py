@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from functools import partial
 
 import grpc
 from sqlalchemy import Engine
@@ -20,11 +20,12 @@ from coordinator.api.report_messages import (
 from coordinator.api.rpc import Door, Handlers, RefusedError
 from coordinator.report_reader import provider_names
 from coordinator.reports import Improper, Scorecard, own_scorecard, participants, scorecards, transparency
-from coordinator.store.report_views import ReportViews, TooMuchError
+from coordinator.store.report_views import ReportViews
 from hopback.v1 import report_pb2 as pb
 from protos.identity import ProviderId
 
-T = TypeVar("T")
+MOST_FACTS = 1_000_000
+"""Questions behind the figures of one provider, whose ids take some two hundred bytes each while they are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class ReportApi:
             found = transparency(ways, persons, since, until, self.clock())
             return transparency_message(found, provider_names(self.engine))
 
-        return await self._apart(work)
+        return await self.door.apart(work)
 
     async def participants(self, caller: Caller, request: pb.ParticipantsRequest) -> pb.ParticipantsResponse:
         """Who answers and who doesn't."""
@@ -56,35 +57,61 @@ class ReportApi:
             ways, persons = self.views.ways(caller, since, until), self.views.persons(caller, since, until)
             return participants_message(participants(ways, persons, self.clock()), provider_names(self.engine))
 
-        return await self._apart(work)
+        return await self.door.apart(work)
 
     async def scorecards(self, caller: Caller, request: pb.ScorecardsRequest) -> AsyncIterator[pb.ScorecardsResponse]:
         """How each provider answered; to a provider, its own alone."""
         since, until = period_of(request.period)
-        cards = await self._apart(lambda: self._cards(caller, since, until, request.provider))
-        names = await self._apart(lambda: provider_names(self.engine, [card.provider for card in cards]))
-        for card in cards:
-            for message in scorecard_messages(card, names.get(card.provider, ""), facts=request.facts):
-                yield message
+        improper = await self.door.apart(lambda: self._improper(caller, since, until))
 
-    def _cards(self, caller: Caller, since: datetime, until: datetime, provider: str) -> list[Scorecard]:
-        persons = self.views.persons(caller, since, until)
+        def cards(provider: str, *, facts: bool) -> list[Scorecard]:
+            return self._cards(caller, since, until, provider, improper, facts=facts)
+
+        every = await self.door.apart(lambda: cards(request.provider, facts=False))
+        names = await self.door.apart(lambda: provider_names(self.engine, [card.provider for card in every]))
+        for card in every:  # the facts of one at a time: those of all would be too many
+            if not request.facts:
+                found = [card]
+            elif sum(card.counts.values()) > MOST_FACTS:
+                raise RefusedError(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"more than {MOST_FACTS:,} questions are behind the figures of {card.provider}: choose a shorter "
+                    "period, or ask without facts",
+                )
+            else:
+                found = await self.door.apart(partial(cards, card.provider, facts=True))
+            for one in found:
+                for message in scorecard_messages(one, names.get(one.provider, ""), facts=request.facts):
+                    yield message
+
+    def _improper(self, caller: Caller, since: datetime, until: datetime) -> list[Improper]:
+        """What rests on others' words: of what the caller sees, and of nothing else."""
+        if caller.role is Role.PROVIDER:
+            return []
+        every = list(self.improper(since, until))
+        seen = self.views.seen(caller, {one.traceback_id for one in every})
+        return [one for one in every if one.traceback_id in seen]
+
+    def _cards(
+        self,
+        caller: Caller,
+        since: datetime,
+        until: datetime,
+        provider: str,
+        improper: Iterable[Improper],
+        *,
+        facts: bool,
+    ) -> list[Scorecard]:
+        now = self.clock()
         if caller.role is Role.PROVIDER:
             if provider not in ("", caller.name):
                 return []
-            hops = self.views.own_hops(caller, since, until)
-            return [own_scorecard(ProviderId(caller.name), hops, persons, self.clock())]
-        ways = list(self.views.ways(caller, since, until))
-        seen = {str(hop.question_id) for way in ways for hop in way.hops}
-        improper = [one for one in self.improper(since, until) if one.question in seen]
-        every = scorecards(ways, persons, self.clock(), improper=improper)
+            hops, persons = self.views.own_hops(caller, since, until), self.views.persons(caller, since, until)
+            return [own_scorecard(ProviderId(caller.name), hops, persons, now, facts=facts)]
+        ways = self.views.ways(caller, since, until, provider)
+        persons = self.views.persons(caller, since, until, provider)
+        every = scorecards(ways, persons, now, improper=improper, facts=facts)
         return [card for card in every if provider in ("", card.provider)]
-
-    async def _apart(self, work: Callable[[], T]) -> T:
-        try:
-            return await self.door.apart(work)
-        except TooMuchError as error:
-            raise RefusedError(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)) from None
 
     def methods(self) -> Handlers:
         """Handlers by name of the method."""

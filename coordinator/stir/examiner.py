@@ -65,8 +65,8 @@ class Examiner:
     def improper(self, since: datetime, until: datetime) -> list[Improper]:
         """Who attested A improperly in tracebacks submitted from `since` until before `until`, by its own answers."""
         return [
-            Improper(check.signer, found.facts["question"])
-            for _, check in self._checked(self._book.between(since, until))
+            Improper(check.signer, found.facts["question"], one.id)
+            for one, check in self._checked(self._book.between(since, until))
             for found in check.of(Kind.IMPROPER_ATTESTATION)
             if check.signer is not None
         ]

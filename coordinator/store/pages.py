@@ -1,4 +1,4 @@
-"""Pages, newest first: where one ends and the next begins, as a token that the caller brings back."""
+"""Pages: where one ends and the next begins, for callers as a token that they bring back."""
 
 from __future__ import annotations
 
@@ -28,8 +28,13 @@ class Place:
 
 
 def older(time: Any, identity: Any, after: Place) -> Any:
-    """The condition that a row comes after this place; said so that an index leads to where the page begins."""
+    """The condition that a row comes after this place, newest first, so said that an index leads there."""
     return and_(time <= after.time, or_(time < after.time, identity > after.id))
+
+
+def newer(time: Any, identity: Any, after: Place) -> Any:
+    """The same, oldest first."""
+    return and_(time >= after.time, or_(time > after.time, identity > after.id))
 
 
 def token_of(place: Place | None) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, RowMapping, Select
+from sqlalchemy import ColumnElement, Engine, RowMapping, Select, and_, exists, true
 
 from coordinator.api.callers import Caller, Role
 from coordinator.chain import Problem
@@ -21,25 +21,13 @@ from coordinator.report_reader import persons_between
 from coordinator.reports import PersonFact
 from coordinator.signed import is_persons
 from coordinator.store.models import HopRow, TracebackRow
+from coordinator.store.pages import Place, newer
 from coordinator.store.task_models import tasks
 from coordinator.store.views import first_asked, first_looks, own_rows, visible
-from coordinator.way_reader import ways_of
+from coordinator.way_reader import BLOCK, ways_by
 from coordinator.ways import HopFact, Way
 from protos.identity import parse_provider_id
 from protos.types import Outcome
-
-MOST = 100_000
-"""Tracebacks in one report: more would take more memory than a process that traces should give."""
-
-
-class TooMuchError(Exception):
-    """The period holds too much for one report."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"the period holds more than {MOST:,} tracebacks: choose a shorter one, "
-            "or make the report at the coordinator with `hopback-coordinator report`"
-        )
 
 
 class ReportViews:
@@ -48,52 +36,61 @@ class ReportViews:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def ways(self, caller: Caller, since: datetime, until: datetime) -> Iterator[Way]:
+    def ways(self, caller: Caller, since: datetime, until: datetime, provider: str = "") -> Iterator[Way]:
         """The chains that somebody who is no provider may see, in order of submission.
 
-        Raises:
-            TooMuchError: there are too many.
+        With a `provider` only those in which it was asked, in the order of that.
         """
-        query = _ids(caller).where(TracebackRow.submitted_at >= since, TracebackRow.submitted_at < until)
-        query = query.order_by(TracebackRow.submitted_at, TracebackRow.id).limit(MOST + 1)
-        return ways_of(self._engine, self._few(query))
+        time, identity = TracebackRow.submitted_at, TracebackRow.id
+        query: Any = _ids(caller).add_columns(time)
+        if provider:
+            time, identity = HopRow.asked_at, HopRow.traceback_id
+            own, asked = _ids(caller).subquery(), first_asked(provider).where(HopRow.asked_at >= since)
+            query = asked.join(TracebackRow, TracebackRow.id == HopRow.traceback_id)
+            query = query.where(exists().where(own.c.id == TracebackRow.id))
+        within = query.where(TracebackRow.submitted_at >= since, TracebackRow.submitted_at < until)
+        return ways_by(self._engine, within, time, identity)
 
-    def persons(self, caller: Caller, since: datetime, until: datetime) -> list[PersonFact]:
-        """What became of the questions to persons that belong to such chains; to a provider, of its own."""
-        return persons_between(self._engine, since, until, _tasks_of(caller))
-
-    def own_hops(self, caller: Caller, since: datetime, until: datetime) -> list[HopFact]:
-        """What became of what this provider was asked first in that time.
-
-        Raises:
-            TooMuchError: it is too much.
-        """
-        query = first_asked(caller.name).where(HopRow.asked_at >= since, HopRow.asked_at < until)
-        asked = self._few(query.order_by(HopRow.asked_at, HopRow.traceback_id).limit(MOST + 1))
-        rows: dict[uuid.UUID, list[RowMapping]] = defaultdict(list)
+    def seen(self, caller: Caller, ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        """Those of these tracebacks that somebody who is no provider may see."""
+        wanted, found = list(ids), set[uuid.UUID]()
         with self._engine.connect() as connection:
-            for start in range(0, len(asked), 500):
-                some = own_rows(caller.name, asked[start : start + 500])
-                for row in connection.execute(some).mappings():
-                    rows[row["traceback_id"]].append(row)
-        return [_fact(row) for identity in asked for row in first_looks(rows[identity])]
-
-    def _few(self, query: Select[Any]) -> list[uuid.UUID]:
-        with self._engine.connect() as connection:
-            found = list(connection.execute(query).scalars())
-        if len(found) > MOST:
-            raise TooMuchError
+            for start in range(0, len(wanted), BLOCK):
+                query = _ids(caller).where(TracebackRow.id.in_(wanted[start : start + BLOCK]))
+                found.update(connection.execute(query).scalars())
         return found
+
+    def persons(self, caller: Caller, since: datetime, until: datetime, provider: str = "") -> list[PersonFact]:
+        """What became of the questions to persons that belong to such chains; to a provider, of its own."""
+        every, own = _tasks_of(caller), tasks.c.provider == provider
+        return persons_between(self._engine, since, until, and_(every, own) if provider else every)
+
+    def own_hops(self, caller: Caller, since: datetime, until: datetime) -> Iterator[HopFact]:
+        """What became of what this provider was asked first in that time, however much."""
+        query = first_asked(caller.name).where(HopRow.asked_at >= since, HopRow.asked_at < until)
+        query, after = query.order_by(HopRow.asked_at, HopRow.traceback_id).limit(BLOCK), None
+        while True:
+            here = query if after is None else query.where(newer(HopRow.asked_at, HopRow.traceback_id, after))
+            rows: dict[uuid.UUID, list[RowMapping]] = defaultdict(list)
+            with self._engine.connect() as connection:
+                asked = [Place(at, identity) for identity, at in connection.execute(here)]
+                for row in connection.execute(own_rows(caller.name, [one.id for one in asked])).mappings():
+                    rows[row["traceback_id"]].append(row)
+            for one in asked:
+                yield from map(_fact, first_looks(rows[one.id]))
+            if len(asked) < BLOCK:
+                return
+            after = asked[-1]
 
 
 def _ids(caller: Caller) -> Select[Any]:
     return visible(caller).with_only_columns(TracebackRow.id, maintain_column_froms=True)
 
 
-def _tasks_of(caller: Caller) -> ColumnElement[bool] | None:
+def _tasks_of(caller: Caller) -> ColumnElement[bool]:
     match caller.role:
         case Role.ANALYST | Role.AUDITOR:
-            return None
+            return true()
         case Role.PROVIDER:
             return tasks.c.provider == caller.name
         case _:

@@ -11,12 +11,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
+from coordinator import way_reader
 from coordinator.api.callers import Caller, Role
 from coordinator.orders import OrderSet, sign
-from coordinator.store import report_views
 from coordinator.store.order_views import OrderViews
 from coordinator.store.orders import OrderBook
-from coordinator.store.report_views import ReportViews, TooMuchError
+from coordinator.store.report_views import ReportViews
 from protos.codec import digest
 from protos.orders import Persons, encode_order
 from protos.signing import Domain, Signer
@@ -118,11 +118,12 @@ class TestAReport:
         assert count_of(Role.REQUESTER, "ann") == count_of(Role.REQUESTER, "bob") == 1
         assert count_of(Role.REQUESTER, "abe") == 0
 
-    def test_is_refused_where_it_would_take_too_much(
-        self, either_engine: Engine, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("block", [1, 2, 3, 7])
+    def test_holds_each_chain_once_in_order_however_few_are_read_at_a_time(
+        self, either_engine: Engine, monkeypatch: pytest.MonkeyPatch, block: int
     ) -> None:
-        for number in (1, 2):
-            put_traceback(either_engine, uuid.UUID(int=number))
-        monkeypatch.setattr(report_views, "MOST", 1)
-        with pytest.raises(TooMuchError, match="choose a shorter one"):
-            ReportViews(either_engine).ways(Caller(Role.AUDITOR, "otto"), T0, NOW + DAY)
+        monkeypatch.setattr(way_reader, "BLOCK", block)
+        for number in range(6):  # two at a time were submitted together
+            put_traceback(either_engine, uuid.UUID(int=6 - number), submitted_at=T0 + number // 2 * DAY)
+        found = ReportViews(either_engine).ways(Caller(Role.AUDITOR, "otto"), T0, T0 + 2 * DAY)
+        assert [way.traceback_id.int for way in found] == [5, 6, 3, 4]
