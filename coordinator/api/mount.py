@@ -90,10 +90,12 @@ def services_of(
             orders.persons,
             _now,
         )
-        pinned = roots_of(loaded)
+        examiner = Examiner(engine, roots_of(loaded))
 
         def improper(since: datetime, until: datetime) -> list[Improper]:
-            return Examiner(engine, pinned, revoked_of(loaded, _now())).improper(since, until)
+            nonlocal examiner
+            examiner = examiner.renewed(revoked_of(loaded, _now()))
+            return examiner.improper(since, until)
 
         yield {
             SERVICE: TracebackApi(house, door).methods(),

@@ -76,7 +76,7 @@ class ReportApi:
                 raise RefusedError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     f"more than {MOST_FACTS:,} questions are behind the figures of {card.provider}: choose a shorter "
-                    "period, or ask without facts",
+                    "period, or ask without facts, as tables and CSV do",
                 )
             else:
                 found = await self.door.apart(partial(cards, card.provider, facts=True))

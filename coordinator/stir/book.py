@@ -13,7 +13,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select
 
 from coordinator.stir.crosscheck import Sister
 from coordinator.stir.passport import Identity
@@ -127,6 +127,13 @@ class IdentityBook:
             if rows:
                 connection.execute(insert(stir_certificates), rows)
         return len(rows)
+
+    def stamp(self) -> tuple[int, datetime | None]:
+        """How many certificates there are, and when the last one came: none ever goes."""
+        query = select(func.count(), func.max(stir_certificates.c.added_at)).select_from(stir_certificates)
+        with self._engine.connect() as connection:
+            count, latest = connection.execute(query).one()
+            return count, latest
 
     def certificates(self) -> list[KeptCertificate]:
         """All certificates, in the order in which they were imported."""

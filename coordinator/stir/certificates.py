@@ -200,6 +200,10 @@ class Shelf:
             self._signers.append((certificate, key, signer))
             self._ders[signer.sha256] = der
 
+    def look_at(self, revoked: Revoked | None) -> None:
+        """Judge by this list from now on."""
+        self._revoked = revoked
+
     def judge(self, passport: Passport, call: datetime | None = None) -> Judged:
         """The PASSporT's grade; of several certificates that make it good, the one that is worth most.
 

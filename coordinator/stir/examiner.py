@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from coordinator.chain import Status, Traceback
 from coordinator.config import ConfigError, LoadedConfig
+from coordinator.registry.aliases import Alias
 from coordinator.registry.book import RegistryBook
 from coordinator.reports import Improper
 from coordinator.stir.book import IdentityBook
@@ -34,9 +35,17 @@ class Examiner:
     """
 
     def __init__(self, engine: Engine, roots: Sequence[x509.Certificate] = (), revoked: Revoked | None = None) -> None:
+        self._engine, self._roots = engine, tuple(roots)
         self._book, self._store = IdentityBook(engine), SqlStore(engine)
-        self._shelf = Shelf((one.certificate for one in self._book.certificates()), roots, revoked)
-        self._aliases = [one for one in RegistryBook(engine).aliases() if one.kind.is_number]
+        self._stamp, self._aliases = self._book.stamp(), _codes(engine)
+        self._shelf = Shelf((one.certificate for one in self._book.certificates()), self._roots, revoked)
+
+    def renewed(self, revoked: Revoked | None = None) -> Examiner:
+        """This one with the list that is at hand now; a new one where certificates or the registry's codes changed."""
+        if (self._book.stamp(), _codes(self._engine)) != (self._stamp, self._aliases):
+            return Examiner(self._engine, self._roots, revoked)
+        self._shelf.look_at(revoked)
+        return self
 
     def check(self, traceback: Traceback, *, with_sisters: bool = True) -> CrossCheck | None:
         """What this call's header says of its chain; what was found before, where the header is gone; None for none."""
@@ -100,6 +109,10 @@ class Examiner:
             other = _read(text)
             if other is not None and _signer_key(other, self._shelf.judge(other.shaken)) == own:
                 yield sister
+
+
+def _codes(engine: Engine) -> list[Alias]:
+    return [one for one in RegistryBook(engine).aliases() if one.kind.is_number]
 
 
 def pinned_roots(directory: Path | None) -> list[x509.Certificate]:
