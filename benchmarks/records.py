@@ -16,7 +16,6 @@ from typing import Final
 import numpy as np
 
 from agent.index.build import contents
-from agent.index.files import Files
 from agent.index.keys import I64, U64, Keys
 from agent.index.layout import DAY_MS, floor_ms
 from agent.index.manifest import Commit, FileEntry
@@ -125,9 +124,9 @@ class Calls:
         return self._samples[number]
 
 
-def write_index(directory: Path, keys: Keys, calls: Calls, files: Files | None = None) -> None:
+def write_index(directory: Path, keys: Keys, calls: Calls) -> None:
     """An index of the calls, a segment a day, as after compaction."""
-    with IndexWriter(directory, keys, files) as writer:
+    with IndexWriter(directory, keys) as writer:
         entries = []
         for day, rows in calls.days():
             writer.secrets.create(day)

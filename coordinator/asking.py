@@ -38,6 +38,8 @@ from protos.types import Question
 ASK: Final = "/hopback.v1.HopService/Ask"
 
 _BY_PROVIDER: Final = Domain.ANSWER.algorithm
+_MOST_ORDERS: Final = 20_000
+"""So many orders are kept ready to travel."""
 
 ORIGINATES_NONE: Final = frozenset({"intermediate", "inbound-only"})
 """Roles in the registry of providers that have no customers who place calls, and bring in none from abroad."""
@@ -198,10 +200,9 @@ class SignedAgents:
 class _Remembered:
     """Orders that were used lately: every hop of a chain needs the same one."""
 
-    def __init__(self, orders: Orders, most: int = 20_000) -> None:
+    def __init__(self, orders: Orders) -> None:
         self._orders = orders
         self._known: OrderedDict[bytes, Packed] = OrderedDict()
-        self._most = most
 
     def packed(self, sha256s: Collection[bytes]) -> list[Packed]:
         """All of these, ready to travel.
@@ -216,7 +217,7 @@ class _Remembered:
             found = [self._known[sha256] for sha256 in sha256s]
         except KeyError:
             raise BadAnswerError("the order of this traceback is not in the store") from None
-        while len(self._known) > self._most:
+        while len(self._known) > _MOST_ORDERS:
             self._known.popitem(last=False)
         return found
 

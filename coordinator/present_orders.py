@@ -78,7 +78,6 @@ def whole_set(
     *,
     approvals: int = 1,
     show_numbers: bool = False,
-    shown: int = SHOWN,
 ) -> RenderableType:
     """Everything that is signed with a set; of many orders the first ones."""
     facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
@@ -105,12 +104,12 @@ def whole_set(
     )
     if state is not None:
         heading.append(f"   {state.value}", style=_STYLES.get(state, "bold red"))
-    parts: list[RenderableType] = [heading, orders_table(orders.orders[:shown], show_numbers=show_numbers)]
-    if len(orders.orders) > shown:
+    parts: list[RenderableType] = [heading, orders_table(orders.orders[:SHOWN], show_numbers=show_numbers)]
+    if len(orders.orders) > SHOWN:
         times = [order.at for order in orders.orders]
         parts.append(
             Text(
-                f"and {len(orders.orders) - shown:,} more, of calls between {min(times):%Y-%m-%d %H:%M} and "
+                f"and {len(orders.orders) - SHOWN:,} more, of calls between {min(times):%Y-%m-%d %H:%M} and "
                 f"{max(times):%Y-%m-%d %H:%M} UTC, delivered by "
                 + _few(Counter(order.terminating for order in orders.orders))
             )

@@ -8,7 +8,7 @@ protocol's: 300 s of window, 72 hours of life, 32 hops; a provider may demand le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -243,15 +243,10 @@ class Seals(Protocol):
         ...
 
 
-def grant_problem(
-    granted: Granted, persons: Persons, seals: Seals, covers: Callable[[Proof, bytes], bool] = Proof.covers
-) -> RefusalReason | None:
-    """Why this order is not properly signed and approved, None when it is. Time and coordinator are not looked at.
-
-    `covers` says whether a proof's path leads from an order to the seal's root; many orders of one tree share steps.
-    """
+def grant_problem(granted: Granted, persons: Persons, seals: Seals) -> RefusalReason | None:
+    """Why this order is not properly signed and approved, None when it is. Time and coordinator are not looked at."""
     submission = granted.submission
-    if not covers(submission, granted.exact):
+    if not submission.covers(granted.exact):
         return RefusalReason.ORDER_SIGNATURE
     return signatures_problem(granted.order.submitter, submission.seal, granted.approvals, persons, seals)
 

@@ -14,16 +14,12 @@ from sqlalchemy import Engine, RowMapping, select
 from coordinator.signed import is_said, read_kept, read_sisters
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
 from coordinator.store.orders import OrderBook
-from hopback.v1 import audit_pb2 as audit
 from hopback.v1 import bundle_pb2 as pb
 from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1 import hop_pb2 as hop
-from protos.codec import digest, unix_ms
+from protos.codec import unix_ms
 from protos.hops import decode_question
 from protos.signing import Proof, PublicKey, Seal
-
-LogProofs = Callable[[str, bytes], audit.ProveAnswerResponse | None]
-"""The entries of a provider's log about a question (its digest), None where they can't be had."""
 
 
 class NoEvidenceError(LookupError):
@@ -37,7 +33,6 @@ def collect(
     coordinator: str,
     persons: Mapping[str, PublicKey],
     made: datetime,
-    logged: LogProofs = lambda provider, question: None,  # noqa: ARG005
 ) -> pb.TracebackEvidence:
     """Everything about one traceback that somebody signed, and in the coordinator's words what nobody did.
 
@@ -74,7 +69,7 @@ def collect(
     message.order.approvals.extend(map(seals.place, granted.approvals))
     certificates: dict[bytes, None] = {}
     for row in rows:
-        _add_hop(message, row, seals, certificates, logged, book.certificate)
+        _add_hop(message, row, seals, certificates, book.certificate)
     # what travelled in one envelope with it was named under other orders, whose parties are nobody's business here
     signed = {seal.key_id for seal in message.seals}
     message.certificates.extend(der for der in certificates if _key_id(der) in signed)
@@ -113,7 +108,6 @@ def _add_hop(
     row: RowMapping,
     seals: _Seals,
     certificates: dict[bytes, None],
-    logged: LogProofs,
     certified: Callable[[Seal], bytes | None],
 ) -> None:
     entry = message.hops.add(position=row["position"], provider=row["provider"])
@@ -150,6 +144,3 @@ def _add_hop(
                 finding_sha256=sister.parts.finding_sha256,
                 naming_proof=seals.proof(sister.proof),
             )
-    proofs = logged(row["provider"], digest(row["question"]))
-    if proofs is not None:
-        entry.logged.CopyFrom(proofs)

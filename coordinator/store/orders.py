@@ -27,6 +27,8 @@ from protos.signing import Domain, Proof, Seal
 
 _MOST_AT_ONCE: Final = 500
 """Values in one IN (...): SQLite takes no more than 32,766 parameters, and few are as quick."""
+_MOST_ALIKE: Final = 5
+"""Of ids that begin alike so many are found: enough to say that it is not one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +140,13 @@ class OrderBook:
         with self._engine.connect() as connection:
             return [SetSummary(*row) for row in connection.execute(query)]
 
-    def find_sets(self, prefix: str, limit: int = 5) -> list[uuid.UUID]:
+    def find_sets(self, prefix: str) -> list[uuid.UUID]:
         """Ids of sets that begin with `prefix`."""
-        return self._find(prefix, OrderSetRow.id, limit)
+        return self._find(prefix, OrderSetRow.id)
 
-    def find_orders(self, prefix: str, limit: int = 5) -> list[bytes]:
+    def find_orders(self, prefix: str) -> list[bytes]:
         """Digests of orders whose ids begin with `prefix`."""
-        ids = self._find(prefix, OrderRow.order_id, limit)
+        ids = self._find(prefix, OrderRow.order_id)
         with self._engine.connect() as connection:
             return list(connection.execute(select(OrderRow.sha256).where(OrderRow.order_id.in_(ids))).scalars())
 
@@ -154,12 +156,12 @@ class OrderBook:
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
-    def _find(self, prefix: str, column: object, limit: int) -> list[uuid.UUID]:
+    def _find(self, prefix: str, column: object) -> list[uuid.UUID]:
         digits = "".join(character for character in prefix.lower() if character in "0123456789abcdef")[:32]
         if len(digits) != len(prefix.replace("-", "")) or not digits:
             return []
         low, high = uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
-        query = select(column).where(column.between(low, high)).order_by(column).limit(limit)  # type: ignore[call-overload,attr-defined]
+        query = select(column).where(column.between(low, high)).order_by(column).limit(_MOST_ALIKE)  # type: ignore[call-overload,attr-defined]
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 

@@ -530,7 +530,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "an order need not be among those that were signed",
         "protos/orders.py",
-        "    if not covers(submission, granted.exact):\n",
+        "    if not submission.covers(granted.exact):\n",
         "    if False:\n",
         "tests/protos/test_orders.py::TestAGrant",
     ),

@@ -177,7 +177,6 @@ def source_of(
     options: dict[str, Any],
     *,
     out: bool = True,
-    trunks: bool = True,
     from_setup: bool = True,
     zone: str | None = None,
 ) -> Source:
@@ -200,6 +199,6 @@ def source_of(
         zone=zone,
         clock_offset=log.clock_offset,
         columns=columns,
-        expected=tuple(expected(r, out=out, trunks=trunks, disposition=table.name != "acc_cdrs") for r in table.setups),
+        expected=tuple(expected(r, out=out, disposition=table.name != "acc_cdrs") for r in table.setups),
         skipped=table.skipped,
     )
