@@ -359,15 +359,10 @@ def participants(ways: Iterable[Way], persons: Iterable[PersonFact], now: dateti
             if hop.problem in NOT_ASKED or hop.by_person or (hop.outcome is None and hop.problem is None):
                 continue
             asked[hop.provider] += 1
-            if hop.outcome is Outcome.REFUSED:
-                why = way.refusal if hop is way.hops[-1] else None
-                reasons[hop.provider][_refused(why)] += 1
-            elif hop.outcome is not None:
-                answered[hop.provider] += hop.outcome not in _NOTHING
-                if hop.outcome in _NOTHING:
-                    reasons[hop.provider][hop.outcome.name.lower()] += 1
-            elif hop.problem is not None:
-                reasons[hop.provider][hop.problem.value] += 1
+            if (reason := _no_answer(way, hop)) is None:
+                answered[hop.provider] += 1
+            else:
+                reasons[hop.provider][reason] += 1
     for fact in persons:
         stands = standing(fact.request.plan, fact.request.answered, now)
         if stands.waiting:
@@ -388,6 +383,15 @@ def participants(ways: Iterable[Way], persons: Iterable[PersonFact], now: dateti
         )
         for provider in sorted(asked)
     ]
+
+
+def _no_answer(way: Way, hop: HopFact) -> str | None:
+    """Why a provider that was asked has not answered at this hop; None where it has."""
+    if hop.outcome is Outcome.REFUSED:
+        return _refused(way.refusal if hop is way.hops[-1] else None)
+    if hop.outcome is None:
+        return None if hop.problem is None else hop.problem.value
+    return hop.outcome.name.lower() if hop.outcome in _NOTHING else None
 
 
 def _refused(why: RefusalReason | None) -> str:
