@@ -5,6 +5,11 @@ be a loop over files; here a row of any segment is an offset from one base, and 
 of files. The range is reserved (it costs addresses, not memory), files are mapped into it read-only, and what is
 unmapped becomes inaccessible again, never free for somebody else's mapping.
 
+What is large begins at a multiple of 2 MB, and what is small of the memory shares blocks that do: a processor maps 2 MB
+as one page where it can, and to find out where a page is then costs a batch less than to read it. Files are not advised
+to have such pages, for a cold lookup would then read 2 MB: where the page cache holds a file in such pieces, they are
+mapped so by themselves.
+
 Only for offsets that a mapped file vouches for: an access elsewhere kills the process, loudly.
 """
 
@@ -14,7 +19,9 @@ import ctypes
 import mmap
 import os
 import threading
+import weakref
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +42,11 @@ _NORESERVE: Final = 0x4000
 _ANONYMOUS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
 _NO_ACCESS: Final = 0
 _FAILED: Final = ctypes.c_void_p(-1).value
+
+HUGE: Final = 2 << 20
+"""Bytes of a large page, and of what begins at a multiple of it."""
+_BLOCK: Final = 8 * HUGE
+"""Bytes of memory that small leases share; what of it is not touched takes none."""
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 _KEPT: Final = 16 << 20
@@ -58,32 +70,35 @@ class ArenaFullError(IndexUnusableError):
 class Lease:
     """A mapped part of an arena; it is given back when the last reference to it goes.
 
+    A part of a block becomes inaccessible, and its addresses are leased again with the last part of that block.
+
     Attributes:
         offset, size: in bytes, from the arena's base; whole pages.
     """
 
-    __slots__ = ("_arena", "offset", "size")
+    __slots__ = ("__weakref__", "_arena", "_block", "offset", "size")
 
-    def __init__(self, arena: Arena, offset: int, size: int) -> None:
+    def __init__(self, arena: Arena, offset: int, size: int, block: Lease | None = None) -> None:
         self._arena = arena
+        self._block = block
         self.offset = offset
         self.size = size
 
     def __del__(self) -> None:
-        self._arena._take_back(self.offset, self.size)
+        self._arena._take_back(self.offset, self.size, leased=self._block is None)
 
 
 class _Range:
-    """Reserved addresses; given back with the last array and lease that lie in them."""
+    """Reserved addresses from a multiple of `HUGE` on; given back with the last array and lease that lie in them."""
 
-    __slots__ = ("base", "size")
+    __slots__ = ("_begin", "base", "size")
 
     def __init__(self, size: int) -> None:
         self.size = 0
         while True:
-            base = _LIBC.mmap(None, size, _NO_ACCESS, _ANONYMOUS, -1, 0)
-            if base != _FAILED:
-                self.base, self.size = int(base), size
+            begin = _LIBC.mmap(None, size + HUGE, _NO_ACCESS, _ANONYMOUS, -1, 0)
+            if begin != _FAILED:
+                self._begin, self.base, self.size = int(begin), _up(int(begin)), size
                 return
             if size // 2 < _LEAST:
                 raise OSError(ctypes.get_errno(), "no addresses to map the index: raise the limit (ulimit -v)")
@@ -91,7 +106,7 @@ class _Range:
 
     def __del__(self) -> None:
         if self.size:
-            _LIBC.munmap(self.base, self.size)
+            _LIBC.munmap(self._begin, self.size + HUGE)
 
 
 def keep_freed_memory() -> None:
@@ -118,7 +133,9 @@ class Arena:
         self._base, self.size = self._range.base, self._range.size
         self._free: list[tuple[int, int]] = [(0, self.size)]
         self._returned: deque[tuple[int, int]] = deque()
-        self._lock = threading.Lock()
+        self._lock, self._carving = threading.Lock(), threading.Lock()
+        self._block: Callable[[], Lease | None] = lambda: None  # it lives as long as a part of it
+        self._carved = 0
         self.checked = np.zeros(self.size // PAGE, np.uint8)
         self.octets = self._view("|u1", 1)
         self.halves = self._view("<u4", 4)
@@ -147,24 +164,42 @@ class Arena:
         Raises:
             ArenaFullError: no addresses are left. OSError: the system refuses.
         """
-        lease = self._lease(padded(max(size, 1)))
+        size = padded(max(size, 1))
+        if size >= HUGE:
+            return self._memory(size)
+        with self._carving:
+            block = self._block()
+            if block is None or self._carved + size > block.size:
+                block, self._carved = self._memory(_BLOCK), 0
+                self._block = weakref.ref(block)
+            part = Lease(self, block.offset + self._carved, size, block)
+            self._carved += size
+            return part
+
+    def _memory(self, size: int) -> Lease:
+        lease = self._lease(size)
         self._place(lease, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, None)
+        _LIBC.madvise(self._base + lease.offset, lease.size, mmap.MADV_HUGEPAGE)  # a wish: some systems know none
         return lease
 
     def _lease(self, size: int) -> Lease:
+        span = _span(size)
         with self._lock:
             self._gather()
             for number, (offset, free) in enumerate(self._free):
-                if free >= size:
-                    self._free[number] = (offset + size, free - size)
-                    return Lease(self, offset, size)
+                begin = _up(offset) if span >= HUGE else offset
+                before, behind = begin - offset, offset + free - begin - span
+                if behind >= 0:
+                    left = (offset, before), (begin + span, behind)
+                    self._free[number : number + 1] = [some for some in left if some[1]]
+                    return Lease(self, begin, size)
         raise ArenaFullError(size, self.size)
 
     def _gather(self) -> None:
         """Put what was given back among what is free."""
         if not self._returned:
             return
-        spans = [span for span in self._free if span[1]]
+        spans = list(self._free)
         while self._returned:
             spans.append(self._returned.popleft())
         self._free = []
@@ -180,11 +215,22 @@ class Arena:
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error), None if path is None else os.fspath(path))
 
-    def _take_back(self, offset: int, size: int) -> None:
+    def _take_back(self, offset: int, size: int, *, leased: bool) -> None:
         """Called by the collector, at any moment and in any thread: so without the lock."""
         self.checked[offset // PAGE : (offset + size) // PAGE] = 0
         _LIBC.mmap(self._base + offset, size, _NO_ACCESS, _ANONYMOUS | _FIXED, -1, 0)
-        self._returned.append((offset, size))
+        if leased:
+            self._returned.append((offset, _span(size)))
+
+
+def _up(offset: int) -> int:
+    """The next multiple of `HUGE`."""
+    return -(-offset // HUGE) * HUGE
+
+
+def _span(size: int) -> int:
+    """How many addresses a lease takes: what is large leaves no gap before the next of its kind."""
+    return _up(size) if size >= HUGE else size
 
 
 class _Exposed:

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agent.index.arena import Arena, ArenaFullError
+from agent.index.arena import HUGE, Arena, ArenaFullError, Lease
 from agent.index.errors import IndexUnusableError
 from agent.index.layout import PAGE
 
@@ -52,6 +53,51 @@ class TestMapping:
             os.close(descriptor)
         gc.collect()
         assert arena.allocate(SIZE - PAGE).offset == 0
+
+
+def _mapped(arena: Arena, path: Path, size: int) -> Lease:
+    with path.open("w+b") as file:
+        file.truncate(size)
+        return arena.map_file(path, file.fileno(), size)
+
+
+class TestLargePages:
+    """The system can use a large page only for what begins at a multiple of its size, in memory as in the file."""
+
+    def test_what_is_large_begins_at_a_multiple_whatever_was_leased_before(self, arena: Arena, tmp_path: Path) -> None:
+        assert arena.octets.ctypes.data % HUGE == 0
+        kept: list[Lease] = []
+        for number, size in enumerate((PAGE, HUGE, 3 * PAGE, HUGE + PAGE, HUGE - PAGE, 3 * HUGE)):
+            kept.append(_mapped(arena, tmp_path / f"{number}", size))
+            kept.append(arena.allocate(size))
+        large = [lease for lease in kept if lease.size >= HUGE]
+        assert len(large) == 6
+        assert not [lease for lease in large if lease.offset % HUGE]
+
+    def test_no_two_leases_share_an_address(self, arena: Arena, tmp_path: Path) -> None:
+        sizes = [PAGE, HUGE - PAGE, HUGE, 5 * PAGE, HUGE + PAGE, HUGE // 2] * 6
+        kept = [arena.allocate(size) for size in sizes]
+        kept += [_mapped(arena, tmp_path / f"{number}", size) for number, size in enumerate(sizes)]
+        del kept[::3]
+        kept += [arena.allocate(size) for size in sizes]
+        spans = sorted((lease.offset, lease.offset + lease.size) for lease in kept)
+        assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
+
+    def test_what_is_small_shares_a_block_that_is_given_back_with_the_last_part(self, arena: Arena) -> None:
+        parts = [arena.allocate(HUGE // 2) for _ in range(3)]
+        first = parts[0].offset
+        assert [part.offset - first for part in parts] == [0, HUGE // 2, HUGE]
+        del parts[:2]
+        elsewhere = arena.allocate(HUGE)
+        assert elsewhere.offset > parts[0].offset
+        parts.clear()
+        assert arena.allocate(HUGE).offset == first
+
+    def test_small_parts_never_run_out_of_blocks(self, arena: Arena) -> None:
+        parts = [arena.allocate(HUGE - PAGE) for _ in range(40)]
+        assert len({part.offset for part in parts}) == 40
+        for part in parts:
+            arena.words[(part.offset + part.size) // 8 - 1] = 7
 
 
 class TestGivingBack:
@@ -113,10 +159,12 @@ class TestGivingBack:
         assert int(words[offset // 8]) == 5
         del keep
 
-    def test_what_was_given_back_can_not_be_read_any_more(self) -> None:
+    @pytest.mark.parametrize("others", [0, 1])
+    def test_what_was_given_back_can_not_be_read_any_more(self, others: int) -> None:
         program = (
             "from agent.index.arena import Arena\n"
-            f"a = Arena({SIZE}); l = a.allocate(4096); at = l.offset // 8; print(int(a.words[at])); del l\n"
+            f"a = Arena({SIZE}); l = a.allocate(4096); at = l.offset // 8; print(int(a.words[at]))\n"
+            f"others = [a.allocate(4096) for _ in range({others})]; del l\n"
             "int(a.words[at])"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
