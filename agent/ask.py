@@ -40,7 +40,7 @@ from protos.identity import ProviderId
 from protos.live import Live
 from protos.orders import Granted
 from protos.signing import Domain
-from protos.types import Answer, ErrorReason, Outcome, RecordCoverage, RefusalReason
+from protos.types import NAMING_UPSTREAM, Answer, ErrorReason, Outcome, RecordCoverage, RefusalReason
 
 ASK: Final = "/hopback.v1.HopService/Ask"
 SLICE: Final = 256
@@ -269,8 +269,8 @@ class AskHandler:
     ) -> dict[bytes, bytes]:
         tags = {}
         for case, consultation, one in zip(cases, found, leaving, strict=True):
-            if consultation.decision is None or one.answer.outcome is not Outcome.UPSTREAM:
-                continue  # nobody is asked who could make use of it
+            if consultation.decision is None or one.answer.outcome not in NAMING_UPSTREAM:
+                continue
             tag = self._tags.of(coordinator, consultation.question.called, consultation.decision)
             if tag is not None:
                 tags[case.sha256] = tag

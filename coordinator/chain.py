@@ -11,6 +11,10 @@ others are the branch that was denied, and stay.
 
 A provider that found several calls may be asked once more, naming sister calls that are certainly not the one meant
 (`coordinator.elimination`). That is the same place again, and the later answer stands.
+
+A provider that gave one record for two calls is asked once more, too, however far the chain has come by then
+(`coordinator.contests`). The hop that asks so carries what speaks against the answer before it, and its place; what
+was found further up stays, and stands no more.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from coordinator.signed import Contest
 from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.orders import MOST_HOPS
@@ -122,6 +127,7 @@ class Problem(enum.Enum):
     DECLINED = "declined"
     NO_AGENT = "no_agent"
     UNREGISTERED = "unregistered"
+    CONTESTED = "contested"
 
 
 @value
@@ -167,6 +173,7 @@ class Hop:
         asked: when the question of this round was first put.
         ended: when the answer came, or the last attempt failed.
         detail: the problem in words for the coordinator's operator; never holds numbers of subscribers.
+        contest: why it was asked once more, where the answer before it was given for another call, too.
     """
 
     question: Question
@@ -177,6 +184,7 @@ class Hop:
     answer: Answer | None = None
     problem: Problem | None = None
     detail: str = ""
+    contest: Contest | None = None
 
     @property
     def provider(self) -> ProviderId:
@@ -250,8 +258,11 @@ def eliminates(question: Question) -> bool:
 def places(hops: Sequence[Hop]) -> list[int]:
     """The place of each hop in the call path, counted from 0."""
     found: list[int] = []
-    for position in range(len(hops)):
-        found.append(place_after(hops[:position], found) if position else 0)
+    for position, hop in enumerate(hops):
+        if hop.contest is not None:
+            found.append(hop.contest.place)
+        else:
+            found.append(place_after(hops[:position], found) if position else 0)
     return found
 
 
@@ -262,7 +273,7 @@ def place_after(hops: Sequence[Hop], known: Sequence[int] | None = None) -> int:
     last = hops[-1]
     answer, authority = last.answer, last.question.authority
     place = known[-1] if known else authority.position if authority else places(hops)[-1]
-    if denies(last.question, answer) and not eliminates(last.question):
+    if denies(last.question, answer) and not eliminates(last.question) and last.contest is None:
         return place - 1
     return place + 1 if answer is not None and answer.outcome is Outcome.UPSTREAM else place
 
@@ -295,9 +306,20 @@ def moved_by(hops: Sequence[Hop], position: int) -> timedelta:
     return hops[position].question.at - before.question.at - before.answer.time_correction
 
 
-def is_second_look(every: Sequence[int], position: int) -> bool:
+def is_second_look(hops: Sequence[Hop], position: int) -> bool:
     """Whether the hop at `position` asks once more at a place because the hop before it was a denial."""
-    return position > 0 and every[position] < every[position - 1]
+    if position < 1 or hops[position].contest is not None:
+        return False
+    every = places(hops[: position + 1])
+    return every[position] < every[position - 1]
+
+
+def is_contested(traceback: Traceback) -> bool:
+    """Whether the chain ends at a provider that gave one record for two calls, and nothing has settled it."""
+    if traceback.status is not Status.AMBIGUOUS or not traceback.hops:
+        return False
+    last = traceback.hops[-1]
+    return last.contest is not None and (last.answer is None or last.answer.outcome is not Outcome.AMBIGUOUS)
 
 
 def role(traceback: Traceback, position: int) -> Role:

@@ -3,8 +3,8 @@
 Any number of these may run over one PostgreSQL database, on as many machines; over one SQLite file as many as are on
 its machine. What the database can't take now is tried again, at growing intervals; meanwhile nothing is asked, and
 another process takes over when the leases end. The registry is read again every `REGISTRY_S` seconds. Beside it works
-the clerk between chains and people (`coordinator.clerking`), and whoever looks for sister calls
-(`coordinator.eliminating`).
+the clerk between chains and people (`coordinator.clerking`), whoever looks for sister calls
+(`coordinator.eliminating`), and whoever looks for records that were given for two calls (`coordinator.contesting`).
 
 The log names events and counts, never a number of a subscriber.
 """
@@ -25,6 +25,7 @@ from coordinator.chain import Phase, Traceback
 from coordinator.chance import scatter
 from coordinator.clerking import clerking
 from coordinator.config import LoadedConfig
+from coordinator.contesting import Contester
 from coordinator.driver import Driver, Rested
 from coordinator.eliminating import Eliminator
 from coordinator.leases import Keeper, owner_name
@@ -127,6 +128,7 @@ class Daemon:
             beside.append(asyncio.create_task(working.keep_working()))
             self.tally.notice = working.clerk.notice
             beside.append(asyncio.create_task(self._eliminator(owner).keep_working()))
+            beside.append(asyncio.create_task(self._contester(owner).keep_working()))
             ready()
             while not self._stopping.is_set():
                 try:
@@ -152,6 +154,13 @@ class Daemon:
         patience = limits.driver.patience
         return Eliminator(
             self._store.engine, self._store, self._clock.now, f"{owner} sisters", lease=limits.lease, patience=patience
+        )
+
+    def _contester(self, owner: str) -> Contester:
+        limits = self._loaded.config.limits
+        patience = limits.driver.patience
+        return Contester(
+            self._store.engine, self._store, self._clock.now, f"{owner} contests", lease=limits.lease, patience=patience
         )
 
     async def _drive(self, owner: str, registry: LiveRegistry) -> None:

@@ -6,6 +6,7 @@ A dispute accuses nobody; it says whose words can't all be true. These are the c
   to it at all;
 - a provider names itself, or the answers go in a circle;
 - a provider claims to be the source of the call, although it is registered as one that is never a source;
+- a provider gives one record for two calls that its neighbour tells apart (`coordinator.contests`);
 - the person who submitted the order certifies that a provider delivered the call, and that provider's complete records
   don't have it.
 
@@ -28,7 +29,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from coordinator.chain import Phase, Status, Traceback, denies, is_second_look, places
+from coordinator.chain import Phase, Status, Traceback, denies, is_contested, is_second_look, places
 from protos.types import Handover, Outcome
 
 THE_ORDER: Final = "the order"
@@ -76,7 +77,7 @@ def forks(traceback: Traceback) -> tuple[Fork, ...]:
     hops, every = traceback.hops, places(traceback.hops)
     made = []
     for again in range(2, len(hops)):
-        if not is_second_look(every, again):
+        if not is_second_look(hops, again):
             continue
         denied, place = again - 1, every[again]
         named = max(position for position in range(denied) if every[position] == place)
@@ -106,7 +107,7 @@ def disputes(traceback: Traceback) -> tuple[Dispute, ...]:
     if not traceback.hops:
         return ()
     position = len(traceback.hops) - 1
-    if traceback.status is Status.DISPUTED and is_second_look(places(traceback.hops), position):
+    if traceback.status is Status.DISPUTED and is_second_look(traceback.hops, position):
         asked_again = traceback.hops[position]
         if not (asked_again.answer is not None and asked_again.detail):
             position -= 1  # the second look has not settled it
@@ -123,6 +124,9 @@ def disputes(traceback: Traceback) -> tuple[Dispute, ...]:
         elif answer.handover is Handover.NOT_MINE:
             denial = "denies having handed it over"
         return (Dispute(position, (str(named_by), provider), f"{named_by} names {provider}, which {denial}"),)
+    if is_contested(traceback):
+        what = f"{provider} says where the call came from, and what else was signed contradicts it"
+        return (Dispute(position, (str(named_by), provider), what),)
     if traceback.status is Status.LOOP and answer is not None:
         return (Dispute(position, (provider, str(answer.upstream)), "the answers go in a circle"),)
     if traceback.status is Status.NOT_FOUND and traceback.call.order_sha256 is not None:

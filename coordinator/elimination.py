@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from coordinator.chain import Hop, Status, Traceback, denies, eliminates, places, standing
+from coordinator.chain import Hop, Status, Traceback, denies, eliminates, is_contested, places, standing
 from coordinator.signed import AttestedAnswer, SignedAnswer, SignedQuestion, SisterNaming
 from protos.hops import MOST_SISTERS, decode_naming, tell_apart
 from protos.types import Handover, Outcome, Question
@@ -77,9 +77,10 @@ def may_be_asked(ambiguous: Traceback, sisters: Sequence[SisterNaming]) -> bool:
     if ambiguous.status is not Status.AMBIGUOUS or not 0 < len(sisters) <= MOST_SISTERS:
         return False
     hops, every = ambiguous.hops, places(ambiguous.hops)
-    if denies(hops[-1].question, hops[-1].answer):
+    if denies(hops[-1].question, hops[-1].answer) or is_contested(ambiguous):
         return False
-    tried = [_named(hop.question) for hop, place in zip(hops, every, strict=True) if place == every[-1]]
+    here = (hop for hop, place in zip(hops, every, strict=True) if place == every[-1] and hop.contest is None)
+    tried = [_named(hop.question) for hop in here]
     tried = [named for named in tried if named]
     return len(tried) < MOST_ATTEMPTS and frozenset(one.sister.naming_sha256 for one in sisters) not in tried
 

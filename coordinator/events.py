@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from coordinator.chain import Status
-from coordinator.signed import SisterNaming
+from coordinator.signed import Contest, SisterNaming
 from protos.types import Answer, Question
 from protos.values import value
 
@@ -107,6 +107,18 @@ class SistersKnown:
 
 
 @dataclass(frozen=True, slots=True)
+class Contested:
+    """A provider on the way gave the record of its answer for another call, too, or did so (`coordinator.contests`).
+
+    `sisters` is that other call, where it may be named to the provider.
+    """
+
+    at: datetime
+    contest: Contest
+    sisters: tuple[SisterNaming, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LeftToPerson:
     """The open question was put to a person at the provider, who should answer until `due`."""
 
@@ -142,7 +154,7 @@ class Cancelled:
 
 Event = (
     Started | Answered | AgentUnreachable | TimedOut | BadAnswer | Declined | NoAgent | RetryDue | Reopened
-    | LeftToPerson | PersonAnswered | GivenUp | SistersKnown | Cancelled
+    | LeftToPerson | PersonAnswered | GivenUp | SistersKnown | Contested | Cancelled
 )  # fmt: skip
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from coordinator.chain import Hop, Problem, Status, Traceback, eliminates, is_second_look, places
+from coordinator.chain import Hop, Problem, Status, Traceback, eliminates, is_contested, is_second_look
 from coordinator.disputes import forks
+from coordinator.explain_again import against
 from coordinator.refusals import refusal_in_words
 from protos.identity import ProviderId
 from protos.types import Handover, Outcome, RefusalReason
@@ -116,7 +117,7 @@ def _awaiting_person(traceback: Traceback) -> _Words:
 def _denied(traceback: Traceback) -> ProviderId | None:
     """Whom the last provider had named, where it is asked once more because that one denies it."""
     last = len(traceback.hops) - 1
-    return traceback.hops[last - 1].provider if is_second_look(places(traceback.hops), last) else None
+    return traceback.hops[last - 1].provider if is_second_look(traceback.hops, last) else None
 
 
 def _origin_found(traceback: Traceback) -> _Words:
@@ -164,6 +165,14 @@ def _records_expired(traceback: Traceback) -> _Words:
 def _ambiguous(traceback: Traceback) -> _Words:
     hop = _last(traceback)
     provider = hop.provider
+    if is_contested(traceback):
+        asked = "" if hop.problem is Problem.CONTESTED else ", also when asked once more"
+        return (
+            f"The upstream that {provider} named is not certain: {against(hop)}{asked}. One of its records may be "
+            "missing; nobody is accused, and what was found further up is kept, but not claimed.",
+            f"Ask {provider} to look whether its records of that time are complete, then "
+            f"{_command(traceback, 'retry')}; where its answers agree again, the chain goes on by itself.",
+        )
     still = " That is so without the sister calls, too." if eliminates(hop.question) else ""
     return (
         f"Several calls in the records of {provider} fit and came from different providers; it named none of them."

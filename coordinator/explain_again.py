@@ -6,7 +6,7 @@ sentence says that the dispute stands.
 
 from __future__ import annotations
 
-from coordinator.chain import Hop, Traceback, denies, places
+from coordinator.chain import Hop, Phase, Traceback, denies, is_contested, places
 from coordinator.disputes import Fork, Settled, forks
 from coordinator.elimination import sisters_named
 from protos.types import Outcome
@@ -38,7 +38,7 @@ def _fork(traceback: Traceback, fork: Fork) -> str:
 def explain_sisters(traceback: Traceback) -> tuple[str, ...]:
     """A sentence on each hop that was asked again without sister calls, in the order of asking."""
     hops = zip(traceback.hops, places(traceback.hops), strict=True)
-    return tuple(_without(hop, place) for hop, place in hops if sisters_named(hop.question))
+    return tuple(_without(hop, place) for hop, place in hops if sisters_named(hop.question) and hop.contest is None)
 
 
 def _without(hop: Hop, place: int) -> str:
@@ -51,3 +51,27 @@ def _without(hop: Hop, place: int) -> str:
         if answer.outcome is Outcome.ORIGINATED_HERE:
             return f"{begun}, which are certainly others, it says that its own customer placed the call."
     return f"{begun}, it tells nothing more."
+
+
+def explain_contests(traceback: Traceback) -> tuple[str, ...]:
+    """A sentence on each hop that was contested, in the order in which it was; which call did that, none says."""
+    hops = zip(traceback.hops, places(traceback.hops), strict=True)
+    return tuple(_contest(traceback, hop, place) for hop, place in hops if hop.contest is not None)
+
+
+def _contest(traceback: Traceback, hop: Hop, place: int) -> str:
+    begun = f"At hop {place + 1} the answer of {hop.provider} is contested: {against(hop)}"
+    if hop is not traceback.hops[-1]:
+        return f"{begun}; it was asked once more, and the chain goes on from its later answer."
+    if traceback.status.phase is not Phase.CLOSED:
+        return f"{begun}; it is asked once more."
+    if is_contested(traceback):
+        return f"{begun}. What was found further up is kept, and not claimed."
+    return f"{begun}; it was asked once more."
+
+
+def against(hop: Hop) -> str:
+    """What contradicts the answer of a hop that is contested, as far as it may be told."""
+    if hop.contest is None or hop.contest.shown is None:
+        return "something else that was signed contradicts it, and is not for this order to show"
+    return f"one record was given for two calls that {hop.question.named_by} tells apart"

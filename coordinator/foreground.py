@@ -17,6 +17,7 @@ import click
 
 from coordinator.chain import Status, Traceback
 from coordinator.config import LoadedConfig
+from coordinator.contesting import Contester
 from coordinator.eliminating import Eliminator
 from coordinator.explain import BY_TASK
 from coordinator.leases import owner_name
@@ -105,6 +106,10 @@ class Office:
         patience = self.loaded.config.limits.driver.patience
         return Eliminator(self.store.engine, self.store, SystemClock().now, self.owner, patience=patience)
 
+    def _contester(self) -> Contester:
+        patience = self.loaded.config.limits.driver.patience
+        return Contester(self.store.engine, self.store, SystemClock().now, self.owner, patience=patience)
+
     def _run(
         self,
         claimed: Sequence[Kept],
@@ -129,21 +134,25 @@ class Office:
 
         async def run() -> list[Traceback]:
             done: dict[uuid.UUID, Traceback] = {}
+            wanted = [*(kept.traceback.id for kept in claimed), *ids]
+            unsure = self._contester().with_others(wanted)
             resting = driven(claimed, ids, reopen=reopen)
             while True:
                 async for traceback in resting:
                     done[traceback.id] = traceback
-                    if each is not None and traceback.status is not Status.AMBIGUOUS:
+                    if each is not None and not _is_ambiguous(traceback) and traceback.id not in unsure:
                         each(traceback)
-                # what they all found may settle what was ambiguous
-                again = await self._eliminator().take([one.id for one in done.values() if _is_ambiguous(one)])
+                # what they all found may contest what was found, and settle what was ambiguous
+                again = await self._contester().take(unsure & set(done))
+                again += await self._eliminator().take([one.id for one in done.values() if _is_ambiguous(one)])
                 if not again:
                     break
                 resting = driven((), again, reopen=False)
-            for traceback in filter(_is_ambiguous, done.values()):
-                if each is not None:
+            found = [done[one] for one in wanted if one in done]
+            for traceback in found:
+                if each is not None and (_is_ambiguous(traceback) or traceback.id in unsure):
                     each(traceback)
-            return list(done.values())
+            return found
 
         try:
             return asyncio.run(run())

@@ -23,7 +23,7 @@ from coordinator.chain import Hop, Phase, Problem, Status, Traceback, moved_by, 
 from coordinator.disputes import disputes, forks, hop_labels
 from coordinator.elimination import sisters_named
 from coordinator.explain import TITLES, explain
-from coordinator.explain_again import explain_forks, explain_sisters
+from coordinator.explain_again import explain_contests, explain_forks, explain_sisters
 from coordinator.ports import Provider
 from coordinator.signed import AGENT, ATTESTED, PERSON, AttestedAnswer, SignedAnswer, word_of
 from protos.e164 import masked
@@ -56,6 +56,7 @@ def traceback_json(traceback: Traceback) -> dict[str, Any]:
         "order_sha256": call.order_sha256.hex() if call.order_sha256 else None,
         "disputes": [{"between": list(one.between), "what": one.what} for one in disputes(traceback)],
         "forks": _forks_json(traceback),
+        "contests": list(explain_contests(traceback)),
         "hops": [_hop_json(traceback, position) for position in standing(traceback.hops)],
     }
 
@@ -110,6 +111,7 @@ def _hop_json(traceback: Traceback, position: int) -> dict[str, Any]:
         "time_shift_s": moved_by(traceback.hops, position) // timedelta(seconds=1),
         "time_correction_s": answer.time_correction // timedelta(seconds=1) if answer else 0,
         "sisters": [str(sister) for sister in sisters_named(question)],
+        "contested": hop.contest is not None,
         "question_id": str(question.question_id),
         "round": hop.round,
         "signed": isinstance(answer, SignedAnswer) and not isinstance(answer, AttestedAnswer),
@@ -141,7 +143,7 @@ def took(hop: Hop) -> str:
 
 def took_words(duration: timedelta | None, problem: Problem | None) -> str:
     """The same of a duration."""
-    if duration is None or problem in (Problem.NO_AGENT, Problem.UNREGISTERED):
+    if duration is None or problem in (Problem.NO_AGENT, Problem.UNREGISTERED, Problem.CONTESTED):
         return ""
     return lasted(duration)
 
@@ -169,6 +171,7 @@ _PROBLEMS = {
     Problem.DECLINED: "doesn't accept this coordinator",
     Problem.NO_AGENT: "has no agent",
     Problem.UNREGISTERED: "not in the registry",
+    Problem.CONTESTED: "contested, not asked once more",
 }
 _OUTCOMES = {
     Outcome.UPSTREAM: "came from {upstream}",
@@ -301,8 +304,9 @@ def hops_table(traceback: Traceback, *, show_numbers: bool = False) -> Table:
 
 
 def forks_words(traceback: Traceback) -> list[RenderableType]:
-    """A line for each fork, and for each hop that was asked again without sister calls."""
-    return [fork_line(line) for line in (*explain_forks(traceback), *explain_sisters(traceback))]
+    """A line for each fork, for each hop that was asked again without sister calls, and for each contested one."""
+    lines = (*explain_forks(traceback), *explain_sisters(traceback), *explain_contests(traceback))
+    return [fork_line(line) for line in lines]
 
 
 def fork_line(line: str) -> RenderableType:

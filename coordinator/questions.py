@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from coordinator.chain import Call, Traceback, place_after
-from coordinator.signed import SignedAnswer, SignedQuestion, SisterNaming
+from coordinator.signed import Contest, SignedAnswer, SignedQuestion, SisterNaming
 from protos.codec import digest, unix_ms, uuid_of
 from protos.e164 import E164
 from protos.identity import ProviderId
@@ -38,7 +38,8 @@ _VERSION_8: Final = 0x8 << 76 | 0x2 << 62
 class Draft:
     """What a question is about, before it has an id and a life.
 
-    `named` is the signed answer that leads to it, `sisters` are calls that it certainly isn't about.
+    `named` is the signed answer that leads to it, `sisters` are calls that it certainly isn't about. With `contest` it
+    is asked at that place, whatever was asked last.
     """
 
     target: ProviderId
@@ -49,6 +50,7 @@ class Draft:
     calling: E164 | None
     named: SignedAnswer | None = None
     sisters: tuple[SisterNaming, ...] = ()
+    contest: Contest | None = None
 
 
 def first_draft(call: Call) -> Draft:
@@ -119,6 +121,7 @@ def question_of(
     seed = digest(made + (naming or b"the order"))
     identity = _uuid8(seed)
     nonce = digest(b"hopback nonce" + own + identity.bytes)[:16]
+    place = place_after(traceback.hops[:position]) if draft.contest is None else draft.contest.place
     return SignedQuestion(
         question_id=identity,
         target=draft.target,
@@ -128,7 +131,7 @@ def question_of(
         named_by=draft.named_by,
         calling=draft.calling,
         deadline=deadline,
-        authority=Authority(call.order_sha256, naming, place_after(traceback.hops[:position]), issued, nonce, sisters),
+        authority=Authority(call.order_sha256, naming, place, issued, nonce, sisters),
         named=draft.named,
         sisters=draft.sisters,
     )

@@ -26,7 +26,7 @@ from protos.identity import ProviderId
 from protos.types import Outcome, RefusalReason
 
 FINISHED = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
-NOT_ASKED = frozenset({Problem.NO_AGENT, Problem.UNREGISTERED})
+NOT_ASKED = frozenset({Problem.NO_AGENT, Problem.UNREGISTERED, Problem.CONTESTED})
 _NOTHING = frozenset({Outcome.NEEDS_HUMAN, Outcome.NOT_YET_AVAILABLE})
 _US = timedelta(microseconds=1)
 
@@ -112,12 +112,12 @@ class Scorecard:
 
 FIGURES = (
     *("asked", "answered", "not_found", "records_expired", "ambiguous", "unmapped", "refused"),
-    *("silent", "declined", "bad_answer", "named_disputed", "denied", "improper_attestation"),
+    *("silent", "declined", "bad_answer", "named_disputed", "denied", "contested", "improper_attestation"),
     *("persons_asked", "persons_answered", "persons_late", "persons_non_responsive", "persons_waiting"),
 )
 """Names of the figures: questions to agents, disputes, attestations against answers, questions to persons."""
 
-DISPUTES = frozenset({"named_disputed", "denied", "improper_attestation"})
+DISPUTES = frozenset({"named_disputed", "denied", "contested", "improper_attestation"})
 """Figures that rest on what somebody else said."""
 
 _BY_OUTCOME = {
@@ -175,6 +175,8 @@ def scorecards(
             naming, denying = way.disputed
             tallies[naming.provider].count("named_disputed", naming.question_id)
             tallies[denying.provider].count("denied", denying.question_id)
+        if way.contested is not None:
+            tallies[way.contested.provider].count("contested", way.contested.question_id)
     for fact in persons:
         _count_person(tallies[fact.provider], fact.request, now)
     for one in improper:

@@ -41,7 +41,15 @@ from sqlalchemy import (
 
 from coordinator.chain import Phase, Status
 from coordinator.pseudonyms import PREFIX, Pseudonyms
-from coordinator.signed import AGENT, decode_answer, decode_question, keep_said, said_answer, word_of
+from coordinator.signed import (
+    AGENT,
+    CONTEST_HEAD,
+    decode_answer,
+    decode_question,
+    keep_said,
+    said_answer,
+    word_of,
+)
 from coordinator.stir.written import lasting
 from coordinator.store.campaign_models import campaign_calls
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
@@ -184,11 +192,14 @@ def _retire_one(connection: Connection, pseudonyms: Pseudonyms, traceback_id: uu
     )
     for hop in connection.execute(select(_hops).where(_hops.c.traceback_id == traceback_id)).mappings().all():
         question, answer = _without_numbers(pseudonyms, hop)
+        contested = None if hop["contested"] is None else hop["contested"][:CONTEST_HEAD]
         place = and_(
             _hops.c.traceback_id == traceback_id, _hops.c.position == hop["position"], _hops.c.round == hop["round"]
         )
         connection.execute(
-            update(_hops).where(place).values(question=question, answer=answer, batch=None, sisters=None)
+            update(_hops)
+            .where(place)
+            .values(question=question, answer=answer, batch=None, sisters=None, contested=contested)
         )
     asked = select(tasks.c.id, tasks.c.called, tasks.c.ask_called).where(tasks.c.traceback_id == traceback_id)
     for task in connection.execute(asked).all():

@@ -182,6 +182,56 @@ def keep_sisters(sisters: Iterable[SisterNaming]) -> bytes | None:
     return kept or None
 
 
+@value
+class Contest:
+    """What speaks against a hop: its provider gave one record for two calls that its neighbour tells apart.
+
+    Attributes:
+        place: where in the call path the provider stands, from 0.
+        other: the traceback of the other call.
+        tag: the record, by the call tag that the provider gave for the other call; empty where it found several by now.
+        shown: for the other call the neighbour's answer that names the provider, and the provider's; None where that
+            call stands under an order of somebody else, who alone may see them.
+    """
+
+    place: int
+    other: UUID
+    tag: bytes
+    shown: tuple[Kept, Kept] | None = field(default=None, repr=False)
+
+
+_NO_TAG: Final = bytes(16)
+CONTEST_HEAD: Final = 1 + 16 + 16
+"""Bytes of a kept contest before what is shown: place, other, tag; no number is in them."""
+
+
+def keep_contest(contest: Contest) -> bytes:
+    """The bytes in which a contest is kept beside the hop that it led to."""
+    kept = bytes([contest.place]) + contest.other.bytes + (contest.tag or _NO_TAG)
+    for one in contest.shown or ():
+        answer = keep(one.parts, one.proof, one.proof.path)
+        kept += len(answer).to_bytes(2, "big") + answer
+    return kept
+
+
+def read_contest(kept: bytes) -> Contest:
+    """The inverse of `keep_contest`.
+
+    Raises:
+        ContractError: MALFORMED.
+    """
+    shown, at = [], CONTEST_HEAD
+    while at < len(kept):
+        size = int.from_bytes(kept[at : at + 2], "big")
+        shown.append(read_kept(kept[at + 2 : at + 2 + size]))
+        at += 2 + size
+    if len(kept) < CONTEST_HEAD or at != len(kept) or len(shown) not in (0, 2):
+        raise ContractError(ErrorReason.MALFORMED, "a contest is not kept in a form that is known here")
+    both = (shown[0], shown[1]) if shown else None
+    tag = kept[17:CONTEST_HEAD]
+    return Contest(kept[0], UUID(bytes=kept[1:17]), b"" if tag == _NO_TAG else tag, both)
+
+
 def read_sisters(kept: bytes, sisters: Sequence[Sister]) -> tuple[SisterNaming, ...]:
     """The inverse of `keep_sisters`; `sisters` are those of the question.
 

@@ -13,6 +13,7 @@ A traceback is in one of five phases, a function of its status:
                              +--any other answer, NoAgent, BadAnswer, Declined, patience exhausted---> CLOSED
     CLOSED --Reopened--> ASKING   (only where asking the last provider again can help)
     CLOSED --SistersKnown--> ASKING   (only where it is ambiguous)
+    CLOSED, PERSON --Contested--> ASKING   (the provider whose record was given for two calls)
     CLOSED --LeftToPerson--> PERSON   (where no agent answers) --PersonAnswered--> as Answered, also late, when CLOSED
                              PERSON --GivenUp--> CLOSED
 
@@ -35,6 +36,10 @@ A provider that found several calls is asked once more, too, when sister calls a
 meant (`coordinator.elimination`): at the same place, by a question with an id of its own that names them. Where nothing
 comes of that, the traceback is as ambiguous as before.
 
+A provider that gave one record for two calls (`coordinator.contests`) is asked once more as well, from wherever the
+chain has come to, and once more when it has said something else of the other call. The chain goes on only if its answer
+is of another record than that one; else it ends there, ambiguous.
+
 Disputes, too, are: a provider that names itself, one that says it has no trunk to its neighbour that named it, and one
 that claims to have originated a call although it is registered as one that originates none.
 """
@@ -54,11 +59,13 @@ from coordinator.chain import (
     Traceback,
     denies,
     eliminates,
+    is_contested,
     is_second_look,
     place_after,
     places,
     standing,
 )
+from coordinator.contests import given_for_another, may_be_asked_again, may_be_contested
 from coordinator.elimination import may_be_asked
 from coordinator.events import (
     AgentUnreachable,
@@ -67,6 +74,7 @@ from coordinator.events import (
     BadAnswer,
     Cancelled,
     Command,
+    Contested,
     Declined,
     Event,
     Finish,
@@ -162,7 +170,7 @@ def _ask_new(traceback: Traceback, draft: Draft, at: datetime, patience: Patienc
             deadline = before.deadline
             issued = before.authority.issued if before.authority else at
     question = question_of(traceback, position, 1, draft, issued, deadline)
-    return _ask(traceback, Hop(question=question, asked=at), position=position)
+    return _ask(traceback, Hop(question=question, asked=at, contest=draft.contest), position=position)
 
 
 def _ask_anew(traceback: Traceback, at: datetime, patience: Patience, *, failures: int) -> Step:
@@ -172,10 +180,11 @@ def _ask_anew(traceback: Traceback, at: datetime, patience: Patience, *, failure
     position = len(traceback.hops) - 1
     last = traceback.hops[position]
     draft, deadline = same_draft(last.question), at + patience.question_lifetime
+    draft.contest = last.contest
     question = question_of(traceback, position, last.round + 1, draft, at, deadline)
     return _ask(
         traceback,
-        Hop(question=question, asked=at, round=last.round + 1, failures=failures),
+        Hop(question=question, asked=at, round=last.round + 1, failures=failures, contest=last.contest),
         position=position,
     )
 
@@ -196,12 +205,17 @@ def _with_last(traceback: Traceback, **changes: Any) -> Traceback:
 def _close(traceback: Traceback, status: Status) -> Step:
     """Nothing more is asked; where another look leads nowhere, it is as disputed, or ambiguous, as before."""
     if status in _UNRESOLVED and traceback.hops:
-        if is_second_look(places(traceback.hops), len(traceback.hops) - 1):
+        if is_second_look(traceback.hops, len(traceback.hops) - 1):
             to_a_person = status is Status.NO_AGENT and traceback.hops[-1].problem is Problem.NO_AGENT
             status = Status.NO_AGENT if to_a_person else Status.DISPUTED
-        elif eliminates(traceback.hops[-1].question) and status is not Status.UNMAPPED:
+        elif _asks_once_more(traceback.hops[-1]) and status is not Status.UNMAPPED:
             status = Status.AMBIGUOUS
     return replace(traceback, status=status, due=None), (Finish(status),)
+
+
+def _asks_once_more(hop: Hop) -> bool:
+    """Whether it is asked of a provider whose answer was ambiguous, or is contested."""
+    return eliminates(hop.question) or hop.contest is not None
 
 
 def _wait(traceback: Traceback, status: Status, until: datetime) -> Step:
@@ -236,16 +250,20 @@ def _after_answer(traceback: Traceback, event: Answered, patience: Patience) -> 
     """What follows from an answer that counts."""
     answer, question = event.answer, traceback.hops[-1].question
     last = traceback.hops[-1]
-    last = Hop(question=question, asked=last.asked, round=last.round, ended=event.at, answer=answer)
+    last = Hop(
+        question=question, asked=last.asked, round=last.round, ended=event.at, answer=answer, contest=last.contest
+    )
     traceback = Traceback(traceback.id, traceback.call, (*traceback.hops[:-1], last), traceback.status, traceback.due)
     named = question.named_by is not None
     if denies(question, answer):
-        if eliminates(question):  # it found several before: what it says now is none of its neighbour's doing
+        if _asks_once_more(last):  # it had the call before: what it says now is none of its neighbour's doing
             return _close(traceback, Status.AMBIGUOUS)
         return _dispute(traceback, event.at, patience)
     contradiction = _contradiction(answer)
     if contradiction:
         return _close(_with_last(traceback, detail=contradiction), Status.DISPUTED)
+    if last.contest is not None and given_for_another(answer, last.contest):
+        return _close(traceback, Status.AMBIGUOUS)
     status = AFTER[answer.outcome][named]
     if status is Status.NOT_YET_AVAILABLE:
         pause = min(answer.retry_after or patience.not_yet_pause, patience.not_yet_cap)
@@ -268,9 +286,9 @@ def _dispute(traceback: Traceback, at: datetime, patience: Patience) -> Step:
     """The last hop denies what the one before it said: ask that one once more, unless that was done already."""
     hops, every = traceback.hops, places(traceback.hops)
     place, last = every[-1] - 1, len(hops) - 1
-    if place < 0 or is_second_look(every, last) or expired(traceback.call, at):
+    if place < 0 or is_second_look(hops, last) or expired(traceback.call, at):
         return _close(traceback, Status.DISPUTED)
-    if any(every[position] == place and is_second_look(every, position) for position in range(last)):
+    if any(every[position] == place and is_second_look(hops, position) for position in range(last)):
         return _close(traceback, Status.DISPUTED)
     before = hops[standing(hops)[place]]
     return _ask_new(traceback, same_draft(before.question), at, patience)
@@ -334,7 +352,7 @@ def _on_retry_due(traceback: Traceback, event: RetryDue, patience: Patience) -> 
 
 
 def _on_reopened(traceback: Traceback, event: Reopened, patience: Patience) -> Step:
-    if not traceback.status.reopenable:
+    if not traceback.status.reopenable and not is_contested(traceback):
         return traceback, ()
     return _ask_anew(traceback, event.at, patience, failures=0)
 
@@ -347,6 +365,20 @@ def _on_sisters_known(traceback: Traceback, event: SistersKnown, patience: Patie
     return _ask_new(traceback, draft, event.at, patience)
 
 
+def _on_contested(traceback: Traceback, event: Contested, patience: Patience) -> Step:
+    """Take the chain back to the provider, and ask it once more while that may be done."""
+    contest, hops = event.contest, traceback.hops
+    if not may_be_contested(traceback, contest):
+        return traceback, ()
+    draft = same_draft(hops[standing(hops)[contest.place]].question)
+    draft.sisters, draft.contest = event.sisters, contest
+    if may_be_asked_again(traceback, contest) and not expired(traceback.call, event.at):
+        return _ask_new(traceback, draft, event.at, patience)
+    question = question_of(traceback, len(hops), 1, draft, event.at, event.at)  # which nobody is asked
+    last = Hop(question=question, asked=event.at, ended=event.at, problem=Problem.CONTESTED, contest=contest)
+    return _close(replace(traceback, hops=(*hops, last)), Status.AMBIGUOUS)
+
+
 # Statuses in which a person can be asked, or is, so that an answer is of use.
 _HEARS_PERSON = frozenset({Status.AWAITING_PERSON, Status.NO_AGENT, Status.NEEDS_HUMAN, Status.NON_RESPONSIVE})
 
@@ -357,7 +389,7 @@ def hears_person(traceback: Traceback) -> bool:
         return traceback.status in _HEARS_PERSON
     last = traceback.hops[-1]
     given_up = last.answer is None and last.problem is Problem.NO_AGENT
-    return given_up and is_second_look(places(traceback.hops), len(traceback.hops) - 1)
+    return given_up and is_second_look(traceback.hops, len(traceback.hops) - 1)
 
 
 def _on_left_to_person(traceback: Traceback, event: LeftToPerson, patience: Patience) -> Step:
@@ -404,11 +436,13 @@ TRANSITIONS: Mapping[tuple[Phase, type], Callable[[Traceback, Any, Patience], St
     (Phase.WAITING, RetryDue): _on_retry_due,
     (Phase.CLOSED, Reopened): _on_reopened,
     (Phase.CLOSED, SistersKnown): _on_sisters_known,
+    (Phase.CLOSED, Contested): _on_contested,
     (Phase.CLOSED, LeftToPerson): _on_left_to_person,
     (Phase.CLOSED, PersonAnswered): _on_person_answered,
     (Phase.PERSON, PersonAnswered): _on_person_answered,
     (Phase.PERSON, GivenUp): _on_given_up,
     (Phase.PERSON, Reopened): _on_reopened,
+    (Phase.PERSON, Contested): _on_contested,
     (Phase.PERSON, Cancelled): _on_cancelled,
     (Phase.SUBMITTED, Cancelled): _on_cancelled,
     (Phase.ASKING, Cancelled): _on_cancelled,

@@ -71,6 +71,7 @@ def _block(connection: Connection, ids: Sequence[uuid.UUID]) -> Iterator[Way]:
     hops = _hops.c
     query = select(hops.traceback_id, hops.position, hops.round, hops.provider, hops.question_id, hops.asked_at)
     query = query.add_columns(hops.ended_at, hops.outcome, hops.problem, func.substr(hops.answer, 1, 1).label("form"))
+    query = query.add_columns(hops.contested.is_not(None).label("is_contested"))
     query = query.where(hops.traceback_id.in_(ids))
     latest: dict[uuid.UUID, dict[int, HopFact]] = {}
     for row in connection.execute(query.order_by(hops.traceback_id, hops.position, hops.round)):
@@ -83,6 +84,7 @@ def _block(connection: Connection, ids: Sequence[uuid.UUID]) -> Iterator[Way]:
             problem=Problem(row.problem) if row.problem else None,
             rounds=row.round,
             by_person=row.form is not None and is_persons(bytes(row.form)),
+            contested=row.is_contested,
         )
     columns = _tracebacks.c
     own = select(columns.id, columns.status, columns.submitted_at, columns.changed_at).where(columns.id.in_(ids))
@@ -106,10 +108,12 @@ def _block(connection: Connection, ids: Sequence[uuid.UUID]) -> Iterator[Way]:
 def _places(connection: Connection, traceback_id: uuid.UUID, facts: Sequence[HopFact]) -> tuple[int, ...]:
     """Where each hop stands in the call path; empty where that is simply its position.
 
-    Only where a provider comes again one or two hops on can it have been asked once more about the same call.
+    Only where a provider comes again one or two hops on can it have been asked once more about the same call, unless
+    that was contested.
     """
     asked = [fact.provider for fact in facts]
-    if not any(asked[position] in asked[position + 1 : position + 3] for position in range(len(asked))):
+    again = any(asked[position] in asked[position + 1 : position + 3] for position in range(len(asked)))
+    if not again and not any(fact.contested for fact in facts):
         return ()
     traceback = _traceback(connection, traceback_id)
     return tuple(places(traceback.hops)) if traceback is not None else ()

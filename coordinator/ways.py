@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from coordinator.chain import Problem, Status, is_second_look, standing_at
+from coordinator.chain import Problem, Status, standing_at
 from protos.identity import ProviderId
 from protos.types import Outcome, RefusalReason
 
@@ -15,7 +15,8 @@ from protos.types import Outcome, RefusalReason
 class HopFact:
     """What became of one hop: its last round. `rounds` is how often it was asked anew, counted from 1.
 
-    `by_person` says that the answer is a person's: what it took is counted with what persons were asked.
+    `by_person` says that the answer is a person's: what it took is counted with what persons were asked; `contested`
+    that it was asked because the answer before it was given for another call, too.
     """
 
     provider: ProviderId
@@ -26,6 +27,7 @@ class HopFact:
     problem: Problem | None
     rounds: int
     by_person: bool = False
+    contested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Way:
         """Who takes part, the terminating provider first; who was named and denies the call doesn't."""
         every = self._places
         chain = tuple(self.hops[position].provider for position in standing_at(every))
-        left_open = bool(every) and is_second_look(every, len(every) - 1)
+        left_open = bool(every) and self._is_second_look(len(every) - 1)
         return chain[:-1] if self.status is Status.DISPUTED and not left_open else chain
 
     @property
@@ -58,11 +60,21 @@ class Way:
         """Who named whom, and who denies it, where that is how it ended."""
         if self.status is not Status.DISPUTED or len(self.hops) < 2:
             return None
-        every = self._places
         last = len(self.hops) - 1
-        if is_second_look(every, last) and last > 1:
+        if self._is_second_look(last) and last > 1:
             return self.hops[last], self.hops[last - 1]
         return self.hops[last - 1], self.hops[last]
+
+    @property
+    def contested(self) -> HopFact | None:
+        """Who gave one record for this call and another, where the chain ended with that."""
+        last = self.hops[-1] if self.hops else None
+        ended = self.status is Status.AMBIGUOUS and last is not None and last.outcome is not Outcome.AMBIGUOUS
+        return last if ended and last is not None and last.contested else None
+
+    def _is_second_look(self, position: int) -> bool:
+        every = self._places
+        return position > 0 and every[position] < every[position - 1] and not self.hops[position].contested
 
     @property
     def _places(self) -> tuple[int, ...]:

@@ -144,7 +144,8 @@ class Question:
             raise ValueError("a question's times must be aware and in UTC")
 
 
-_NAMING_UPSTREAM = (Outcome.UPSTREAM, Outcome.FOREIGN_UPSTREAM)
+NAMING_UPSTREAM = (Outcome.UPSTREAM, Outcome.FOREIGN_UPSTREAM)
+"""Outcomes that name who handed the call over."""
 
 
 @value
@@ -165,7 +166,7 @@ class Answer:
     refusal: RefusalReason = RefusalReason.UNSPECIFIED
 
     def __post_init__(self) -> None:
-        names_upstream = self.outcome in _NAMING_UPSTREAM
+        names_upstream = self.outcome in NAMING_UPSTREAM
         if names_upstream != (self.upstream is not None):
             raise ValueError(f"an answer {self.outcome.name} with upstream {self.upstream!r} contradicts itself")
         if (self.ask_called is not None or self.time_correction) and not names_upstream:

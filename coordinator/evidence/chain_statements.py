@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from coordinator.evidence.contests import contest_statement
 from coordinator.evidence.hop_statements import HopSeen, said
 from coordinator.evidence.signatures import NoSealError, Signatures
 from coordinator.evidence.sisters import sisters_problem
@@ -25,7 +26,14 @@ def chain_statements(signatures: Signatures, seen: Sequence[HopSeen], granted: G
     """That each provider was asked because the one before named it, and where that led."""
     made: list[Statement] = []
     last: dict[int, HopSeen] = {}
+    against: str | None = None  # what speaks against the last answer
     for hop in seen:
+        if hop.message.HasField("contested"):
+            statement, against = contest_statement(signatures, hop, last)
+            made.append(statement)
+            last = {place: one for place, one in last.items() if place <= hop.message.contested.place}
+        elif hop.asked is not None:
+            against = None
         if hop.asked is None:
             continue
         authority = hop.asked.authority
@@ -40,7 +48,7 @@ def chain_statements(signatures: Signatures, seen: Sequence[HopSeen], granted: G
         # What was asked at this place before, and further on from there, is another branch, or an earlier round.
         last = {place: one for place, one in last.items() if place < authority.position} | {authority.position: hop}
     if last and max(last) == len(last) - 1:
-        made.append(_ending([last[position] for position in sorted(last)]))
+        made.append(_ending([last[position] for position in sorted(last)], against))
     elif last:
         made.append(broken("the chain has no gaps", "a hop is missing"))
     return made
@@ -96,8 +104,10 @@ def _first(asked: Asked, granted: Granted | None, place: str) -> Statement:
     return proven(what, f"the order, certified by {order.submitter}")
 
 
-def _ending(chain: Sequence[HopSeen]) -> Statement:
+def _ending(chain: Sequence[HopSeen], against: str | None) -> Statement:
     last = chain[-1]
+    if against is not None and last.answer is not None:
+        return unproven(f"the chain ends at hop {len(chain)} ({last.answer.provider})", against)
     if last.answer is None:
         return unproven("the chain ends", "the last provider asked has given no signed answer")
     disputed = last.answer.handover is Handover.NOT_MINE

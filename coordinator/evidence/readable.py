@@ -78,6 +78,8 @@ def hop_rows(seen: Iterable[HopSeen]) -> list[tuple[str, ...]]:
         question = f"{asked.question.called} at {moment(asked.question.at)}" if asked else ""
         if hop.message.sisters:
             question += f", not the calls of {', '.join(one.traceback_id for one in hop.message.sisters)}"
+        if hop.message.HasField("contested"):
+            question += ", once more: its answer was contested"
         answer = said(hop.answer) if hop.answer else (hop.message.note or "no signed answer")
         rows.append(
             (
@@ -177,6 +179,7 @@ def _hop_json(hop: HopSeen) -> dict[str, Any]:
         "at": _iso(asked.question.at) if asked else None,
         "named_by": asked.question.named_by if asked else None,
         "sisters": [sister.traceback_id for sister in hop.message.sisters],
+        "contested": hop.message.HasField("contested"),
         "outcome": answer.outcome.name if answer else None,
         "upstream": answer.upstream if answer else None,
         "handover": answer.handover.name if answer else None,

@@ -160,11 +160,12 @@ def _never_proven(seen: Sequence[HopSeen]) -> list[Statement]:
                 "each hop rests on the word of the provider and, where it confirms, of its neighbour",
             )
         )
-    if any(hop.asked is not None and hop.asked.authority.sisters for hop in seen):
+    sisters = any(hop.asked is not None and hop.asked.authority.sisters for hop in seen)
+    if sisters or any(hop.message.HasField("contested") for hop in seen):
         made.append(
             unproven(
                 "an answered call is one call between two neighbours",
-                "where a provider named somebody after sister calls were left out, it rests on that",
+                "where a provider's calls are told from each other, it rests on that",
             )
         )
     made.append(unproven("who the customer is", "no bundle holds a customer's identity"))

@@ -11,13 +11,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Engine, RowMapping, select
 
-from coordinator.signed import is_said, read_kept, read_sisters
+from coordinator.signed import Contest, is_said, read_contest, read_kept, read_sisters
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
 from coordinator.store.orders import OrderBook
 from hopback.v1 import bundle_pb2 as pb
 from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1 import hop_pb2 as hop
-from protos.codec import unix_ms
+from protos.codec import digest, unix_ms
 from protos.hops import decode_question
 from protos.signing import Proof, PublicKey, Seal
 
@@ -111,6 +111,8 @@ def _add_hop(
     certified: Callable[[Seal], bytes | None],
 ) -> None:
     entry = message.hops.add(position=row["position"], provider=row["provider"])
+    if row["contested"] is not None:
+        _add_contest(entry.contested, read_contest(row["contested"]), seals, certificates, certified)
     if row["outcome"] is not None and row["sent"] is None and row["answer"] is not None and not is_said(row["answer"]):
         # A person's answer that an approver attested: the question travelled in no envelope, and nobody sealed it.
         said = read_kept(row["answer"])
@@ -144,3 +146,24 @@ def _add_hop(
                 finding_sha256=sister.parts.finding_sha256,
                 naming_proof=seals.proof(sister.proof),
             )
+
+
+def _add_contest(
+    entry: pb.ContestEvidence,
+    contest: Contest,
+    seals: _Seals,
+    certificates: dict[bytes, None],
+    certified: Callable[[Seal], bytes | None],
+) -> None:
+    entry.place = contest.place
+    if contest.shown is None:
+        return
+    named, given = contest.shown
+    entry.traceback_id = str(contest.other)
+    entry.naming, entry.finding_sha256 = named.parts.naming, digest(named.parts.finding)
+    entry.given, entry.given_finding_sha256 = given.parts.naming, digest(given.parts.finding)
+    entry.naming_proof.CopyFrom(seals.proof(named.proof))
+    entry.given_proof.CopyFrom(seals.proof(given.proof))
+    for one in (named, given):
+        certificate = certified(one.proof.seal)
+        certificates.update({} if certificate is None else {certificate: None})

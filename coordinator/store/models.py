@@ -79,6 +79,10 @@ FOR_PEOPLE = "status IN ('no_agent', 'needs_human')"
 the very same."""
 
 
+STOPPED = "status NOT IN ('submitted', 'asking')"
+"""The chains that rest or wait, by when they came to: as their index has it."""
+
+
 class TracebackRow(Base):
     """One call to trace, and where its tracing stands. Transitions of `status`: see coordinator/traceback.py."""
 
@@ -93,6 +97,12 @@ class TracebackRow(Base):
             "expires",
             sqlite_where=text("status = 'ambiguous'"),
             postgresql_where=text("status = 'ambiguous'"),
+        ),
+        Index(
+            "ix_tracebacks_stopped",
+            "changed_at",
+            sqlite_where=text(STOPPED),
+            postgresql_where=text(STOPPED),
         ),
         Index(
             "ix_tracebacks_for_people",
@@ -180,6 +190,10 @@ class HopRow(Base):
     sisters: Mapped[bytes | None] = mapped_column(
         LargeBinary,
         comment="Namings of sister calls that the question names, with proofs; null where there are none",
+    )
+    contested: Mapped[bytes | None] = mapped_column(
+        LargeBinary,
+        comment="coordinator.signed.Contest: why it was asked once more; null where no answer before was contested",
     )
 
 

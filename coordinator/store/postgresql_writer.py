@@ -32,7 +32,8 @@ _TYPES: Final = {
     **dict.fromkeys(("window_ms", "hop_limit", "priority"), "integer"),
     **dict.fromkeys(("due", "at", "changed_at", "claimable", "ended_at", "asked_at", "submitted_at"), "timestamptz"),
     "expires": "timestamptz",
-    **dict.fromkeys(("question", "answer", "batch", "sha256", "sent", "received", "order_sha256", "sisters"), "bytea"),
+    **dict.fromkeys(("question", "answer", "batch", "sha256", "sent", "received", "order_sha256"), "bytea"),
+    **dict.fromkeys(("sisters", "contested"), "bytea"),
 }
 """Types of columns; whatever is not named is text."""
 
@@ -83,7 +84,7 @@ _OLDEST: Final = _CLAIM.format("claimable <= %b ORDER BY claimable LIMIT %b")
 _FIRST: Final = _CLAIM.format("priority = %b AND claimable <= %b ORDER BY claimable LIMIT %b")
 _HOP_COLUMNS: Final = (
     *("traceback_id", "position", "round", "failures", "question", "answer", "outcome", "problem", "detail"),
-    *("asked_at", "ended_at", "sisters"),
+    *("asked_at", "ended_at", "sisters", "contested"),
 )
 _HOPS: Final = (
     f"SELECT {', '.join(_HOP_COLUMNS)} FROM hops"  # noqa: S608

@@ -16,7 +16,15 @@ from typing import Any
 from coordinator.chain import Call, Hop, Problem, Status, Traceback, place_after
 from coordinator.ports import Change, Exchange, Kept
 from coordinator.priorities import Priority
-from coordinator.signed import SignedQuestion, decode_answer, decode_question, encode_question, keep_sisters
+from coordinator.signed import (
+    SignedQuestion,
+    decode_answer,
+    decode_question,
+    encode_question,
+    keep_contest,
+    keep_sisters,
+    read_contest,
+)
 from protos.codec import known_provider_id
 from protos.e164 import parse_e164
 from protos.types import Question
@@ -37,7 +45,7 @@ ENDED = (
 
 ADDED = (
     *("traceback_id", "position", "round", "question_id", "provider", "question", "asked_at"),
-    *("outcome", "problem", "detail", "failures", "ended_at", "sisters"),
+    *("outcome", "problem", "detail", "failures", "ended_at", "sisters", "contested"),
 )
 """Columns of `Packed.added`: a hop that is asked now."""
 
@@ -119,6 +127,7 @@ class Packing:
                         hop.failures,
                         time(hop.ended),
                         _sisters(hop.question),
+                        None if hop.contest is None else keep_contest(hop.contest),
                     )
                 )
                 continue
@@ -190,7 +199,8 @@ def kept(row: Mapping[Any, Any], hops: Iterable[Mapping[Any, Any]]) -> Kept:
     chain: list[Hop] = []  # as it stood when each was asked
     places: list[int] = []
     for position in sorted(latest):
-        place = place_after(whole, places)
+        contested = latest[position]["contested"]
+        place = place_after(whole, places) if contested is None else contested[0]
         del chain[place:]
         hop = hop_of(latest[position], chain[-1] if chain else None)
         whole.append(hop)
@@ -222,4 +232,5 @@ def hop_of(row: Mapping[Any, Any], before: Hop | None = None) -> Hop:
         answer=answer,
         problem=Problem(row["problem"]) if row["problem"] else None,
         detail=row["detail"],
+        contest=None if row["contested"] is None else read_contest(row["contested"]),
     )

@@ -51,7 +51,7 @@ _OLDEST: Final = "SELECT id FROM tracebacks WHERE claimable <= ?3 ORDER BY claim
 _FIRST: Final = "SELECT id FROM tracebacks WHERE priority = ?5 AND claimable <= ?3 ORDER BY claimable LIMIT ?4"
 _HOPS: Final = (
     "SELECT traceback_id, position, round, failures, question, answer, outcome, problem, detail, asked_at, ended_at,"
-    " sisters FROM hops WHERE traceback_id = ? ORDER BY position, round"
+    " sisters, contested FROM hops WHERE traceback_id = ? ORDER BY position, round"
 )
 _RENEW: Final = "UPDATE tracebacks SET claimable = ?1 WHERE id = ?3 AND fence = ?4 AND owner = ?2"
 _LET_GO: Final = "UPDATE tracebacks SET owner = NULL, claimable = ?1 WHERE id = ?2 AND fence = ?3 AND owner IS NOT NULL"
@@ -274,7 +274,7 @@ def _kept(database: sqlite3.Connection, rows: Sequence[Row]) -> list[Kept]:
 
 
 def _hop(row: Row) -> dict[str, Any]:
-    _, position, round_, failures, question, answer, outcome, problem, detail, asked_at, ended_at, sisters = row
+    _, position, round_, failures, question, answer, outcome, problem, detail, asked_at, ended_at, *rest = row
     return {
         "position": position,
         "round": round_,
@@ -286,5 +286,6 @@ def _hop(row: Row) -> dict[str, Any]:
         "detail": detail,
         "asked_at": text_time(asked_at),
         "ended_at": text_time(ended_at),
-        "sisters": sisters,
+        "sisters": rest[0],
+        "contested": rest[1],
     }

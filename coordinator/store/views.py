@@ -23,7 +23,7 @@ from coordinator.api.callers import Caller, Role
 from coordinator.chain import Hop, Phase, Status, Traceback, moved_by, role, standing
 from coordinator.disputes import hop_labels
 from coordinator.explain import explain
-from coordinator.explain_again import explain_forks
+from coordinator.explain_again import explain_contests, explain_forks
 from coordinator.signed import decode_question, word_of
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.order_models import OrderRow, OrderSealRow, OrderSetRow
@@ -166,7 +166,7 @@ def _with_hops(connection: Connection, rows: Sequence[RowMapping]) -> list[pb.Tr
         view.hops.extend(_chain(traceback))
         words = explain(traceback)
         view.means, view.next = words.means, words.next
-        view.forks.extend(explain_forks(traceback))
+        view.forks.extend([*explain_forks(traceback), *explain_contests(traceback)])
         views.append(view)
     return views
 

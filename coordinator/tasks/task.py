@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from coordinator.chain import Status, Traceback, is_second_look, places
+from coordinator.chain import Status, Traceback, is_second_look
 from coordinator.deadlines.schedule import Schedule
 from coordinator.deadlines.standing import Standing, standing
 from protos.e164 import E164
@@ -51,7 +51,7 @@ class Kind(enum.Enum):
             return Kind.REVIEW
         if traceback.status is not Status.NO_AGENT:
             return None
-        again = is_second_look(places(traceback.hops), len(traceback.hops) - 1)
+        again = is_second_look(traceback.hops, len(traceback.hops) - 1)
         return Kind.SECOND_LOOK if again else Kind.NO_AGENT
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,10 +19,7 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from coordinator import eliminating
-from coordinator.asking import SignedAgents
 from coordinator.chain import Status, Traceback, places, standing
-from coordinator.driver import Driver
-from coordinator.eliminating import Eliminator
 from coordinator.elimination import MOST_ATTEMPTS, NEAR, repeated, sisters_for
 from coordinator.events import AgentUnreachable, Answered, Ask, SistersKnown, Started
 from coordinator.evidence.chain_statements import chain_statements
@@ -32,9 +29,6 @@ from coordinator.evidence.sisters import sisters_problem
 from coordinator.evidence.statements import Standing
 from coordinator.evidence.verify import order_seen
 from coordinator.explain import explain
-from coordinator.live import Silent
-from coordinator.orders import OrderSet, Signature
-from coordinator.ports import Lease, Provider
 from coordinator.present import hop_line, traceback_json
 from coordinator.pseudonyms import Pseudonyms
 from coordinator.retention import retire
@@ -42,124 +36,25 @@ from coordinator.signed import SignedQuestion, encode_question
 from coordinator.store.evidence import collect
 from coordinator.store.models import BatchRow, HopRow
 from coordinator.store.order_models import OrderRow, OrderSetRow
-from coordinator.store.orders import OrderBook
-from coordinator.store.sql_store import SqlStore
 from coordinator.traceback import advance
 from hopback.v1 import hop_pb2
 from protos.codec import digest
 from protos.hops import Asked
-from protos.identity import ProviderId, coordinator_uri, provider_uri
 from protos.part_bytes import naming_bytes
-from protos.signing import Domain
 from protos.types import Answer, Authority, Handover, Outcome, Question, RefusalReason, Sister
-from tests.agent.gate.gated import Gated
-from tests.agent.provider import LEG, FakeRecords
 from tests.coordinator.make import CALLED, NOW, T0, provider, says, upstream
-from tests.coordinator.parties import Behaviour, InProcess, Parties, order, traceback_of
-
-SECOND = timedelta(seconds=1)
-OF_A_CUSTOMER = LEG._replace(ingress_trunk="IN-CUSTOMER", egress_trunk="OUT-CEDAR", call_ref=1, earliest=T0, latest=T0)
-OF_ALDER = OF_A_CUSTOMER._replace(
-    ingress_trunk="IN-ALDER", call_ref=2, row=8, earliest=T0 + 5 * SECOND, latest=T0 + 5 * SECOND
+from tests.coordinator.parties import Parties
+from tests.coordinator.twice_called import (
+    OF_A_CUSTOMER,
+    OF_ALDER,
+    SECOND,
+    House,
+    WithBirch,
+    always,
+    birch_of,
+    by_time,
+    files_of_birch,
 )
-
-
-def always(answer: Answer) -> Behaviour:
-    """One answer to every question."""
-    return lambda asked: answer  # noqa: ARG005
-
-
-def by_time(asked: Asked) -> bytes:
-    """Cedar tells calls apart by their times."""
-    return b"cedar 1 " + int(asked.question.at.timestamp() * 1000).to_bytes(8, "big")
-
-
-@dataclass
-class WithBirch(InProcess):
-    """Agents of the tests, but for birch, which is a real one."""
-
-    birch: Gated | None = None
-
-    async def call(self, entry: Provider, method: str, request: bytes, timeout: timedelta) -> bytes:
-        if entry.id != "birch" or self.birch is None:
-            return await super().call(entry, method, request, timeout)
-        self.envelopes.append(request)
-        return await self.birch.handler.ask(request, (coordinator_uri("lab"),))
-
-
-class Clock:
-    """Stands still."""
-
-    def now(self) -> datetime:
-        return NOW
-
-    async def sleep_until(self, time: datetime) -> None:
-        raise AssertionError(f"nothing waits, but this does until {time}")
-
-
-class Registry:
-    """Everybody has an agent."""
-
-    def provider(self, name: ProviderId) -> Provider:
-        return Provider(name, name, "somewhere:1")
-
-
-@dataclass
-class House:
-    """A coordinator with its database, and those whom it asks."""
-
-    engine: Engine
-    parties: Parties
-    agents: WithBirch
-    tracebacks: list[uuid.UUID] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.store, self.book = SqlStore(self.engine), OrderBook(self.engine)
-
-    async def trace(self, seconds: float, **changes: object) -> Traceback:
-        """A call at that time is ordered and traced to where it comes to rest."""
-        at = T0 + timedelta(seconds=seconds)
-        [granted] = self.parties.granted(
-            order(**{"at": at, "calling": None, "terminating": provider("cedar"), **changes})
-        )
-        made = OrderSet.of([granted.exact])
-        self.book.add(made, NOW)
-        self.book.sign(made.id, Signature(Domain.ORDER, granted.submission.seal), "ann", NOW)
-        self.book.sign(made.id, Signature(Domain.APPROVAL, granted.approvals[0]), "bob", NOW)
-        traceback = traceback_of(granted, uuid.uuid4())
-        self.store.submit([traceback], NOW)
-        self.tracebacks.append(traceback.id)
-        return await self.drive(traceback.id)
-
-    async def drive(self, identity: uuid.UUID) -> Traceback:
-        """Carry it on."""
-        [kept] = await self.store.claim_these(Lease("driver", NOW, NOW + timedelta(minutes=1)), [identity])
-        signed = SignedAgents(
-            self.agents,
-            signer=self.parties.coordinator.signer,
-            certificate=self.parties.coordinator.certificate,
-            roots=self.parties.roots,
-            orders=self.book,
-            certificates=self.book,
-            clock=lambda: NOW,
-        )
-        driver = Driver(store=self.store, registry=Registry(), agents=signed, clock=Clock(), watcher=Silent())
-        return await driver.drive(kept)
-
-    def load(self, identity: uuid.UUID) -> Traceback:
-        """As it is kept."""
-        kept = self.store.load(identity)
-        assert kept is not None
-        return kept.traceback
-
-    @property
-    def eliminator(self) -> Eliminator:
-        """A new one."""
-        return Eliminator(self.engine, self.store, lambda: NOW, "eliminator")
-
-    async def settle(self) -> list[Traceback]:
-        """Look for sisters, and carry on what is asked again."""
-        return [await self.drive(identity) for identity in await self.eliminator.round()]
 
 
 @pytest.fixture(scope="module")
@@ -169,8 +64,7 @@ def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
 
 @pytest.fixture(scope="module")
 def files(parties: Parties) -> SimpleNamespace:
-    """Birch's key for evidence, as its agent wants it."""
-    return SimpleNamespace(files=parties.authority.issue_evidence(provider_uri(provider("birch")), "birch-agent"))
+    return files_of_birch(parties)
 
 
 Make = Callable[[Engine], House]
@@ -178,13 +72,7 @@ Make = Callable[[Engine], House]
 
 @pytest.fixture
 def make(parties: Parties, files: SimpleNamespace, tmp_path: Path) -> Iterator[Make]:
-    kit = SimpleNamespace(roots=parties.roots, clock=lambda: NOW, provider=lambda name: files)  # noqa: ARG005
-    birch = Gated(
-        kit,  # type: ignore[arg-type]  # what it needs of one
-        tmp_path / "birch",
-        FakeRecords({CALLED: [OF_A_CUSTOMER, OF_ALDER]}),
-        persons=parties.persons,
-    )
+    birch = birch_of(parties, files, tmp_path, OF_A_CUSTOMER, OF_ALDER)
     houses: list[House] = []
 
     def house(engine: Engine) -> House:
