@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from agent.ingest import IngestReport
 
 _GOOD = frozenset({Outcome.UPSTREAM, Outcome.ORIGINATED_HERE, Outcome.FOREIGN_UPSTREAM})
+_COVERS = {"covered": "complete", "gap": "not complete: some source has a gap there"}
 
 
 def mistakes(found: Iterable[Mistake], style: str = "red") -> RenderableType:
@@ -156,9 +157,9 @@ def consultation(found: Consultation) -> RenderableType:
     parts: list[RenderableType] = [Text(in_words(found.answer), style=style)]
     if "verdict" in told:
         covered = " to ".join(str(time_text(time)) for time in found.covered or ())
-        parts.append(Text(f"The records say: {told['verdict']}. Coverage of {covered}: {told['coverage']}."))
-        calls = new_table("Calls considered", "", "records", "seizure", "off by", "came from", "went", "calling", "why")
-        calls.columns[2].no_wrap = True
+        covers = _COVERS.get(told["coverage"], told["coverage"])
+        parts.append(Text(f"The records say: {told['verdict']}. Of {covered} they are {covers}."))
+        calls = new_table("Calls considered", "", "source", "seizure", "off by", "came from", "went", "calling", "why")
         for call in told["calls"]:
             row(calls, *_call(call))
         parts.append(calls if told["calls"] else Text("No record of that number lies in the window."))
@@ -173,11 +174,11 @@ def _call(call: dict[str, Any]) -> tuple[object, ...]:
     why = call["why"] + (" (number changed here)" if call["number_changed_here"] else "")
     return (
         "taken" if call["taken"] else "not",
-        _records(call["records"]),
+        ", ".join(dict.fromkeys(row["source"] for row in call["records"])),
         _interval(*(datetime.fromisoformat(time) for time in call["seizure"])),
         f"{call['distance_s']:g} s",
         call["came_from"],
-        call["went"],
+        call["went"].removeprefix("went "),
         matches,
         why,
     )

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from agent.audit.book import Filed
 from agent.audit.selection import name_of
-from agent.tables import iso
+from agent.tables import iso, time_text
 from hopback.v1 import audit_pb2 as pb
 from protos.codec import ContractError
 from protos.hops import decode_naming, decode_question
@@ -175,7 +175,7 @@ def lines(entry: Shown) -> Iterator[tuple[str, object]]:
     called, calling, next_called = entry.numbers
     filed = entry.filed
     yield from (
-        ("when", filed.at),
+        ("when", time_text(filed.at)),
         ("what", entry.what),
         ("who", filed.asker),
         ("question", entry.question),

@@ -76,7 +76,7 @@ def audit() -> None:
 @_NUMBERS
 @AS_JSON
 def list_entries(config: Path, limit: int, show_numbers: bool, as_json: bool, **filters: Any) -> None:
-    """List entries, newest first: when, who asked, order, campaign, outcome, what was disclosed.
+    """List entries, newest first: when, who asked, campaign, outcome, what was disclosed; `show` has the rest.
 
     \b
     hopback-agent audit list /etc/hopback/agent.toml --campaign auto-warranty-2026-11 --coordinator lab
@@ -91,13 +91,12 @@ def list_entries(config: Path, limit: int, show_numbers: bool, as_json: bool, **
         if as_json:
             click.echo(json.dumps([present.as_json(entry) for entry in entries], indent=2))
             return
-        columns = ["entry", "when (UTC)", "what", "who", "order", "campaign", "outcome", "disclosed"]
+        columns = ["entry", "when (UTC)", "what", "who", "campaign", "outcome", "disclosed"]
         numbers = ["called", "calling", "ask next"] if show_numbers else []
         table = new_table(f"Audit log of {log.config.me}", *columns, *numbers, numbers=("entry",))
         for entry in entries:
             filed = entry.filed
-            order = entry.order[:12] if entry.order else None
-            cells = (filed.index, time_text(filed.at), entry.what, entry.who, order, filed.campaign or None)
+            cells = (filed.index, time_text(filed.at), entry.what, entry.who, filed.campaign or None)
             told = (entry.outcome or None, entry.disclosed, *(entry.numbers if show_numbers else ()))
             row(table, *cells, *told)
         console().print(table)

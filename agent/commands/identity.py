@@ -92,7 +92,8 @@ def show(config: Path, as_json: bool) -> None:
             screen = console()
             table = new_table("Certificates", "for", "party", "serial", "valid until", "days left", "renewal")
             for each in found["certificates"]:
-                row(table, *(each[key] for key in ("for", "party", "serial", "valid_to", "days_left", "renewal")))
+                until = each["valid_to"].replace("T", " ")
+                row(table, each["for"], each["party"], each["serial"], until, each["days_left"], each["renewal"])
             screen.print(table)
             for root in found["roots"]:
                 screen.print(f"root {root['name']}, until {root['valid_to']}, SHA-256 {root['sha256']}", markup=False)

@@ -259,13 +259,12 @@ def _segments_table(facts: list[SegmentFacts]) -> RenderableType:
     from agent.tables import new_table, row
 
     numbers = ("rows", "bytes", "a row", "longest", "files")
-    table = new_table("Segments", "name", "source", "day", *numbers, "from", "to", numbers=numbers)
+    table = new_table("Segments", "name", "source", *numbers, "from", "to", numbers=numbers)
     for fact in facts:
         row(
             table,
             fact.name,
             fact.source,
-            f"{fact.day:%Y-%m-%d}",
             f"{fact.rows:,}",
             f"{fact.bytes:,}",
             f"{fact.bytes / fact.rows:.1f}",
@@ -298,13 +297,12 @@ def _routes_table(seen: list[RouteSeen], *, only_unmapped: bool) -> RenderableTy
     if only_unmapped and not seen:
         return Text("Every trunk and address of the indexed calls is in the trunk map.", style="green")
     title = "Not in the trunk map" if only_unmapped else "Trunks and addresses"
-    columns = "direction", "trunk", "address", "party", "calls", "first", "last", "sources"
+    columns = "direction", "trunk or address", "party", "calls", "first", "last", "sources"
     table = new_table(title, *columns, numbers=("calls",))
     for route in seen:
         times = time_text(route.first), time_text(route.last)
-        party = str(route.party)
-        where = route.direction.value, route.trunk, route.address
-        row(table, *where, party, f"{route.calls:,}", *times, ", ".join(route.sources))
+        where = " ".join(part for part in (route.trunk, route.address) if part) or None
+        row(table, route.direction.value, where, str(route.party), f"{route.calls:,}", *times, ", ".join(route.sources))
     return table
 
 
