@@ -282,11 +282,19 @@ def _forget_header(connection: Connection, traceback_id: uuid.UUID, found: str |
 
 
 def _forget_headers_of_nothing(connection: Connection, before: datetime) -> None:
-    """Remove headers of orders that are not there any more, and that no traceback was made of."""
+    """Remove headers of orders that are not there any more, and that no traceback was made of; and those too late.
+
+    A header may be handed in when the numbers of its call are gone already.
+    """
     columns = order_identities.c
     traced = select(_tracebacks.c.order_sha256).where(_tracebacks.c.order_sha256.is_not(None))
     none = and_(columns.order_sha256.not_in(select(_orders.c.sha256)), columns.order_sha256.not_in(traced))
     connection.execute(delete(order_identities).where(columns.taken_at < before, none))
+    without = select(_tracebacks.c.order_sha256).join(
+        retired_tracebacks, retired_tracebacks.c.traceback_id == _tracebacks.c.id
+    )
+    late = and_(columns.header.is_not(None), columns.order_sha256.in_(without))
+    connection.execute(update(order_identities).where(late).values(header=None, origid=None))
 
 
 def _retire_campaign_calls(connection: Connection, pseudonyms: Pseudonyms, before: datetime) -> int:

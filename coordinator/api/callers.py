@@ -53,6 +53,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     "ListOrderSets": frozenset({Role.REQUESTER, Role.APPROVER, Role.ANALYST, Role.AUDITOR}),
     "GetOrderSet": frozenset({Role.REQUESTER, Role.APPROVER, Role.ANALYST, Role.AUDITOR}),
     "SignOrderSet": frozenset({Role.REQUESTER, Role.APPROVER}),
+    "AttachIdentities": frozenset({Role.REQUESTER, Role.ANALYST}),
 }
 """Which roles may call which method, of all services together; a method that is not here may be called by nobody."""
 

@@ -22,6 +22,7 @@ from coordinator.priorities import Priority, priority_of
 from coordinator.registry.book import RegistryBook
 from coordinator.reports import Improper
 from coordinator.runtime import open_store
+from coordinator.stir.book import IdentityBook
 from coordinator.stir.examiner import Examiner, revoked_of, roots_of
 from coordinator.store.engine import engine_for
 from coordinator.store.order_views import OrderViews
@@ -87,6 +88,7 @@ def services_of(
             book,
             OrderViews(engine, orders.persons),
             CampaignBook(engine),
+            IdentityBook(engine),
             orders.persons,
             _now,
         )

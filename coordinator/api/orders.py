@@ -4,6 +4,9 @@ No key travels, and nothing is signed here: what comes are the exact bytes of or
 checked against the persons of the configuration, and by whoever starts a traceback, and by every agent, again. A person
 hands in no signature but her own. The calls of a set are taken into their campaigns, so that these can be looked at
 however their calls came.
+
+Identity headers come beside, as they do with a call that is reported: they ask nobody and name no hop, so that no
+signature covers them, and the set that was signed stays the same to the byte, whenever one is handed in.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from coordinator.api.callers import Caller, Role
 from coordinator.api.rpc import Door, Handlers, RefusedError, malformed, not_now, not_there, read_uuid
 from coordinator.campaign_book import CampaignBook
 from coordinator.orders import MOST_ORDERS, OrdersError, OrderSet, Signature, signer_of, state_by
+from coordinator.stir.book import IdentityBook, Taken
+from coordinator.stir.passport import Identity, PassportError, parse_identity
 from coordinator.store.order_views import OrderViews, SetSeen
 from coordinator.store.orders import OrderBook, known_set
 from coordinator.store.pages import BadPageError
@@ -45,6 +50,7 @@ class OrderApi:
     book: OrderBook
     views: OrderViews
     campaigns: CampaignBook
+    identities: IdentityBook
     persons: Persons
     clock: Callable[[], datetime]
 
@@ -138,6 +144,36 @@ class OrderApi:
             raise not_there("set of orders")
         return pb.SignOrderSetResponse(set=self._view(after))
 
+    async def attach_identities(
+        self, caller: Caller, request: pb.AttachIdentitiesRequest
+    ) -> pb.AttachIdentitiesResponse:
+        """Take in headers that came with calls; each is taken or refused for itself."""
+        now, wanted = self.clock(), [one.order_sha256 for one in request.identities]
+        if len(set(wanted)) < len(wanted):
+            raise malformed("an order is named twice")
+        campaigns = self.views.campaigns_of(caller, wanted, now)
+        came: dict[bytes, tuple[str, Identity]] = {}
+        refused: dict[bytes, str] = {}
+        for one in request.identities:
+            try:
+                identity = parse_identity(one.header)
+            except PassportError as error:
+                refused[one.order_sha256] = str(error)
+                continue
+            if one.order_sha256 in campaigns:
+                came[one.order_sha256] = campaigns[one.order_sha256], identity
+            else:
+                refused[one.order_sha256] = "there is no such order"
+        by = f"{caller.role.value}/{caller.name}"
+        taken = await self.door.apart(lambda: self.identities.keep(came, now, by))
+        refused |= {order: what.refusal for order, what in taken.items() if what.refusal}
+        return pb.AttachIdentitiesResponse(
+            results=[
+                pb.AttachedIdentity(existing=taken.get(order) is Taken.SAME, refused=refused.get(order, ""))
+                for order in wanted
+            ]
+        )
+
     def _view(self, seen: SetSeen, *, seals: bool = False) -> pb.OrderSetView:
         first = self.views.first_order(seen.id)
         granted = self.book.granted([first]).get(first)
@@ -166,4 +202,5 @@ class OrderApi:
             "ListOrderSets": door.unary("ListOrderSets", pb.ListOrderSetsRequest, self.list_order_sets),
             "GetOrderSet": door.streaming("GetOrderSet", pb.GetOrderSetRequest, self.get_order_set),
             "SignOrderSet": door.unary("SignOrderSet", pb.SignOrderSetRequest, self.sign_order_set),
+            "AttachIdentities": door.unary("AttachIdentities", pb.AttachIdentitiesRequest, self.attach_identities),
         }

@@ -15,8 +15,10 @@ import click
 
 from coordinator.api.callers import SERVICE
 from coordinator.commands.api_export import export
+from coordinator.commands.api_identity import attach
+from coordinator.commands.api_import import import_calls
 from coordinator.commands.api_line import Line, patience_option, plain, traceback_called, whole_id
-from coordinator.commands.api_orders import import_calls, order, orders_of
+from coordinator.commands.api_orders import order, orders_of
 from coordinator.commands.api_registry import registry
 from coordinator.commands.api_report import report
 from coordinator.commands.frame import BadData, json_option, numbers_option, show_rich, write_json
@@ -325,6 +327,7 @@ def match(line: Line, task_id: str, provider: str, as_json: bool) -> None:
         _say_task(task)
 
 
+order.add_command(attach)
 for command in (import_calls, order, export, report, registry):
     api.add_command(command)
 

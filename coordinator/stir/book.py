@@ -6,6 +6,7 @@ agent needs it.
 
 from __future__ import annotations
 
+import enum
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,16 +46,40 @@ class KeptCertificate:
     added_by: str
 
 
+class Taken(enum.Enum):
+    """What became of a header that was handed in."""
+
+    NEW = "new"
+    SAME = "same"
+    ANOTHER = "another"
+    TOO_LATE = "too late"
+
+    @property
+    def refusal(self) -> str:
+        """Why it was not taken, in words; empty where the header is there now."""
+        return {
+            Taken.ANOTHER: "another Identity header is there, and stays",
+            Taken.TOO_LATE: "the telephone numbers of this call are gone: no header of it is kept any more",
+        }.get(self, "")
+
+
 class IdentityBook:
     """The headers and the certificates of one coordinator."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def keep(self, came: Mapping[bytes, tuple[str, Identity]], now: datetime) -> None:
-        """Keep the headers of orders, by digest, with the campaigns of the calls; those that are there stay."""
+    def keep(
+        self, came: Mapping[bytes, tuple[str, Identity]], now: datetime, by: str | None = None
+    ) -> dict[bytes, Taken]:
+        """Keep the headers of orders, by digest, with the campaigns of the calls; what became of each.
+
+        One that is there stays, whoever brings another: what a chain was compared with is not exchanged afterwards.
+        `by` is who brought them, None for the coordinator's own people.
+        """
         with writing(self._engine) as connection:
             known = _headers(connection, came.keys())
+            taken = {order: _taken(known.get(order), one) for order, (_, one) in came.items()}
             rows = [
                 {
                     "order_sha256": order,
@@ -62,12 +87,14 @@ class IdentityBook:
                     "header": identity.text,
                     "origid": identity.shaken.origid,
                     "taken_at": now,
+                    "taken_by": by,
                 }
                 for order, (campaign, identity) in came.items()
-                if order not in known
+                if taken[order] is Taken.NEW
             ]
             if rows:
                 connection.execute(insert(order_identities), rows)
+        return taken
 
     def headers(self, orders: Collection[bytes]) -> dict[bytes, Header]:
         """The headers of those of these orders that have any."""
@@ -142,6 +169,14 @@ class IdentityBook:
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(columns.added_at, columns.sha256))
             return [KeptCertificate(*row) for row in rows]
+
+
+def _taken(known: Header | None, came: Identity) -> Taken:
+    if known is None:
+        return Taken.NEW
+    if known.text is None:
+        return Taken.TOO_LATE
+    return Taken.SAME if known.text == came.text else Taken.ANOTHER
 
 
 def _headers(connection: Connection, orders: Collection[bytes]) -> dict[bytes, Header]:

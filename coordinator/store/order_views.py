@@ -8,6 +8,7 @@ approved.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -90,6 +91,15 @@ class OrderViews:
         query = query.order_by(func.count().desc(), OrderRow.campaign).limit(most)
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
+
+    def campaigns_of(self, caller: Caller, sha256s: Collection[bytes], now: datetime) -> dict[bytes, str]:
+        """The campaigns of those of these orders that the caller may see, by digest."""
+        seen = self._visible(caller, now).with_only_columns(OrderSetRow.id, maintain_column_froms=True)
+        query = select(OrderRow.sha256, OrderRow.campaign).where(
+            OrderRow.sha256.in_(sha256s), OrderRow.set_id.in_(seen)
+        )
+        with self._engine.connect() as connection:
+            return {bytes(sha256): campaign for sha256, campaign in connection.execute(query)}
 
     def _visible(self, caller: Caller, now: datetime) -> Any:
         expires = select(func.min(OrderRow.expires)).where(OrderRow.set_id == OrderSetRow.id).scalar_subquery()

@@ -913,6 +913,27 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/coordinator/api/test_attestations.py",
     ),
     Mutation(
+        "a requester hands in headers for anybody's orders",
+        "coordinator/store/order_views.py",
+        "OrderRow.set_id.in_(seen)",
+        "OrderRow.set_id.is_not(None)",
+        "tests/coordinator/api/test_identities.py",
+    ),
+    Mutation(
+        "an Identity header is exchanged once the chain is known",
+        "coordinator/stir/book.py",
+        "    return Taken.SAME if known.text == came.text else Taken.ANOTHER\n",
+        "    return Taken.SAME\n",
+        "tests/coordinator/api/test_identities.py",
+    ),
+    Mutation(
+        "a header that comes too late stays beyond the retention of numbers",
+        "coordinator/retention.py",
+        "    connection.execute(update(order_identities).where(late).values(header=None, origid=None))\n",
+        "",
+        "tests/coordinator/api/test_identities.py",
+    ),
+    Mutation(
         "a page leaves out what came at the same time as the last one's end",
         "coordinator/store/pages.py",
         "or_(time > after.time, identity > after.id)",

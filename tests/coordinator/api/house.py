@@ -23,6 +23,7 @@ from coordinator.leases import LENGTH
 from coordinator.orders import OrderSet, sign
 from coordinator.ports import Lease, Provider
 from coordinator.registry.book import RegistryBook
+from coordinator.stir.book import IdentityBook
 from coordinator.store.order_views import OrderViews
 from coordinator.store.orders import OrderBook, known_set
 from coordinator.store.report_views import ReportViews
@@ -132,7 +133,16 @@ async def make(
         api=api,
         reports=ReportApi(door, engine, ReportViews(engine), clock.now),
         registry=RegistryApi(door, house.registry, clock.now),
-        order_desk=OrderApi(door, "lab", book, OrderViews(engine, persons), CampaignBook(engine), persons, clock.now),
+        order_desk=OrderApi(
+            door,
+            "lab",
+            book,
+            OrderViews(engine, persons),
+            CampaignBook(engine),
+            IdentityBook(engine),
+            persons,
+            clock.now,
+        ),
         house=house,
         store=store,
         clock=clock,

@@ -26,6 +26,7 @@ from protos.signing import Domain
 from tests.coordinator.api.house import LISTED, Made, make
 from tests.coordinator.make import NOW
 from tests.coordinator.parties import Parties, order
+from tests.coordinator.stir.sti import identity, sti
 
 SERVICES = {SERVICE: pb, REPORTS: report, REGISTRY: registry, ORDERS: orders}
 METHODS = {
@@ -135,6 +136,12 @@ CALLS: dict[str, Call] = {
         made.order_desk.get_order_set(who, orders.GetOrderSetRequest(set_id=str(made.submitted.id)))
     ),
     "SignOrderSet": lambda made, who: made.order_desk.sign_order_set(who, signature(made, who)),
+    "AttachIdentities": lambda made, who: made.order_desk.attach_identities(
+        who,
+        orders.AttachIdentitiesRequest(
+            identities=[orders.OrderIdentity(order_sha256=made.fresh, header=identity(sti().signer("birch", "709J")))]
+        ),
+    ),
 }
 """One call of each method, about what is ann's: her traceback, the tasks of elm, her orders, and the provider birch."""
 
