@@ -25,7 +25,7 @@ from protos.codec import ContractError
 from protos.errors import Fault, FaultError, trailing_metadata
 from protos.identity import coordinators_among
 from protos.live import Live
-from protos.tls import PeerSerials, TlsFiles, peer_uris, server_credentials
+from protos.tls import SERVER_OPTIONS, PeerSerials, TlsFiles, peer_uris, server_credentials
 from protos.types import ErrorReason
 
 LARGEST_MESSAGE: Final = 32 * 1024 * 1024
@@ -39,6 +39,7 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
     ("grpc.max_send_message_length", LARGEST_MESSAGE),
     ("grpc.max_concurrent_streams", 1000),
+    *SERVER_OPTIONS,
 )
 
 log = structlog.get_logger()

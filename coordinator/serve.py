@@ -21,7 +21,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from coordinator.transport import LARGEST_MESSAGE
 from protos.live import Live
-from protos.tls import TlsFiles, open_server_credentials, server_credentials
+from protos.tls import SERVER_OPTIONS, TlsFiles, open_server_credentials, server_credentials
 
 Methods = Mapping[str, Any]
 """Handlers (grpc.RpcMethodHandler) by name of the method."""
@@ -36,9 +36,16 @@ _OPTIONS: Final = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
+    *SERVER_OPTIONS,
 )
 _FOR_ANYBODY: Final = 64 * 1024
 """Bytes of a message from somebody who has no certificate."""
+_OPEN_OPTIONS: Final = (  # who has no certificate has no long business here
+    ("grpc.max_receive_message_length", _FOR_ANYBODY),
+    ("grpc.max_connection_idle_ms", 30_000),
+    ("grpc.max_connection_age_ms", 120_000),
+    ("grpc.max_connection_age_grace_ms", 10_000),
+)
 
 
 class CannotListenError(OSError):
@@ -78,12 +85,12 @@ class CoordinatorServer:
             CannotListenError: an address is taken, or none of this machine's.
         """
         try:
-            largest = LARGEST_MESSAGE + _FOR_ANYBODY
-            address = await self._listen(self._address, server_credentials(self._tls), self._services, largest)
+            options = (("grpc.max_receive_message_length", LARGEST_MESSAGE + _FOR_ANYBODY),)
+            address = await self._listen(self._address, server_credentials(self._tls), self._services, options)
             open_address = self._enrolment_address
             if open_address is not None:
                 credentials = open_server_credentials(self._tls)
-                open_address = await self._listen(open_address, credentials, self._open_services, _FOR_ANYBODY)
+                open_address = await self._listen(open_address, credentials, self._open_services, _OPEN_OPTIONS)
         except BaseException:
             await self.stop(0)
             raise
@@ -100,9 +107,13 @@ class CoordinatorServer:
             await server.stop(grace_s)
 
     async def _listen(
-        self, address: str, credentials: grpc.ServerCredentials, services: Mapping[str, Methods], largest: int
+        self,
+        address: str,
+        credentials: grpc.ServerCredentials,
+        services: Mapping[str, Methods],
+        options: tuple[tuple[str, int], ...],
     ) -> str:
-        server = grpc.aio.server(options=(*_OPTIONS, ("grpc.max_receive_message_length", largest)))
+        server = grpc.aio.server(options=(*_OPTIONS, *options))
         for name, methods in services.items():
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, dict(methods)),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

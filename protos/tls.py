@@ -32,6 +32,9 @@ from protos.live import Live
 HOLD_S: Final = 0.1
 """Seconds for which no handshake begins when a server's certificate changes; see `changes`."""
 
+SERVER_OPTIONS: Final = (("grpc.server_handshake_timeout_ms", 10_000),)
+"""Of every server here: gRPC itself lets whoever connects and says nothing hold a descriptor for two minutes."""
+
 
 class TlsFilesError(ValueError):
     """The files can't be used; `problems` says of each what is wrong and what to do."""
