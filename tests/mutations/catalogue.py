@@ -24,6 +24,13 @@ class Mutation:
 
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
+        "a part of a block is leased again while other parts of it are in use",
+        "agent/index/arena.py",
+        "        if leased:\n",
+        "        if True:\n",
+        "tests/index/test_arena.py::TestLargePages",
+    ),
+    Mutation(
         "a person whose certificate is revoked is let in",
         "coordinator/api/rpc.py",
         "if (why := self.revoked(self._serials.of(proved))) is not None:",
