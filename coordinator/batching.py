@@ -6,6 +6,10 @@ on purpose. Whose turn it is in a lane, `coordinator.priorities` says; whether t
 `coordinator.breaker`. What may not be asked now, or finds its lane full, is not kept here but handed back as
 `Postponed`, so that a provider that is slow or dead holds nothing but its own few places.
 
+While an agent answers nobody, a few questions stay in its lane, to go out and see when the breaker lets them; all
+others are handed back as `Silent`, however many there are. The first answer, and the first after a silence, is told on
+(`back`), so that those who wait for it need not sleep on.
+
 A batch stands or falls as a whole, but one bad answer must not spoil the others' chains: when the answers of a batch
 can't be used, its halves are asked again, down to the question that is at fault.
 """
@@ -13,9 +17,10 @@ can't be used, its halves are asked again, down to the question that is at fault
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from coordinator.alarms import Alarms
 from coordinator.breaker import Breaker, BreakerTerms, Budget, Rate
@@ -65,8 +70,20 @@ class Postponed:
     until: datetime
 
 
-Ending = Reply | AgentError | Postponed
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """The question was not asked: the agent answers nobody; `attempts` in a row ended like the last one, `error`."""
+
+    attempts: int
+    error: AgentError
+
+
+Ending = Reply | AgentError | Postponed | Silent
 """What becomes of a question."""
+
+
+_PROBES: Final = 8
+"""So many questions wait with a silent agent, to see whether it is back: one may be withdrawn, or too old by then."""
 
 
 @dataclass(slots=True)
@@ -90,6 +107,8 @@ class _Lane:
     sent_at: list[datetime] = field(default_factory=list)
     scheduled: bool = False
     alarm: datetime | None = None
+    error: AgentError | None = None
+    is_back: bool = False
 
     @property
     def may_be_sent(self) -> int:
@@ -110,8 +129,11 @@ class Lanes:
         failed: Callable[[Exception], None],
         terms: LaneTerms | None = None,
         of: Mapping[ProviderId, LaneTerms] | None = None,
+        back: Callable[[ProviderId], None] = lambda _: None,
     ) -> None:
-        """`failed` hears of defects; `of` has the terms of those providers whose terms differ from `terms`."""
+        """`failed` hears of defects, `back` of agents that answer first, or again.
+
+        `of` has the terms of those providers whose terms differ from `terms`."""
         self._failed = failed
         self._client = client
         self._batches = client if isinstance(client, BatchClient) else None
@@ -120,6 +142,7 @@ class Lanes:
         self._timeout = attempt_timeout
         self._terms = terms or LaneTerms()
         self._of = of or {}
+        self._back = back
         self._lanes: dict[ProviderId, _Lane] = {}
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -129,7 +152,11 @@ class Lanes:
         if lane is None:
             lane = self._lanes[provider.id] = self._lane(provider)
         lane.provider = provider
-        if len(lane.sent_at) >= lane.may_be_sent:
+        if lane.breaker.is_open:
+            if len(lane.waiting) >= _PROBES:
+                self._silence(lane, [asked])
+                return
+        elif len(lane.sent_at) >= lane.may_be_sent:
             now = self._clock.now()
             if len(lane.waiting) >= lane.terms.room or now - lane.sent_at[0] >= lane.terms.slow:
                 asked.tell(Postponed(now + lane.terms.pause), now)
@@ -163,13 +190,18 @@ class Lanes:
     def _send_what_may_go(self, lane: _Lane) -> None:
         lane.scheduled = False
         now = self._clock.now()
-        blocked = lane.breaker.blocked_until(now)
+        if lane.breaker.is_open and len(lane.waiting) > _PROBES:
+            probes = lane.waiting.take(_PROBES)
+            self._silence(lane, lane.waiting.take(len(lane.waiting)))
+            for asked in probes:
+                lane.waiting.put(asked, asked.priority)
+        if (blocked := lane.breaker.blocked_until(now)) is not None:
+            self._wake(lane, blocked)
+            return
         wanted = min(len(lane.waiting), lane.terms.largest)
-        if blocked is None and wanted and not lane.budget.granted(1, now):
-            blocked = lane.budget.next(now)
-        if blocked is not None:
+        if wanted and not lane.budget.granted(1, now):
             for asked in lane.waiting.take(len(lane.waiting)):
-                asked.tell(Postponed(blocked), now)
+                asked.tell(Postponed(lane.budget.next(now)), now)
             return
         granted = lane.rate.granted(lane.budget.granted(wanted, now), now)
         if not granted:
@@ -193,6 +225,23 @@ class Lanes:
                 self._sending.add(task)
                 task.add_done_callback(self._sending.discard)
         self._schedule(lane)
+
+    def _silence(self, lane: _Lane, many: Iterable[Asked]) -> None:
+        """The agent answers nobody: these are not put."""
+        now, error = self._clock.now(), lane.error or UnreachableError("")
+        for asked in many:
+            asked.tell(Silent(lane.breaker.failed, error), now)
+
+    def _answers(self, lane: _Lane) -> None:
+        lane.breaker, lane.error = lane.breaker.after_answer(), None
+        if not lane.is_back:
+            lane.is_back = True
+            self._back(lane.provider.id)
+
+    def _is_silent(self, lane: _Lane, error: AgentError) -> None:
+        lane.breaker, lane.error = lane.breaker.after_failure(self._clock.now()), error.with_traceback(None)
+        if lane.breaker.is_open:
+            lane.is_back = False
 
     def _wake(self, lane: _Lane, time: datetime) -> None:
         if lane.alarm is None:
@@ -224,10 +273,10 @@ class Lanes:
                 put = [(asked.question, asked.exact) for asked in batch]
                 replies = await self._batches.ask_many(lane.provider, put, timeout)
         except (UnreachableError, AttemptTimedOutError) as error:
-            lane.breaker = lane.breaker.after_failure(self._clock.now())
+            self._is_silent(lane, error)
             replies = _failed(batch, error)
         except BadAnswerError as error:
-            lane.breaker = lane.breaker.after_answer()
+            self._answers(lane)
             if len(batch) > 1:
                 half = len(batch) // 2
                 await self._put(lane, batch[:half])
@@ -235,10 +284,10 @@ class Lanes:
                 return
             replies = _failed(batch, error)
         except AgentError as error:
-            lane.breaker = lane.breaker.after_answer()
+            self._answers(lane)
             replies = _failed(batch, error)
         else:
-            lane.breaker = lane.breaker.after_answer()
+            self._answers(lane)
         now = self._clock.now()
         for asked, reply in zip(batch, replies, strict=True):
             asked.tell(reply, now)

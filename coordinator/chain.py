@@ -169,7 +169,9 @@ class Hop:
 
     Attributes:
         round: how often this hop was asked anew (another question id), counted from 1.
-        failures: attempts in a row that reached no answer, over all rounds since the last answer.
+        failures: attempts in a row that reached no answer, over all rounds since the last answer; made with this or
+            with other questions to the same agent.
+        silent_since: when the first of them had failed; stays beside the answer that ended the silence.
         asked: when the question of this round was first put.
         ended: when the answer came, or the last attempt failed.
         detail: the problem in words for the coordinator's operator; never holds numbers of subscribers.
@@ -180,6 +182,7 @@ class Hop:
     asked: datetime
     round: int = 1
     failures: int = 0
+    silent_since: datetime | None = None
     ended: datetime | None = None
     answer: Answer | None = None
     problem: Problem | None = None

@@ -101,7 +101,9 @@ hop_limit = 15                         # a chain longer than this is closed
 [limits]
 concurrent = 4000                      # tracebacks that ask or write at the same time
 attempt_timeout = "10s"                # one attempt at a question
-attempts = 3                           # attempts without an answer before a provider is non-responsive
+attempts = 3                           # attempts in a row without an answer before a provider is non-responsive,
+unanswered = "15m"                     # and for so long at least, after the first of them failed
+foreground = "10s"                     # so long `trace`, `import`, `resume`, `retry` themselves wait for a silent agent
 backoff = "500ms"                      # pause after the first failed attempt, doubled after each further one
 backoff_cap = "30s"                    # the longest such pause
 question_lifetime = "2m"               # after this an answer is of no use, and the question is asked anew
@@ -275,6 +277,8 @@ class LimitsTable(_Table):
     concurrent: int = Field(default=Limits().concurrent, ge=1, le=20_000)
     attempt_timeout: Duration = Limits().attempt_timeout
     attempts: int = Field(default=Patience().attempts, ge=1, le=100)
+    unanswered: Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))] = Patience().unanswered
+    foreground: Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))] = timedelta(seconds=10)
     backoff: Duration = Patience().backoff
     backoff_cap: Duration = Patience().backoff_cap
     question_lifetime: Annotated[Duration, Field(le=QUESTION_LIFE)] = Patience().question_lifetime
@@ -302,6 +306,7 @@ class LimitsTable(_Table):
             longest_nap=self.longest_nap,
             patience=Patience(
                 attempts=self.attempts,
+                unanswered=self.unanswered,
                 backoff=self.backoff,
                 backoff_cap=self.backoff_cap,
                 question_lifetime=self.question_lifetime,

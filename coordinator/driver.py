@@ -8,7 +8,7 @@ It decides nothing about a chain: `coordinator.traceback` does. What it adds is 
 - There is no task a traceback. One that asks is an entry in a provider's lane (`coordinator.batching`), one that waits
   is an alarm. Neither keeps another from moving on.
 - One that would wait for longer than `Limits.longest_nap`, or that can't be asked now, is let go: the store knows when
-  it is due.
+  it is due. One that waits for a silent agent goes on as soon as that answers anybody here (`coordinator.comebacks`).
 - A write that is refused (another process has claimed the traceback) ends the driving of that one here.
 """
 
@@ -22,9 +22,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from coordinator.alarms import Alarms
-from coordinator.batching import Asked, Ending, Lanes, Postponed
-from coordinator.chain import Traceback
+from coordinator.batching import Asked, Ending, Lanes, Postponed, Silent
+from coordinator.chain import Problem, Status, Traceback
+from coordinator.comebacks import Comebacks
 from coordinator.events import (
+    AgentBack,
+    AgentSilent,
     AgentUnreachable,
     Answered,
     Ask,
@@ -61,6 +64,7 @@ from coordinator.priorities import Priority
 from coordinator.signed import encode_question
 from coordinator.traceback import advance
 from coordinator.unanswered import Unanswered
+from protos.identity import ProviderId
 from protos.types import Answer, Outcome, Question
 
 
@@ -88,7 +92,7 @@ class _Active:
     priority: Priority
     rested: Callable[[Rested], None]
     driven: bool = True
-    napping: bool = False
+    wake: Callable[[], None] | None = None
     asked: int = 0
 
     @property
@@ -136,7 +140,9 @@ class Driver:
             failed=self._fail,
             terms=self._limits.lane,
             of=dict(self._limits.lanes),
+            back=self._came_back,
         )
+        self._comebacks = Comebacks(store, clock, self._tell, self._fail)
         self._active: dict[uuid.UUID, _Active] = {}
         self._napping = 0
         self._unanswered = Unanswered(clock.now())
@@ -175,15 +181,18 @@ class Driver:
         self._steps.clear()
         self._alarms.close()
         self._lanes.close()
-        if self._writer is not None:
-            self._writer.cancel()
+        for task in self._under_way():
+            task.cancel()
 
     async def stop(self) -> None:
         """Close, and return when nothing is being written any more."""
-        writer = self._writer
+        ending = self._under_way()
         self.close()
-        if writer is not None:
-            await asyncio.wait([writer])
+        if ending:
+            await asyncio.wait(ending)
+
+    def _under_way(self) -> list[asyncio.Task[None]]:
+        return [*self._comebacks.under_way, *([] if self._writer is None else [self._writer])]
 
     def take(self, kept: Kept, rested: Callable[[Rested], None], *, reopen: bool = False) -> None:
         """Carry this one on, new or taken up again; `rested` hears of it once, when it is no longer driven here.
@@ -283,7 +292,7 @@ class Driver:
             self._follow(active, question, due, freed=False)
             return
         asked = None if question is None else encode_question(question)
-        held = due is not None and self._naps(due)
+        held = due is not None and self._naps(due, after)
         change = Change(before, after, active.version, event.at, received, batch, active.fence, asked, held)
         self._steps.append(_Step(active, change, question, due))
         if self._writer is None:
@@ -313,6 +322,8 @@ class Driver:
         active.version += 1
         self._watcher.changed(after)
         self._observe(step)
+        if (waits_for := _waits_for(after)) is not None:
+            self._comebacks.rests(waits_for, step.change.at)
         self._follow(active, step.question, step.due, freed=step.change.frees, exact=step.change.asked)
 
     def _follow(
@@ -328,7 +339,7 @@ class Driver:
             self._ask(active, question, encode_question(question) if exact is None else exact)
         elif due is not None and not freed and due <= (now := self._clock.now()):
             self._happens(active, RetryDue(now))  # let go, it would be claimed again at once, and again
-        elif due is not None and not freed and self._naps(due):
+        elif due is not None and not freed and self._naps(due, active.traceback):
             self._nap(active, due, lambda: self._happens(active, RetryDue(self._clock.now())))
         else:
             self._rest(active, Rested(active.kept, due, freed))
@@ -358,6 +369,9 @@ class Driver:
                 self._happens(active, answered, ending.exact, ending.batch)
             case Postponed():
                 self._postpone(active, question, exact, ending.until)
+            case Silent(attempts, error):
+                problem = Problem.TIMED_OUT if isinstance(error, AttemptTimedOutError) else Problem.UNREACHABLE
+                self._happens(active, AgentSilent(identity, at, attempts, problem, error.detail))
             case UnreachableError():
                 self._happens(active, AgentUnreachable(identity, at, ending.detail))
             case AttemptTimedOutError():
@@ -393,30 +407,45 @@ class Driver:
 
         if until <= self._clock.now():
             again()
-        elif self._naps(until):
+        elif self._naps(until, active.traceback):
             self._nap(active, until, again)
         else:
             self._rest(active, Rested(active.kept, until))
 
     # Napping, resting, failing
 
-    def _naps(self, until: datetime) -> bool:
+    def _naps(self, until: datetime, traceback: Traceback) -> bool:
         """Whether a wait is slept through here, holding the lease."""
+        silence = self._limits.silence
+        if silence is not None and traceback.status is Status.RETRYING:
+            since = traceback.hops[-1].silent_since
+            if since is None or until - since > silence:
+                return False
         there_is_room = self._napping < self._limits.concurrent
         return there_is_room and until - self._clock.now() <= self._limits.longest_nap
 
     def _nap(self, active: _Active, until: datetime, then: Callable[[], None]) -> None:
-        active.napping = True
-        self._napping += 1
-
         def wake() -> None:
-            if active.driven:
-                active.napping = False
-                self._napping -= 1
+            if active.driven and active.wake is wake:
+                self._awake(active)
                 then()
 
+        self._napping += 1
+        active.wake = wake
         self._alarms.at(until, wake)
         self._tell()
+
+    def _awake(self, active: _Active) -> None:
+        self._napping -= active.wake is not None
+        active.wake = None
+
+    def _came_back(self, provider: ProviderId) -> None:
+        """An agent answers, for the first time here or again: nobody need wait for it any more."""
+        for active in list(self._active.values()):
+            if active.wake is not None and _waits_for(active.traceback) == provider:
+                self._awake(active)
+                self._happens(active, AgentBack(self._clock.now()))
+        self._comebacks.came_back(provider)
 
     def _rest(self, active: _Active, rested: Rested) -> None:
         self._forget(active.traceback.id)
@@ -427,13 +456,17 @@ class Driver:
         active = self._active.pop(traceback_id, None)
         if active is not None:
             active.driven = False
-            self._napping -= active.napping
+            self._awake(active)
 
     def _fail(self, error: Exception) -> None:
         if self.failure is None:
             self.failure = error
             self.close()
             self._tell()
+
+
+def _waits_for(traceback: Traceback) -> ProviderId | None:
+    return traceback.hops[-1].provider if traceback.status is Status.RETRYING else None
 
 
 def _reading(commands: tuple[Command, ...]) -> tuple[Question | None, datetime | None]:

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from coordinator.chain import Status
+from coordinator.chain import Problem, Status
 from coordinator.signed import Contest, SisterNaming
 from protos.types import Answer, Question
 from protos.values import value
@@ -55,6 +55,24 @@ class TimedOut:
     question_id: uuid.UUID
     at: datetime
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSilent:
+    """The question was not put: the agent answers nobody just now. So many attempts in a row reached no answer."""
+
+    question_id: uuid.UUID
+    at: datetime
+    attempts: int
+    problem: Problem
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentBack:
+    """The agent of the last provider answers again."""
+
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +171,8 @@ class Cancelled:
 
 
 Event = (
-    Started | Answered | AgentUnreachable | TimedOut | BadAnswer | Declined | NoAgent | RetryDue | Reopened
-    | LeftToPerson | PersonAnswered | GivenUp | SistersKnown | Contested | Cancelled
+    Started | Answered | AgentUnreachable | TimedOut | AgentSilent | AgentBack | BadAnswer | Declined | NoAgent
+    | RetryDue | Reopened | LeftToPerson | PersonAnswered | GivenUp | SistersKnown | Contested | Cancelled
 )  # fmt: skip
 
 

@@ -83,9 +83,14 @@ def _asking(traceback: Traceback) -> _Words:
 def _retrying(traceback: Traceback) -> _Words:
     hop = _last(traceback)
     return (
-        f"{hop.provider} did not answer ({hop.detail or _how(hop)}); it will be asked again.",
-        f"Wait; if the coordinator was stopped, go on with {_command(traceback, 'resume')}.",
+        f"{hop.provider} has not answered{_since(hop)} ({hop.detail or _how(hop)}); it will be asked again.",
+        "`run` and `serve` ask by themselves, and at once when it is back; without them, go on with "
+        f"{_command(traceback, 'resume')}.",
     )
+
+
+def _since(hop: Hop) -> str:
+    return f" since {hop.silent_since:%Y-%m-%d %H:%M:%S} UTC" if hop.silent_since else ""
 
 
 def _not_yet_available(traceback: Traceback) -> _Words:
@@ -298,7 +303,7 @@ def _non_responsive(traceback: Traceback) -> _Words:
             "`hopback-coordinator tasks list`.",
         )
     return (
-        f"{hop.provider} did not answer after {hop.failures} attempts ({hop.detail or _how(hop)}).",
+        f"{hop.provider} did not answer {hop.failures} attempts{_since(hop)} ({hop.detail or _how(hop)}).",
         f"Check its endpoint in the registry, and tell {hop.provider} that its agent is not answering; later, "
         f"{_command(traceback, 'retry')}.",
     )

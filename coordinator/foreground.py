@@ -9,9 +9,10 @@ import asyncio
 import json
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import click
 
@@ -29,6 +30,8 @@ from coordinator.store.sql_store import SqlStore
 from protos.tls import TlsFiles
 
 INTERRUPTED = 130
+_LOOKS_AGAIN = timedelta(seconds=2)
+"""So often a command looks whether an agent is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,21 @@ class Office:
         if not as_json:
             _summarise(done, rejected)
 
+    async def _looked_for(self, many: Iterable[Traceback]) -> list[uuid.UUID]:
+        """Those whose provider has been silent for a short time only, to be gone on with; says what is waited for."""
+        clock, longest = SystemClock(), self.loaded.config.limits.foreground
+        first = clock.now() + _LOOKS_AGAIN - longest
+        waiting = [one for one in many if one.status is Status.RETRYING]
+        silent = [one for one in waiting if (one.hops[-1].silent_since or first) > first]
+        if not silent:
+            return []
+        providers = sorted({one.hops[-1].provider for one in silent})
+        click.echo(f"Waiting for {', '.join(providers)}: no answer yet to {counted(len(silent), 'call')}.", err=True)
+        await clock.sleep_until(clock.now() + _LOOKS_AGAIN)
+        for provider in providers:
+            await self.store.wake(provider, clock.now())
+        return [one.id for one in silent]
+
     def _eliminator(self) -> Eliminator:
         patience = self.loaded.config.limits.driver.patience
         return Eliminator(self.store.engine, self.store, SystemClock().now, self.owner, patience=patience)
@@ -140,17 +158,19 @@ class Office:
             while True:
                 async for traceback in resting:
                     done[traceback.id] = traceback
-                    if each is not None and not _is_ambiguous(traceback) and traceback.id not in unsure:
+                    if each is not None and traceback.status not in _MAY_GO_ON and traceback.id not in unsure:
                         each(traceback)
-                # what they all found may contest what was found, and settle what was ambiguous
+                # what they all found may contest what was found, and settle what was ambiguous; and who did not
+                # answer may be back
                 again = await self._contester().take(unsure & set(done))
                 again += await self._eliminator().take([one.id for one in done.values() if _is_ambiguous(one)])
+                again += await self._looked_for(done.values())
                 if not again:
                     break
                 resting = driven((), again, reopen=False)
             found = [done[one] for one in wanted if one in done]
             for traceback in found:
-                if each is not None and (_is_ambiguous(traceback) or traceback.id in unsure):
+                if each is not None and (traceback.status in _MAY_GO_ON or traceback.id in unsure):
                     each(traceback)
             return found
 
@@ -159,6 +179,9 @@ class Office:
         except KeyboardInterrupt:
             click.echo("Stopped. Nothing is lost: go on with `hopback-coordinator resume`.", err=True)
             raise SystemExit(INTERRUPTED) from None
+
+
+_MAY_GO_ON = frozenset({Status.AMBIGUOUS, Status.RETRYING})
 
 
 def _is_ambiguous(traceback: Traceback) -> bool:

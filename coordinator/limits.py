@@ -20,12 +20,14 @@ class Limits:
         most: how many may be here in all.
         attempt_timeout: how long one attempt at a question may take.
         longest_nap: waits up to this are slept through; longer ones leave the traceback to a later claim.
+        silence: one whose provider does not answer is kept here for so long in all; None: while its pauses are short.
         lane, lanes: how providers are asked, and those that are asked otherwise.
     """
 
     concurrent: int = 4000
     attempt_timeout: timedelta = timedelta(seconds=10)
     longest_nap: timedelta = timedelta(seconds=30)
+    silence: timedelta | None = None
     most: int = 20_000
     patience: Patience = field(default_factory=Patience)
     lane: LaneTerms = field(default_factory=LaneTerms)

@@ -192,6 +192,10 @@ class Store(Protocol):
         """
         ...
 
+    async def wake(self, provider: ProviderId, now: datetime) -> int:
+        """Let those go on at once that wait for the silent agent of `provider` and are nobody's; how many."""
+        ...
+
 
 @value
 class Lease:

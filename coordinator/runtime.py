@@ -11,6 +11,7 @@ import gc
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,7 @@ async def carry_on(
             agents=agents,
             clock=clock,
             watcher=watcher,
-            limits=limits.driver,
+            limits=replace(limits.driver, silence=limits.foreground),
             clocks=clocks,
         )
         source = Chosen(store, store.load, ids, lambda kept: at_rest.put_nowait(kept.traceback), claimed=claimed)

@@ -9,7 +9,8 @@ here: question ids derive from what is asked, so that a machine that is run agai
 A traceback is in one of five phases, a function of its status:
 
     SUBMITTED --Started--> ASKING --Answered(UPSTREAM)--> ASKING (the next hop)
-                             |  ^---Answered(NOT_YET_AVAILABLE), Unreachable, TimedOut---> WAITING --RetryDue--> ASKING
+                             |  ^---Answered(NOT_YET_AVAILABLE), Unreachable, TimedOut, Silent---> WAITING
+                             |                                              WAITING --RetryDue, AgentBack--> ASKING
                              +--any other answer, NoAgent, BadAnswer, Declined, patience exhausted---> CLOSED
     CLOSED --Reopened--> ASKING   (only where asking the last provider again can help)
     CLOSED --SistersKnown--> ASKING   (only where it is ambiguous)
@@ -68,6 +69,8 @@ from coordinator.chain import (
 from coordinator.contests import given_for_another, may_be_asked_again, may_be_contested
 from coordinator.elimination import may_be_asked
 from coordinator.events import (
+    AgentBack,
+    AgentSilent,
     AgentUnreachable,
     Answered,
     Ask,
@@ -173,7 +176,9 @@ def _ask_new(traceback: Traceback, draft: Draft, at: datetime, patience: Patienc
     return _ask(traceback, Hop(question=question, asked=at, contest=draft.contest), position=position)
 
 
-def _ask_anew(traceback: Traceback, at: datetime, patience: Patience, *, failures: int) -> Step:
+def _ask_anew(
+    traceback: Traceback, at: datetime, patience: Patience, *, failures: int = 0, silent_since: datetime | None = None
+) -> Step:
     """Ask the last hop in a new round: another question id, another life, the same question otherwise."""
     if expired(traceback.call, at):
         return _close(traceback, Status.ORDER_EXPIRED)
@@ -184,7 +189,14 @@ def _ask_anew(traceback: Traceback, at: datetime, patience: Patience, *, failure
     question = question_of(traceback, position, last.round + 1, draft, at, deadline)
     return _ask(
         traceback,
-        Hop(question=question, asked=at, round=last.round + 1, failures=failures, contest=last.contest),
+        Hop(
+            question=question,
+            asked=at,
+            round=last.round + 1,
+            failures=failures,
+            silent_since=silent_since,
+            contest=last.contest,
+        ),
         position=position,
     )
 
@@ -193,7 +205,7 @@ def _ask_still(traceback: Traceback, at: datetime, patience: Patience) -> Step:
     """Ask the last hop's question again while it lives, with the same id and bytes; else in a new round."""
     last = traceback.hops[-1]
     if at >= last.question.deadline:
-        return _ask_anew(traceback, at, patience, failures=last.failures)
+        return _ask_anew(traceback, at, patience, failures=last.failures, silent_since=last.silent_since)
     again = replace(last, ended=None, problem=None, detail="")
     return _ask(traceback, again, position=len(traceback.hops) - 1)
 
@@ -251,7 +263,13 @@ def _after_answer(traceback: Traceback, event: Answered, patience: Patience) -> 
     answer, question = event.answer, traceback.hops[-1].question
     last = traceback.hops[-1]
     last = Hop(
-        question=question, asked=last.asked, round=last.round, ended=event.at, answer=answer, contest=last.contest
+        question=question,
+        asked=last.asked,
+        round=last.round,
+        silent_since=last.silent_since,
+        ended=event.at,
+        answer=answer,
+        contest=last.contest,
     )
     traceback = Traceback(traceback.id, traceback.call, (*traceback.hops[:-1], last), traceback.status, traceback.due)
     named = question.named_by is not None
@@ -313,16 +331,31 @@ def _ask_upstream(
 
 def _on_failure(traceback: Traceback, event: AgentUnreachable | TimedOut, patience: Patience) -> Step:
     failures = traceback.hops[-1].failures + 1
-    traceback = _with_last(
-        traceback,
-        failures=failures,
-        ended=event.at,
-        problem=Problem.TIMED_OUT if isinstance(event, TimedOut) else Problem.UNREACHABLE,
-        detail=event.detail,
-    )
-    if failures >= patience.attempts:
+    problem = Problem.TIMED_OUT if isinstance(event, TimedOut) else Problem.UNREACHABLE
+    traceback, since = _silent(traceback, event, failures, problem)
+    if patience.is_spent(failures, since, event.at):
         return _close(traceback, Status.NON_RESPONSIVE)
     return _wait(traceback, Status.RETRYING, event.at + patience.pause_after(failures, str(traceback.id)))
+
+
+def _on_silent(traceback: Traceback, event: AgentSilent, patience: Patience) -> Step:
+    """As after an attempt of its own; but others look whether the agent is back, so that it can rest."""
+    failures = max(traceback.hops[-1].failures, event.attempts)
+    traceback, since = _silent(traceback, event, failures, event.problem)
+    if patience.is_spent(failures, since, event.at):
+        return _close(traceback, Status.NON_RESPONSIVE)
+    due, expires = patience.looks_again(since, event.at, str(traceback.id)), traceback.call.expires
+    return _wait(traceback, Status.RETRYING, due if expires is None else max(min(due, expires), event.at))
+
+
+def _silent(
+    traceback: Traceback, event: AgentUnreachable | TimedOut | AgentSilent, failures: int, problem: Problem
+) -> tuple[Traceback, datetime]:
+    """With what is known of the silence of its last provider, and since when that lasts."""
+    last = traceback.hops[-1]
+    since = event.at if last.silent_since is None else last.silent_since
+    changes = {"failures": failures, "silent_since": since, "ended": event.at}
+    return _with_last(traceback, **changes, problem=problem, detail=event.detail), since
 
 
 def _on_bad_answer(traceback: Traceback, event: BadAnswer, patience: Patience) -> Step:
@@ -347,14 +380,20 @@ def _on_retry_due(traceback: Traceback, event: RetryDue, patience: Patience) -> 
     if traceback.due is not None and event.at < traceback.due:
         return traceback, (WaitUntil(traceback.due),)
     if traceback.status is Status.NOT_YET_AVAILABLE:
-        return _ask_anew(traceback, event.at, patience, failures=0)
+        return _ask_anew(traceback, event.at, patience)
+    return _ask_still(traceback, event.at, patience)
+
+
+def _on_agent_back(traceback: Traceback, event: AgentBack, patience: Patience) -> Step:
+    if traceback.status is not Status.RETRYING:
+        return traceback, () if traceback.due is None else (WaitUntil(traceback.due),)
     return _ask_still(traceback, event.at, patience)
 
 
 def _on_reopened(traceback: Traceback, event: Reopened, patience: Patience) -> Step:
     if not traceback.status.reopenable and not is_contested(traceback):
         return traceback, ()
-    return _ask_anew(traceback, event.at, patience, failures=0)
+    return _ask_anew(traceback, event.at, patience)
 
 
 def _on_sisters_known(traceback: Traceback, event: SistersKnown, patience: Patience) -> Step:
@@ -429,11 +468,13 @@ TRANSITIONS: Mapping[tuple[Phase, type], Callable[[Traceback, Any, Patience], St
     (Phase.ASKING, Answered): _on_answer,
     (Phase.ASKING, AgentUnreachable): _on_failure,
     (Phase.ASKING, TimedOut): _on_failure,
+    (Phase.ASKING, AgentSilent): _on_silent,
     (Phase.ASKING, BadAnswer): _on_bad_answer,
     (Phase.ASKING, Declined): _on_declined,
     (Phase.ASKING, NoAgent): _on_no_agent,
     (Phase.WAITING, Started): _on_restart_waiting,
     (Phase.WAITING, RetryDue): _on_retry_due,
+    (Phase.WAITING, AgentBack): _on_agent_back,
     (Phase.CLOSED, Reopened): _on_reopened,
     (Phase.CLOSED, SistersKnown): _on_sisters_known,
     (Phase.CLOSED, Contested): _on_contested,

@@ -110,6 +110,13 @@ class TracebackRow(Base):
             sqlite_where=text(FOR_PEOPLE),
             postgresql_where=text(FOR_PEOPLE),
         ),
+        Index(
+            "ix_tracebacks_waits_for",
+            "waits_for",
+            "claimable",
+            sqlite_where=text("waits_for IS NOT NULL"),
+            postgresql_where=text("waits_for IS NOT NULL"),
+        ),
         {"comment": "One call to trace, and where its tracing stands"},
     )
 
@@ -141,6 +148,9 @@ class TracebackRow(Base):
     )
     claimable: Mapped[datetime | None] = mapped_column(
         UtcDateTime, comment="From when any process may claim it: when due, or when its lease ends; null when closed"
+    )
+    waits_for: Mapped[str | None] = mapped_column(
+        String(63), comment="Id of the provider whose agent does not answer; null where it waits for none"
     )
     fence: Mapped[int] = mapped_column(
         Integer, server_default="0", comment="Number of claims; a writer must name the present one"
@@ -187,6 +197,9 @@ class HopRow(Base):
     failures: Mapped[int] = mapped_column(Integer, comment="Attempts in a row that reached no answer")
     asked_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="When it was first asked, UTC")
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="When it was answered or last failed, UTC")
+    silent_since: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="When the first attempt of those in a row failed, UTC; stays when the answer came"
+    )
     sisters: Mapped[bytes | None] = mapped_column(
         LargeBinary,
         comment="Namings of sister calls that the question names, with proofs; null where there are none",

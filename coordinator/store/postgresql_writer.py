@@ -22,6 +22,7 @@ from coordinator.ports import Change, Kept, Lease
 from coordinator.priorities import Priority, places_by_age
 from coordinator.store.rows import ADDED, ENDED, FREED, SUBMITTED, Packing, Row, kept
 from coordinator.store.writing import idle_limit
+from protos.identity import ProviderId
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
@@ -31,7 +32,7 @@ _TYPES: Final = {
     **dict.fromkeys(("version", "fence", "hop_count", "position", "round", "failures"), "integer"),
     **dict.fromkeys(("window_ms", "hop_limit", "priority"), "integer"),
     **dict.fromkeys(("due", "at", "changed_at", "claimable", "ended_at", "asked_at", "submitted_at"), "timestamptz"),
-    "expires": "timestamptz",
+    **dict.fromkeys(("expires", "silent_since"), "timestamptz"),
     **dict.fromkeys(("question", "answer", "batch", "sha256", "sent", "received", "order_sha256"), "bytea"),
     **dict.fromkeys(("sisters", "contested"), "bytea"),
 }
@@ -51,7 +52,7 @@ def _insert(table: str, names: Sequence[str]) -> str:
 _MATCH: Final = "tracebacks.id = new.id AND tracebacks.version = new.version AND tracebacks.fence = new.fence"
 _SET: Final = (
     "status = new.status, due = new.due, found = new.found, hop_count = new.hop_count, changed_at = new.changed_at,"
-    " version = new.version + 1"
+    " waits_for = new.waits_for, version = new.version + 1"
 )
 _ADVANCE: Final = f"UPDATE tracebacks SET {_SET} FROM {_columns(FREED[:-1])} WHERE {_MATCH}"  # noqa: S608
 _FREE: Final = (
@@ -64,7 +65,8 @@ _LOCK: Final = (
 _END: Final = (
     "UPDATE hops SET outcome = new.outcome, problem = new.problem, detail = new.detail, failures = new.failures,"  # noqa: S608
     " ended_at = new.ended_at, answer = coalesce(new.answer, hops.answer),"
-    f" batch = CASE WHEN new.answer IS NULL THEN hops.batch ELSE new.batch END FROM {_columns(ENDED)}"
+    " batch = CASE WHEN new.answer IS NULL THEN hops.batch ELSE new.batch END,"
+    f" silent_since = new.silent_since FROM {_columns(ENDED)}"
     " WHERE hops.traceback_id = new.traceback_id AND hops.position = new.position AND hops.round = new.round"
 )
 _ADD: Final = _insert("hops", ADDED)
@@ -84,7 +86,7 @@ _OLDEST: Final = _CLAIM.format("claimable <= %b ORDER BY claimable LIMIT %b")
 _FIRST: Final = _CLAIM.format("priority = %b AND claimable <= %b ORDER BY claimable LIMIT %b")
 _HOP_COLUMNS: Final = (
     *("traceback_id", "position", "round", "failures", "question", "answer", "outcome", "problem", "detail"),
-    *("asked_at", "ended_at", "sisters", "contested"),
+    *("asked_at", "ended_at", "sisters", "contested", "silent_since"),
 )
 _HOPS: Final = (
     f"SELECT {', '.join(_HOP_COLUMNS)} FROM hops"  # noqa: S608
@@ -97,6 +99,11 @@ _RENEW: Final = (
 _LET_GO: Final = (
     f"UPDATE tracebacks SET owner = NULL, claimable = %b FROM {_columns(('id', 'fence'))}"  # noqa: S608
     " WHERE tracebacks.id = new.id AND tracebacks.fence = new.fence AND owner IS NOT NULL"
+)
+_WAKE: Final = (
+    "WITH asleep AS (SELECT id FROM tracebacks WHERE waits_for = %b AND owner IS NULL AND claimable > %b"
+    " FOR UPDATE SKIP LOCKED)"
+    " UPDATE tracebacks SET due = %b, claimable = %b FROM asleep WHERE tracebacks.id = asleep.id"
 )
 _NEXT_DUE: Final = "SELECT claimable FROM tracebacks WHERE claimable IS NOT NULL ORDER BY claimable LIMIT 1"
 
@@ -206,6 +213,11 @@ class PostgresqlWriter:
         """See `coordinator.ports.Leases`."""
         with self._transaction(flush=False) as cursor:
             cursor.execute(_LET_GO, (due, list(fences), list(fences.values())))
+
+    def wake(self, provider: ProviderId, now: datetime) -> int:
+        """See `coordinator.ports.Store`."""
+        with self._transaction(flush=False) as cursor:
+            return cursor.execute(_WAKE, (provider, now, now, now)).rowcount
 
     def next_due(self) -> datetime | None:
         """See `coordinator.ports.Leases`."""

@@ -31,7 +31,7 @@ from protos.types import Question
 
 _MS = timedelta(milliseconds=1)
 
-ADVANCED = ("id", "version", "fence", "status", "due", "found", "hop_count", "changed_at")
+ADVANCED = ("id", "version", "fence", "status", "due", "found", "hop_count", "changed_at", "waits_for")
 """Columns of `Packed.advanced`: which row, at which version and fence, and its new values."""
 
 FREED = (*ADVANCED, "claimable")
@@ -39,13 +39,13 @@ FREED = (*ADVANCED, "claimable")
 
 ENDED = (
     *("traceback_id", "position", "round", "outcome", "problem", "detail"),
-    *("failures", "ended_at", "answer", "batch"),
+    *("failures", "ended_at", "answer", "batch", "silent_since"),
 )
 """Columns of `Packed.ended`: which hop, and what came of it; where there is no new answer, the old one stays."""
 
 ADDED = (
     *("traceback_id", "position", "round", "question_id", "provider", "question", "asked_at"),
-    *("outcome", "problem", "detail", "failures", "ended_at", "sisters", "contested"),
+    *("outcome", "problem", "detail", "failures", "ended_at", "sisters", "contested", "silent_since"),
 )
 """Columns of `Packed.added`: a hop that is asked now."""
 
@@ -93,6 +93,7 @@ class Packing:
                 after.origin or after.gateway,
                 len(after.hops),
                 time(change.at),
+                after.hops[-1].provider if status is Status.RETRYING else None,
             )
             if change.frees:
                 packed.freed.append((*row, None if status.phase.rests else time(after.due)))
@@ -128,6 +129,7 @@ class Packing:
                         time(hop.ended),
                         _sisters(hop.question),
                         None if hop.contest is None else keep_contest(hop.contest),
+                        time(hop.silent_since),
                     )
                 )
                 continue
@@ -146,6 +148,7 @@ class Packing:
                     time(hop.ended),
                     received,
                     batch.sha256 if batch else None,
+                    time(hop.silent_since),
                 )
             )
 
@@ -228,6 +231,7 @@ def hop_of(row: Mapping[Any, Any], before: Hop | None = None) -> Hop:
         asked=row["asked_at"],
         round=row["round"],
         failures=row["failures"],
+        silent_since=row["silent_since"],
         ended=row["ended_at"],
         answer=answer,
         problem=Problem(row["problem"]) if row["problem"] else None,

@@ -34,7 +34,7 @@ from coordinator.store.order_models import OrderRow
 from coordinator.store.postgresql_writer import PostgresqlWriter
 from coordinator.store.rows import Packing, Row, kept
 from coordinator.store.sqlite_writer import SqliteWriter
-from protos.identity import parse_provider_id
+from protos.identity import ProviderId, parse_provider_id
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound="Select[*tuple[Any, ...]]")
@@ -75,6 +75,7 @@ class Writer(Protocol):
     def claim_these(self, lease: Lease, ids: Sequence[uuid.UUID], *, closed_too: bool, early: bool) -> list[Kept]: ...
     def renew(self, lease: Lease, fences: Mapping[uuid.UUID, int]) -> set[uuid.UUID]: ...
     def let_go(self, fences: Mapping[uuid.UUID, int], due: datetime) -> None: ...
+    def wake(self, provider: ProviderId, now: datetime) -> int: ...
     def next_due(self) -> datetime | None: ...
 
 
@@ -126,6 +127,10 @@ class SqlStore:
     async def let_go(self, fences: Mapping[uuid.UUID, int], due: datetime) -> None:
         """See `coordinator.ports.Leases`."""
         await self._written(lambda: self._writer.let_go(fences, due))
+
+    async def wake(self, provider: ProviderId, now: datetime) -> int:
+        """See `coordinator.ports.Store`."""
+        return await self._written(lambda: self._writer.wake(provider, now))
 
     async def next_due(self) -> datetime | None:
         """See `coordinator.ports.Leases`."""

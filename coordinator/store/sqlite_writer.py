@@ -21,18 +21,20 @@ from sqlalchemy.exc import DBAPIError
 from coordinator.ports import Change, Kept, Lease
 from coordinator.priorities import Priority, places_by_age
 from coordinator.store.rows import ADDED, SUBMITTED, Packing, Row, kept
+from protos.identity import ProviderId
 
 _ADVANCE: Final = (
-    "UPDATE tracebacks SET status = ?4, due = ?5, found = ?6, hop_count = ?7, changed_at = ?8, version = version + 1"
-    " WHERE id = ?1 AND version = ?2 AND fence = ?3"
+    "UPDATE tracebacks SET status = ?4, due = ?5, found = ?6, hop_count = ?7, changed_at = ?8,"
+    " waits_for = ?9, version = version + 1 WHERE id = ?1 AND version = ?2 AND fence = ?3"
 )
 _FREE: Final = (
-    "UPDATE tracebacks SET status = ?4, due = ?5, found = ?6, hop_count = ?7, changed_at = ?8, version = version + 1,"
-    " owner = NULL, claimable = ?9 WHERE id = ?1 AND version = ?2 AND fence = ?3"
+    "UPDATE tracebacks SET status = ?4, due = ?5, found = ?6, hop_count = ?7, changed_at = ?8,"
+    " waits_for = ?9, version = version + 1, owner = NULL, claimable = ?10"
+    " WHERE id = ?1 AND version = ?2 AND fence = ?3"
 )
 _END: Final = (
     "UPDATE hops SET outcome = ?4, problem = ?5, detail = ?6, failures = ?7, ended_at = ?8,"
-    " answer = coalesce(?9, answer), batch = CASE WHEN ?9 IS NULL THEN batch ELSE ?10 END"
+    " answer = coalesce(?9, answer), batch = CASE WHEN ?9 IS NULL THEN batch ELSE ?10 END, silent_since = ?11"
     " WHERE traceback_id = ?1 AND position = ?2 AND round = ?3"
 )
 _ADD: Final = f"INSERT INTO hops ({', '.join(ADDED)}) VALUES ({', '.join('?' * len(ADDED))})"  # noqa: S608
@@ -51,10 +53,13 @@ _OLDEST: Final = "SELECT id FROM tracebacks WHERE claimable <= ?3 ORDER BY claim
 _FIRST: Final = "SELECT id FROM tracebacks WHERE priority = ?5 AND claimable <= ?3 ORDER BY claimable LIMIT ?4"
 _HOPS: Final = (
     "SELECT traceback_id, position, round, failures, question, answer, outcome, problem, detail, asked_at, ended_at,"
-    " sisters, contested FROM hops WHERE traceback_id = ? ORDER BY position, round"
+    " sisters, contested, silent_since FROM hops WHERE traceback_id = ? ORDER BY position, round"
 )
 _RENEW: Final = "UPDATE tracebacks SET claimable = ?1 WHERE id = ?3 AND fence = ?4 AND owner = ?2"
 _LET_GO: Final = "UPDATE tracebacks SET owner = NULL, claimable = ?1 WHERE id = ?2 AND fence = ?3 AND owner IS NOT NULL"
+_ASLEEP: Final = "waits_for = ?2 AND owner IS NULL AND claimable > ?1"
+_ANYBODY_ASLEEP: Final = f"SELECT 1 FROM tracebacks WHERE {_ASLEEP} LIMIT 1"  # noqa: S608
+_WAKE: Final = f"UPDATE tracebacks SET due = ?1, claimable = ?1 WHERE {_ASLEEP}"  # noqa: S608
 _NEXT_DUE: Final = "SELECT claimable FROM tracebacks WHERE claimable IS NOT NULL ORDER BY claimable LIMIT 1"
 
 
@@ -207,6 +212,15 @@ class SqliteWriter:
         with self._transaction(flush=False) as database:
             database.executemany(_LET_GO, [(text, identity.hex, fence) for identity, fence in fences.items()])
 
+    def wake(self, provider: ProviderId, now: datetime) -> int:
+        """See `coordinator.ports.Store`."""
+        values = (time_text(now), provider)
+        with self._refusals():
+            if self._database().execute(_ANYBODY_ASLEEP, values).fetchone() is None:
+                return 0
+        with self._transaction(flush=False) as database:
+            return database.execute(_WAKE, values).rowcount
+
     def next_due(self) -> datetime | None:
         """See `coordinator.ports.Leases`."""
         with self._refusals():
@@ -288,4 +302,5 @@ def _hop(row: Row) -> dict[str, Any]:
         "ended_at": text_time(ended_at),
         "sisters": rest[0],
         "contested": rest[1],
+        "silent_since": text_time(rest[2]),
     }

@@ -125,6 +125,11 @@ class _Forgetful:
         del changes
         return ()
 
+    async def wake(self, provider: ProviderId, now: datetime) -> int:
+        """Nobody waits in here."""
+        del provider, now
+        return 0
+
     def changed(self, traceback: Traceback) -> None:
         """Nobody looks."""
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from coordinator.chain import Traceback
 from coordinator.ports import Change, Provider, Reply
 from protos.codec import decode_question, digest, encode_answer
+from protos.identity import ProviderId
 from protos.types import Answer, Question
 from tests.coordinator.make import NOW, provider
 
@@ -43,6 +44,10 @@ class MemoryStore:
         self.changes: list[Change] = []
         self.versions: dict[uuid.UUID, int] = defaultdict(int)
         self.fail_after: int | None = None
+
+    async def wake(self, provider: ProviderId, now: datetime) -> int:
+        del provider, now
+        return 0
 
     async def save(self, changes: Sequence[Change]) -> set[int]:
         await asyncio.sleep(0)

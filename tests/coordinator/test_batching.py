@@ -13,7 +13,7 @@ import pytest
 
 from coordinator.agents import GrpcAgents
 from coordinator.alarms import Alarms
-from coordinator.batching import Asked, Ending, Lanes, LaneTerms, Postponed
+from coordinator.batching import Asked, Ending, Lanes, LaneTerms, Postponed, Silent
 from coordinator.breaker import BreakerTerms
 from coordinator.events import Started
 from coordinator.lab_ca import LabAuthority
@@ -22,6 +22,7 @@ from coordinator.priorities import Priority
 from coordinator.traceback import advance
 from protos.codec import decode_answer, digest, encode_answer, encode_question
 from protos.codec_batch import decode_answers, decode_questions
+from protos.identity import ProviderId
 from protos.types import Answer, Outcome, Question
 from tests.coordinator.fake_agent import FakeAgent, served
 from tests.coordinator.fakes import JumpingClock, ScriptedAgents
@@ -74,12 +75,21 @@ class Gate:
         return [Reply(answer, encode_answer(answer, digest(exact))) for _, exact in asked]
 
 
-class Room:
-    """Lanes over a client, on a clock that stands still unless a test moves it."""
+class StandingClock(JumpingClock):
+    """Nobody's sleep moves it."""
 
-    def __init__(self, client: AgentClient, **terms: Any) -> None:
-        self.clock = JumpingClock()
+    async def sleep_until(self, time: datetime) -> None:
+        while self.now() < time:
+            await asyncio.sleep(0)
+
+
+class Room:
+    """Lanes over a client, on a clock that stands still unless a test moves it, or with `jumping` somebody sleeps."""
+
+    def __init__(self, client: AgentClient, *, jumping: bool = True, **terms: Any) -> None:
+        self.clock = JumpingClock() if jumping else StandingClock()
         self.defects: list[Exception] = []
+        self.back: list[ProviderId] = []
         self.alarms = Alarms(self.clock, self.defects.append)
         self.lanes = Lanes(
             client,
@@ -88,6 +98,7 @@ class Room:
             attempt_timeout=SOON,
             failed=self.defects.append,
             terms=LaneTerms(**terms),
+            back=self.back.append,
         )
         self.told: list[tuple[int, Ending]] = []
 
@@ -227,7 +238,7 @@ class TestAProviderThatIsDown:
         gate = opened_gate(UnreachableError("refused"))
         gate.single_error = UnreachableError("refused")
         pauses = BreakerTerms(failures=2, pause=timedelta(seconds=4), scatter=0.0)
-        return gate, Room(gate, breaker=pauses, **terms)
+        return gate, Room(gate, jumping=False, breaker=pauses, **terms)
 
     async def fail(self, room: Room, times: int) -> None:
         for _ in range(times):
@@ -240,8 +251,35 @@ class TestAProviderThatIsDown:
         room.told.clear()
         room.put(GINKGO, questions(3))
         await turns()
+        assert (len(gate.messages), room.outcomes()) == (2, [])
+
+    async def test_keeps_a_few_to_see_when_it_is_back_and_lets_all_others_rest(self) -> None:
+        gate, room = self.down()
+        await self.fail(room, 2)
+        room.told.clear()
+        room.put(GINKGO, questions(1000))
+        await turns()
         assert len(gate.messages) == 2
-        assert room.outcomes() == [Postponed(NOW + timedelta(seconds=4))] * 3
+        silent = [one for one in room.outcomes() if isinstance(one, Silent)]
+        assert {(one.attempts, one.error.detail) for one in silent} == {(2, "refused")}
+        assert len(silent) == len(room.told) == 992
+        room.told.clear()
+        gate.error = gate.single_error = None
+        room.clock.advance(timedelta(seconds=4))
+        await turns()
+        assert gate.messages[2:] == [("ginkgo", 8)]
+        assert [type(one) for one in room.outcomes()] == [Reply] * 8
+
+    async def test_is_said_to_be_back_once_with_the_first_answer_after_each_silence(self) -> None:
+        gate, room = self.down()
+        await self.fail(room, 2)
+        assert room.back == []
+        gate.error = gate.single_error = None
+        room.put(GINKGO, questions(1))
+        room.clock.advance(timedelta(seconds=4))
+        await turns()
+        await self.fail(room, 3)
+        assert room.back == [GINKGO.id]
 
     async def test_is_then_asked_everything_in_one_message(self) -> None:
         gate, room = self.down(largest=5)

@@ -45,6 +45,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = directory / "coordinator.toml"
     text = file.read_text()
     text = text.replace('attempt_timeout = "10s"', 'attempt_timeout = "300ms"').replace('"500ms"', '"10ms"')
+    text = text.replace('unanswered = "15m"', 'unanswered = "0s"')
     file.write_text(text)
     return directory
 

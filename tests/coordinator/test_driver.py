@@ -121,7 +121,8 @@ class TestAnAgentInTrouble:
         self, error: Exception, problem: Problem
     ) -> None:
         agents = ScriptedAgents(ginkgo=[error])
-        done = await World(agents).trace()
+        limits = Limits(patience=Patience(unanswered=timedelta(0)))
+        done = await World(agents, limits=limits).trace()
         assert (done.status, done.hops[-1].problem, len(agents.asked)) == (Status.NON_RESPONSIVE, problem, 3)
 
     async def test_that_answers_nonsense_is_not_asked_again_and_its_bytes_are_kept(self) -> None:
@@ -168,7 +169,8 @@ class TestManyAtOnce:
         async def trace() -> list[Status]:
             agents = chain()
             agents._scripts["dead"] = [UnreachableError("refused")]
-            world = World(agents, NamedProviders("ginkgo", "birch", "alder", "dead"), Limits(concurrent=1))
+            limits = Limits(concurrent=1, patience=Patience(unanswered=timedelta(0)))
+            world = World(agents, NamedProviders("ginkgo", "birch", "alder", "dead"), limits)
             world.clock = VirtualClock()
             dead = replace(submitted(terminating="dead"), id=uuid.UUID(int=1))
             many = [Kept(dead, 0), *(Kept(replace(submitted(), id=uuid.UUID(int=i)), 0) for i in range(2, 5))]

@@ -369,10 +369,50 @@ class TestADeadProvider:
             await process.until(200)
             found = [at for rested, at in process.rested if rested.kept.traceback.status is Status.ORIGIN_FOUND]
             assert max(found) < NOW + SECOND
+            given_up = [at for rested, at in process.rested if rested.kept.traceback.status is Status.NON_RESPONSIVE]
+            assert min(given_up) >= NOW + Patience().unanswered
 
         in_virtual_time(run)
         assert office.counts() == {Status.ORIGIN_FOUND: 100, Status.NON_RESPONSIVE: 100}
-        assert industry.messages["dead"] < 15
+        assert industry.messages["dead"] < 45  # one in half a minute
+
+    def test_that_was_down_for_ten_minutes_has_cost_nobody_a_traceback_and_few_messages(
+        self, url: str, office: SqlStore
+    ) -> None:
+        industry = Industry([["ginkgo", "alder"]], dead={"alder"})
+        submit(office, industry, 500)
+        away = timedelta(minutes=10)
+
+        async def run() -> None:
+            process = Process(url, industry)
+            asyncio.get_running_loop().call_later(away.total_seconds(), industry.dead.clear)
+            asyncio.get_running_loop().call_later(
+                away.total_seconds() - 1, lambda: down.append(industry.messages["alder"])
+            )
+            await process.until(500)
+            assert max(at for _, at in process.rested) < NOW + away + timedelta(seconds=40)  # the breaker's last pause
+
+        down: list[int] = []
+        in_virtual_time(run)
+        assert office.counts() == {Status.ORIGIN_FOUND: 500}
+        assert down[0] < 35
+
+    def test_that_comes_back_wakes_those_that_another_process_has_left_to_wait(
+        self, url: str, office: SqlStore
+    ) -> None:
+        industry = Industry([["ginkgo", "alder"]], dead={"alder"})
+        submit(office, industry, 100)
+
+        async def run() -> None:
+            first = Process(url, industry, "first")
+            await first.through(lambda: len(first.rested) >= 90)
+            industry.dead.clear()
+            second, began = Process(url, industry, "second"), first.clock.now()
+            await second.until(100)
+            assert max(at for _, at in second.rested) < began + 2 * SECOND
+
+        in_virtual_time(run)
+        assert office.counts() == {Status.ORIGIN_FOUND: 100}
 
     def test_that_comes_back_is_asked_on(self, url: str, office: SqlStore) -> None:
         industry = Industry([["ginkgo", "alder"]], dead={"alder"})

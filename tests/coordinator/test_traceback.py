@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from coordinator.chain import FINDINGS, Phase, Problem, Role, Status, Traceback, places, role, standing
 from coordinator.disputes import Settled, disputes, forks
 from coordinator.events import (
+    AgentBack,
+    AgentSilent,
     AgentUnreachable,
     Answered,
     Ask,
@@ -260,7 +262,7 @@ class TestADenial:
         traceback = answered(asked(), NAMED, self.DENIAL)
         for _ in range(3):
             failed = AgentUnreachable(open_question(traceback).question_id, NOW + SECOND)
-            traceback, _ = advance(traceback, failed, Patience(backoff=timedelta(0)))
+            traceback, _ = advance(traceback, failed, Patience(backoff=timedelta(0), unanswered=timedelta(0)))
             traceback, _ = advance(traceback, RetryDue(NOW + SECOND))
         assert traceback.status is Status.DISPUTED
 
@@ -468,9 +470,90 @@ class TestAnAgentThatDoesNotAnswer:
         assert again.deadline > first.deadline
         assert traceback.hops[-1].failures == 1
 
+    PATIENCE = Patience(attempts=3, unanswered=timedelta(minutes=15), jitter=0.0)
+
+    def failing(self, traceback: Traceback, minutes: float) -> Traceback:
+        """After attempts that fail from now on until so many minutes later."""
+        at, until = NOW, NOW + timedelta(minutes=minutes)
+        while traceback.status.phase is not Phase.CLOSED and at <= until:
+            question_id = traceback.hops[-1].question.question_id
+            traceback, _ = advance(traceback, AgentUnreachable(question_id, at, "refused"), self.PATIENCE)
+            if traceback.due is not None:
+                at = traceback.due
+                traceback, _ = advance(traceback, RetryDue(at), self.PATIENCE)
+        return traceback
+
+    def test_for_ten_minutes_is_asked_on_however_many_attempts_failed(self) -> None:
+        traceback = self.failing(asked(), 10)
+        assert traceback.status is Status.ASKING
+        assert traceback.hops[-1].failures > 10 * self.PATIENCE.attempts / 3
+        assert traceback.hops[-1].silent_since == NOW
+
+    def test_is_non_responsive_only_when_it_was_silent_for_the_stated_time(self) -> None:
+        last = self.failing(asked(), 60).hops[-1]
+        assert self.failing(asked(), 60).status is Status.NON_RESPONSIVE
+        assert (last.silent_since, last.problem) == (NOW, Problem.UNREACHABLE)
+        assert last.ended is not None
+        assert timedelta(minutes=15) <= last.ended - NOW < timedelta(minutes=16)
+
+    def test_is_not_non_responsive_by_time_alone(self) -> None:
+        traceback = asked()
+        for minutes in (0, 20):
+            at = NOW + timedelta(minutes=minutes)
+            question_id = traceback.hops[-1].question.question_id
+            traceback, _ = advance(traceback, TimedOut(question_id, at), self.PATIENCE)
+            assert traceback.status is Status.RETRYING
+            traceback, _ = advance(traceback, RetryDue(at + timedelta(minutes=1)), self.PATIENCE)
+
+    def test_and_then_answers_leaves_behind_how_long_it_was_silent(self) -> None:
+        traceback = self.failing(asked(), 10)
+        question_id, at = traceback.hops[-1].question.question_id, NOW + timedelta(minutes=11)
+        told, _ = advance(traceback, Answered(question_id, says("ginkgo", Outcome.ORIGINATED_HERE), at), self.PATIENCE)
+        assert (told.status, told.hops[-1].failures) == (Status.ORIGIN_FOUND, 0)
+        assert (told.hops[-1].silent_since, told.hops[-1].ended) == (NOW, at)
+
+    def test_to_anybody_lets_one_rest_that_was_not_even_put(self) -> None:
+        question_id = open_question(asked()).question_id
+        silent = AgentSilent(question_id, NOW, 40, Problem.TIMED_OUT, "no answer within 10 s")
+        traceback, commands = advance(asked(), silent, self.PATIENCE)
+        assert (traceback.status, traceback.hops[-1].failures) == (Status.RETRYING, 40)
+        assert commands == (WaitUntil(NOW + self.PATIENCE.looked_after),)
+
+    def test_to_anybody_is_non_responsive_after_the_same_time(self) -> None:
+        traceback, at = asked(), NOW
+        for _ in range(3):
+            question_id = traceback.hops[-1].question.question_id
+            silent = AgentSilent(question_id, at, 40, Problem.UNREACHABLE)
+            traceback, _ = advance(traceback, silent, self.PATIENCE)
+            assert traceback.due is not None
+            at = traceback.due
+            traceback, _ = advance(traceback, RetryDue(at), self.PATIENCE)
+        assert at == NOW + self.PATIENCE.unanswered
+        last = AgentSilent(traceback.hops[-1].question.question_id, at, 41, Problem.UNREACHABLE)
+        traceback, _ = advance(traceback, last, self.PATIENCE)
+        assert (traceback.status, traceback.hops[-1].silent_since) == (Status.NON_RESPONSIVE, NOW)
+
+    def test_is_waited_for_no_longer_than_the_order_lives(self) -> None:
+        expires = NOW + timedelta(minutes=2)
+        traceback = asked()
+        traceback = replace(traceback, call=replace(traceback.call, order_sha256=bytes(32), expires=expires))
+        silent = AgentSilent(open_question(traceback).question_id, NOW, 3, Problem.UNREACHABLE)
+        traceback, commands = advance(traceback, silent, self.PATIENCE)
+        assert commands == (WaitUntil(expires),)
+        assert advance(traceback, RetryDue(expires), self.PATIENCE)[0].status is Status.ORDER_EXPIRED
+
+    def test_and_is_back_is_asked_at_once(self) -> None:
+        waiting, _ = advance(asked(), TimedOut(open_question(asked()).question_id, NOW), self.PATIENCE)
+        asking, commands = advance(waiting, AgentBack(NOW + timedelta(milliseconds=1)), self.PATIENCE)
+        assert (asking.status, isinstance(commands[0], Ask)) == (Status.ASKING, True)
+
+    def test_is_no_reason_to_ask_one_early_that_waits_for_records(self) -> None:
+        waiting = answered(asked(), says("ginkgo", Outcome.NOT_YET_AVAILABLE))
+        assert advance(waiting, AgentBack(NOW + SECOND)) == (waiting, (WaitUntil(waiting.due),))  # type: ignore[arg-type]
+
     def test_is_non_responsive_after_the_last_attempt(self) -> None:
         traceback = asked()
-        patience = Patience(attempts=2)
+        patience = Patience(attempts=2, unanswered=timedelta(0))
         for _ in range(2):
             question_id = traceback.hops[-1].question.question_id
             traceback, commands = advance(traceback, TimedOut(question_id, NOW), patience)
@@ -669,7 +752,7 @@ def test_whatever_happens_the_machine_keeps_its_promises(data: st.DataObject, ho
 def test_fed_only_with_failures_and_times_the_machine_closes(data: st.DataObject) -> None:
     traceback, _ = advance(submitted(), Started(NOW))
     at = NOW
-    for _ in range(2 * Patience().attempts):
+    while at <= NOW + 2 * Patience().unanswered:
         if traceback.status.phase is Phase.CLOSED:
             break
         question_id = traceback.hops[-1].question.question_id

@@ -1318,4 +1318,18 @@ MUTATIONS: tuple[Mutation, ...] = (
         "if True]",
         "tests/coordinator/test_mail.py::TestWhoBecomesAContactLater",
     ),
+    Mutation(
+        "a provider is non-responsive after three attempts within seconds",
+        "coordinator/patience.py",
+        "return failures >= self.attempts and at - silent_since >= self.unanswered\n",
+        "return failures >= self.attempts\n",
+        "tests/coordinator/test_traceback.py::TestAnAgentThatDoesNotAnswer",
+    ),
+    Mutation(
+        "who waits for an agent sleeps on when it is back",
+        "coordinator/comebacks.py",
+        "            if await self._store.wake(provider, self._clock.now()):\n",
+        "            if False:\n",
+        "tests/coordinator/test_scheduler.py::TestADeadProvider",
+    ),
 )

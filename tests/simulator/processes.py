@@ -36,6 +36,7 @@ from coordinator.tasks.outbox import MailRoom, Outbox
 from coordinator.tasks.ports import Mailer
 from coordinator.tasks.tokens import new_token
 from protos.codec import digest
+from protos.identity import ProviderId
 from tests.simulator.journal import Journal
 from tests.simulator.loop import VirtualClock
 from tests.simulator.network import Agents
@@ -145,6 +146,9 @@ class Mortal:
 
     async def let_go(self, fences: Mapping[uuid.UUID, int], due: datetime) -> None:
         await (await self._reached()).let_go(fences, due)
+
+    async def wake(self, provider: ProviderId, now: datetime) -> int:
+        return await (await self._reached()).wake(provider, now)
 
     async def next_due(self) -> datetime | None:
         return await (await self._reached()).next_due()

@@ -86,7 +86,7 @@ def _who_is_due_must_find_room_to_wait(patch: pytest.MonkeyPatch) -> None:
     follow = Driver._follow
 
     def waits(self: Driver, active: Any, question: Any, due: datetime | None, **how: Any) -> None:
-        if question is None and due is not None and not how["freed"] and not self._naps(due):
+        if question is None and due is not None and not how["freed"] and not self._naps(due, active.traceback):
             self._rest(active, Rested(active.kept, due))
         else:
             follow(self, active, question, due, **how)
