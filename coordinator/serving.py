@@ -63,7 +63,10 @@ def open_authority(loaded: LoadedConfig) -> Authority:
     """
     table = loaded.config.authority
     if table is None:
-        raise ConfigError(loaded.file, ["authority: missing; make one with `hopback-coordinator authority init`"])
+        raise ConfigError(
+            loaded.file,
+            ["authority: not configured; `hopback-coordinator authority init` prints the lines"],
+        )
     key = loaded.path(table.key) if table.key is not None else table.key_command
     try:
         issuer = read_issuer(loaded.path(table.certificate), key, now())

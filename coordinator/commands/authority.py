@@ -18,9 +18,9 @@ from coordinator.commands.frame import (
     loaded_config,
     misconfigured,
     now,
-    show_rich,
     write_json,
 )
+from protos.printable import printable
 
 if TYPE_CHECKING:
     from coordinator.authority.authority import Authority
@@ -66,7 +66,9 @@ def init(directory: Path, name: str, certificate: Path | None) -> None:
 certificate = "{certificate or root_file}"
 {key}
 ledger = "{ledger_file}\"""")
-    click.echo("This goes into coordinator.toml; then run: hopback-coordinator authority coordinator", err=True)
+    root = certificate or root_file
+    click.echo(f'This goes into coordinator.toml, and in [tls]: roots = "{root}".', err=True)
+    click.echo("Then run: hopback-coordinator authority coordinator", err=True)
 
 
 def _make_root(root_file: Path, key_file: Path, name: str) -> None:
@@ -193,15 +195,10 @@ def list_certificates(party: str | None, every: bool, as_json: bool, config_path
     elif not rows:
         click.echo("Nothing was issued yet.")
     else:
-        from rich.table import Table
-
-        shown = Table("serial", "party", "for", "issued", "valid to", "basis", "revoked", title="Certificates")
         for row in rows:
-            revoked = f"{row['revoked']}: {row['reason']}" if row["revoked"] else ""
-            shown.add_row(
-                row["serial"], row["party"], row["for"], row["issued"], row["valid_to"], row["basis"], revoked
-            )
-        show_rich(shown)
+            stands = f"revoked {row['revoked']}: {row['reason']}" if row["revoked"] else f"until {row['valid_to']}"
+            click.echo(f"{row['serial']}  {row['for']}  {printable(row['party'])}")
+            click.echo(f"    issued {row['issued']} ({printable(row['basis'])}), {printable(stands)}")
 
 
 @authority.command("revoke")

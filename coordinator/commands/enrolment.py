@@ -117,7 +117,9 @@ def tokens(as_json: bool, config_path: Path) -> None:
     loaded = loaded_config(config_path)
     table = loaded.config.authority
     if table is None:
-        raise Misconfigured(f"{loaded.file}: authority: missing")
+        raise Misconfigured(
+            f"{loaded.file}: authority: not configured; `hopback-coordinator authority init` prints the lines"
+        )
     try:
         with Ledger(loaded.path(table.ledger)) as ledger:
             found = ledger.tokens()

@@ -181,6 +181,8 @@ async def test_an_agent_enrols_dials_out_is_asked_renews_itself_and_is_cut_off_w
         with pytest.raises(UnreachableError):
             await transport.call(BIRCH, ASK, b"once more", PATIENT)
     listed = json.loads(served.house.ok("authority", "list", "--party", "birch", "--json"))
+    shown = served.house.ok("authority", "list", "--party", "birch")
+    assert all(each["serial"] in shown for each in listed)  # whole, for `revoke --serial`
     assert len(listed) >= 4
     assert all(row["revoked"] for row in listed)
 
