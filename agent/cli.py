@@ -42,7 +42,12 @@ _WAIT_FOR_WRITER_S: Final = 60.0
 _FOR_ONE_QUESTION: Final = timedelta(minutes=1)
 
 
-@click.group(cls=Program, extra="agent", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Program,
+    extra="agent",
+    configured="hopback-agent run agent.toml",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="hopback")
 def main() -> None:
     """The agent beside a provider's call records: it answers who handed a call over, and nothing else.

@@ -53,7 +53,10 @@ if TYPE_CHECKING:
 
 
 @click.group(
-    cls=Program, extra="coordinator", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=Program,
+    extra="coordinator",
+    configured="hopback-coordinator run --config coordinator.toml",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="hopback")
 def main() -> None:

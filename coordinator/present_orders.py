@@ -78,8 +78,10 @@ def whole_set(
     *,
     approvals: int = 1,
     show_numbers: bool = False,
+    everything: bool = False,
 ) -> RenderableType:
-    """Everything that is signed with a set; of many orders the first ones."""
+    """Everything that is signed with a set; of many orders the first ones, unless every one is wanted."""
+    shown = len(orders.orders) if everything else SHOWN
     facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -104,14 +106,15 @@ def whole_set(
     )
     if state is not None:
         heading.append(f"   {state.value}", style=_STYLES.get(state, "bold red"))
-    parts: list[RenderableType] = [heading, orders_table(orders.orders[:SHOWN], show_numbers=show_numbers)]
-    if len(orders.orders) > SHOWN:
+    parts: list[RenderableType] = [heading, orders_table(orders.orders[:shown], show_numbers=show_numbers)]
+    if len(orders.orders) > shown:
         times = [order.at for order in orders.orders]
         parts.append(
             Text(
-                f"and {len(orders.orders) - SHOWN:,} more, of calls between {min(times):%Y-%m-%d %H:%M} and "
+                f"and {len(orders.orders) - shown:,} more, of calls between {min(times):%Y-%m-%d %H:%M} and "
                 f"{max(times):%Y-%m-%d %H:%M} UTC, delivered by "
                 + _few(Counter(order.terminating for order in orders.orders))
+                + " (every one with --all, where a set is shown or approved)"
             )
         )
     return Group(*parts, facts)

@@ -19,11 +19,28 @@ class ExtraMissing(click.ClickException):
 
 
 class Program(click.Group):
-    """A group of commands that need one extra of the distribution."""
+    """A group of commands that need one extra of the distribution.
 
-    def __init__(self, *arguments: Any, extra: str, **options: Any) -> None:
+    `configured` shows a command with its configuration, for whoever says --config before the command.
+    """
+
+    def __init__(self, *arguments: Any, extra: str, configured: str = "", **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._extra = extra
+        self._extra, self._configured = extra, configured
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What stands before the command."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise self._placed(error) from None
+
+    def _placed(self, error: click.NoSuchOption) -> click.UsageError:
+        """The same error, or where --config belongs."""
+        before = error.ctx is not None and isinstance(error.ctx.command, click.Group)
+        if not (self._configured and before and error.option_name == "--config"):
+            return error
+        return click.UsageError(f"the configuration is named after the command: {self._configured}", error.ctx)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for.
@@ -33,6 +50,8 @@ class Program(click.Group):
         """
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise self._placed(error) from None
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
             if not missing or missing in OURS:

@@ -131,7 +131,7 @@ def show(line: Line, traceback_id: str, as_json: bool, show_numbers: bool) -> No
     if as_json:
         write_json(plain(found))
     else:
-        show_rich(drawn(found, show_numbers=show_numbers))
+        show_rich(drawn(found, line.role, show_numbers=show_numbers))
 
 
 @api.command()
@@ -168,11 +168,12 @@ def watch(line: Line, traceback_id: str, as_json: bool, show_numbers: bool) -> N
 
         line.patiently(lines)
         return
+    role = line.role
     with Live(console=console(), auto_refresh=False) as live:
 
         def drawing() -> None:
             for state in states():
-                live.update(drawn(state, show_numbers=show_numbers), refresh=True)
+                live.update(drawn(state, role, show_numbers=show_numbers), refresh=True)
 
         line.patiently(drawing)
 

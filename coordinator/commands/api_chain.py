@@ -12,7 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from coordinator.api.callers import Role
 from coordinator.chain import Problem, Status
+from coordinator.commands.api_words import in_reach
 from coordinator.commands.tables import table
 from coordinator.explain import TITLES
 from coordinator.present import Said, chain_table, fork_line, number, status_style, took_words, words_of
@@ -24,8 +26,8 @@ from protos.types import Handover, Outcome, RefusalReason
 _MS, _US = timedelta(milliseconds=1), timedelta(microseconds=1)
 
 
-def drawn(view: pb.TracebackView, *, show_numbers: bool) -> RenderableType:
-    """Everything about one traceback that its caller may see."""
+def drawn(view: pb.TracebackView, role: Role | None, *, show_numbers: bool) -> RenderableType:
+    """Everything about one traceback that its caller may see, for somebody of this role."""
     heading = Text.assemble(
         ("Traceback ", "bold"),
         (view.traceback_id[:8], "bold"),
@@ -41,7 +43,7 @@ def drawn(view: pb.TracebackView, *, show_numbers: bool) -> RenderableType:
         heading,
         _hops(view.hops),
         *(fork_line(printable(line)) for line in view.forks),
-        words_of(status_, title, view.means, f"Next: {view.next}"),
+        words_of(status_, title, in_reach(view.means, role), f"Next: {in_reach(view.next, role)}"),
     )
 
 

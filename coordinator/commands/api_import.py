@@ -20,6 +20,7 @@ from coordinator.commands.api_identity import send_identities
 from coordinator.commands.api_line import Line, patience_option
 from coordinator.commands.api_orders import next_of, sign_set
 from coordinator.commands.api_registry import known_providers
+from coordinator.commands.api_words import in_reach
 from coordinator.commands.drafting import wording_of, wording_options
 from coordinator.commands.frame import BAD_DATA, BadData, json_option, now, write_json
 from coordinator.commands.signing import signer_at
@@ -86,7 +87,7 @@ def import_calls(
     rejected = [row for row in rows if isinstance(row, RejectedCall)]
     reports = [row for row in rows if not isinstance(row, RejectedCall)]
     for row in rejected:
-        click.echo(f"{file}:{row.line}: {'; '.join(row.problems)}", err=True)
+        click.echo(f"{file}:{row.line}: {in_reach('; '.join(row.problems), line.role)}", err=True)
     if not reports:
         raise BadData(f"{file}: no order can be made of any of its {len(rows):,} rows")
     calls, _ = distinct(reports)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import grpc
     from google.protobuf.message import Message
 
-    from coordinator.api.callers import Caller
+    from coordinator.api.callers import Caller, Role
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Message")
@@ -111,6 +111,12 @@ class Line:
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         own = {uri.rpartition("/")[2] for uri in uris}
         return caller_of(uris, dict.fromkeys(Role, own))
+
+    @property
+    def role(self) -> Role | None:
+        """What the certificate says that we are."""
+        caller = self.caller()
+        return caller.role if caller is not None else None
 
     @contextmanager
     def _reached(self) -> Iterator[grpc.Channel]:

@@ -17,7 +17,7 @@ import click
 from coordinator.api.callers import ORDERS
 from coordinator.commands.api_line import Line, plain, whole_id
 from coordinator.commands.frame import BadData, json_option, numbers_option, show_rich, write_json
-from coordinator.commands.signing import signer_at
+from coordinator.commands.signing import all_option, signer_at
 from coordinator.commands.tables import table
 
 if TYPE_CHECKING:
@@ -73,10 +73,11 @@ def list_sets(line: Line, as_json: bool) -> None:
 
 @order.command("show")
 @click.argument("set_id", metavar="SET")
+@all_option
 @json_option
 @numbers_option
 @click.pass_obj
-def show_set(line: Line, set_id: str, as_json: bool, show_numbers: bool) -> None:
+def show_set(line: Line, set_id: str, everything: bool, as_json: bool, show_numbers: bool) -> None:
     """Show a set of orders, and who signed it."""
     from coordinator.orders import State
     from coordinator.present_orders import set_json
@@ -85,7 +86,7 @@ def show_set(line: Line, set_id: str, as_json: bool, show_numbers: bool) -> None
     if as_json:
         write_json(set_json(orders, State(view.state), _signed(view)))
         return
-    _show(view, orders, show_numbers=show_numbers)
+    _show(view, orders, show_numbers=show_numbers, everything=everything)
     click.echo(next_of(view))
 
 
@@ -96,16 +97,27 @@ _yes_option = click.option("--yes", "sure", is_flag=True, help="Don't ask whethe
 @click.argument("set_id", metavar="SET")
 @_key_option
 @_yes_option
+@all_option
 @json_option
 @numbers_option
 @click.pass_obj
-def submit_set(line: Line, set_id: str, key_path: Path, sure: bool, as_json: bool, show_numbers: bool) -> None:
+def submit_set(
+    line: Line, set_id: str, key_path: Path, sure: bool, everything: bool, as_json: bool, show_numbers: bool
+) -> None:
     """See what you certify, and sign it as the submitter."""
     from protos.signing import Domain
 
     signer = signer_at(key_path)
     view, orders = orders_of(line, set_id)
-    _see(view, orders, "Do you certify and submit these orders?", sure=sure, as_json=as_json, show_numbers=show_numbers)
+    _see(
+        view,
+        orders,
+        "Do you certify and submit these orders?",
+        sure=sure,
+        as_json=as_json,
+        show_numbers=show_numbers,
+        everything=everything,
+    )
     _done(
         sign_set(line, orders, Domain.ORDER, signer.seal_tree(Domain.ORDER, orders.tree).to_message()), as_json=as_json
     )
@@ -115,10 +127,13 @@ def submit_set(line: Line, set_id: str, key_path: Path, sure: bool, as_json: boo
 @click.argument("set_id", metavar="SET")
 @_key_option
 @_yes_option
+@all_option
 @json_option
 @numbers_option
 @click.pass_obj
-def approve_set(line: Line, set_id: str, key_path: Path, sure: bool, as_json: bool, show_numbers: bool) -> None:
+def approve_set(
+    line: Line, set_id: str, key_path: Path, sure: bool, everything: bool, as_json: bool, show_numbers: bool
+) -> None:
     """See what you approve, and sign it; nobody can approve what she submitted."""
     from protos.signing import Domain
 
@@ -126,19 +141,34 @@ def approve_set(line: Line, set_id: str, key_path: Path, sure: bool, as_json: bo
     view, orders = orders_of(line, set_id)
     if any(one.domain is Domain.ORDER and one.seal.key_id == signer.key_id for one in orders.signatures):
         raise BadData("this key submitted them: another person must approve them")
-    _see(view, orders, "Do you approve these orders?", sure=sure, as_json=as_json, show_numbers=show_numbers)
+    _see(
+        view,
+        orders,
+        "Do you approve these orders?",
+        sure=sure,
+        as_json=as_json,
+        show_numbers=show_numbers,
+        everything=everything,
+    )
     seal = signer.seal_tree(Domain.APPROVAL, orders.tree).to_message()
     _done(sign_set(line, orders, Domain.APPROVAL, seal), as_json=as_json)
 
 
 def _see(
-    view: pb.OrderSetView, orders: OrderSet, question: str, *, sure: bool, as_json: bool, show_numbers: bool
+    view: pb.OrderSetView,
+    orders: OrderSet,
+    question: str,
+    *,
+    sure: bool,
+    everything: bool,
+    as_json: bool,
+    show_numbers: bool,
 ) -> None:
     """Show what is to be signed, and ask; a program that wants JSON has seen it elsewhere, and says so."""
     if as_json and not sure:
         raise click.UsageError("--json shows nothing to be asked about: see `api order show SET`, and say --yes")
     if not as_json:
-        _show(view, orders, show_numbers=show_numbers)
+        _show(view, orders, show_numbers=show_numbers, everything=everything)
     if not sure:
         click.confirm(question, abort=True)
 
@@ -208,12 +238,13 @@ def _signed(view: pb.OrderSetView) -> list[Any]:
     return [(one.person, _domain(one.kind).value, from_unix_ms(one.signed_unix_ms)) for one in view.signatures]
 
 
-def _show(view: pb.OrderSetView, orders: OrderSet, *, show_numbers: bool) -> None:
+def _show(view: pb.OrderSetView, orders: OrderSet, *, show_numbers: bool, everything: bool) -> None:
     from coordinator.orders import State
     from coordinator.present_orders import whole_set
 
     signed, needed = _signed(view), view.approvals_needed
-    show_rich(whole_set(orders, State(view.state), signed, approvals=needed, show_numbers=show_numbers))
+    state = State(view.state)
+    show_rich(whole_set(orders, state, signed, approvals=needed, show_numbers=show_numbers, everything=everything))
 
 
 def _done(view: pb.OrderSetView, *, as_json: bool) -> None:
@@ -230,8 +261,10 @@ def next_of(view: pb.OrderSetView) -> str:
     return "Next: " + {
         "draft": f"{view.submitter} signs it: `hopback-coordinator api order submit {short} --key KEY`",
         "submitted": (
-            f"{view.approvals_needed - approved} more must approve it: "
+            f"{view.approvals_needed - approved} more must approve it, others than {view.submitter}: "
             f"`hopback-coordinator api order approve {short} --key KEY`"
         ),
-        "approved": f"its tracebacks may begin: `hopback-coordinator api submit --set {short}`",
+        "approved": (
+            f"{view.submitter} or an analyst begins its tracebacks: `hopback-coordinator api submit --set {short}`"
+        ),
     }.get(view.state, "nobody may be asked under it any more: draft a new one")

@@ -33,6 +33,7 @@ from coordinator.commands.frame import (
     write_json,
 )
 from coordinator.commands.signing import (
+    all_option,
     find_set,
     order_approve,
     order_export,
@@ -114,16 +115,18 @@ def order_new(
 
 @order.command("show")
 @click.argument("name", metavar="SET|ORDER")
+@all_option
 @json_option
 @numbers_option
 @config_option
-def order_show(name: str, as_json: bool, show_numbers: bool, config_path: Path) -> None:
+def order_show(name: str, everything: bool, as_json: bool, show_numbers: bool, config_path: Path) -> None:
     """Show a set of orders, and who signed it; the first characters of its id are enough."""
     with opened_engine(config_path) as (loaded, engine):
         from coordinator.store.orders import OrderBook
 
         book = OrderBook(engine)
-        show_set(loaded, book, find_set(book, name), as_json=as_json, show_numbers=show_numbers)
+        found = find_set(book, name)
+        show_set(loaded, book, found, as_json=as_json, show_numbers=show_numbers, everything=everything)
 
 
 @order.command("list")

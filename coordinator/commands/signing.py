@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from protos.signing import Domain, Signer
 
 _path = click.Path(exists=True, dir_okay=False, path_type=Path)
+all_option = click.option("--all", "everything", is_flag=True, help="Show every order, not the first ones alone.")
 _key_option = click.option("--key", "key_path", type=_path, required=True, help="Your private key (PEM, Ed25519).")
 
 
@@ -44,20 +45,23 @@ def order_submit(name: str, key_path: Path, config_path: Path) -> None:
     """Sign a set of orders as its submitter, here or, with a FILE that was exported, on your own machine."""
     from protos.signing import Domain
 
-    _sign(name, Domain.ORDER, key_path, config_path, show_numbers=False, sure=True)
+    _sign(name, Domain.ORDER, key_path, config_path, sure=True)
 
 
 @click.command("approve")
 @click.argument("name", metavar="SET|FILE")
 @_key_option
 @click.option("--yes", "sure", is_flag=True, help="Don't ask whether this is what you want to approve.")
+@all_option
 @numbers_option
 @config_option
-def order_approve(name: str, key_path: Path, sure: bool, show_numbers: bool, config_path: Path) -> None:
+def order_approve(
+    name: str, key_path: Path, sure: bool, everything: bool, show_numbers: bool, config_path: Path
+) -> None:
     """See what you approve, and sign it; nobody can approve what she submitted."""
     from protos.signing import Domain
 
-    _sign(name, Domain.APPROVAL, key_path, config_path, show_numbers=show_numbers, sure=sure)
+    _sign(name, Domain.APPROVAL, key_path, config_path, sure=sure, show_numbers=show_numbers, everything=everything)
 
 
 @click.command("export")
@@ -150,7 +154,13 @@ def find_set(book: OrderBook, name: str) -> OrderSet:
 
 
 def show_set(
-    loaded: LoadedConfig, book: OrderBook, orders: OrderSet, *, as_json: bool = False, show_numbers: bool = False
+    loaded: LoadedConfig,
+    book: OrderBook,
+    orders: OrderSet,
+    *,
+    as_json: bool = False,
+    show_numbers: bool = False,
+    everything: bool = False,
 ) -> None:
     """A set, who signed it and what is next, for people or for programs."""
     from coordinator.orders import state_of
@@ -162,11 +172,21 @@ def show_set(
     if as_json:
         write_json(set_json(orders, state, signed))
         return
-    show_rich(whole_set(orders, state, signed, approvals=table.approvals, show_numbers=show_numbers))
+    needed = table.approvals
+    show_rich(whole_set(orders, state, signed, approvals=needed, show_numbers=show_numbers, everything=everything))
     click.echo(next_step(orders, state))
 
 
-def _sign(name: str, domain: Domain, key_path: Path, config_path: Path, *, show_numbers: bool, sure: bool) -> None:
+def _sign(
+    name: str,
+    domain: Domain,
+    key_path: Path,
+    config_path: Path,
+    *,
+    sure: bool,
+    show_numbers: bool = False,
+    everything: bool = False,
+) -> None:
     from coordinator.orders import OrdersError, from_file, sign, to_file
     from coordinator.present_orders import whole_set
     from protos.signing import Domain as Domains
@@ -179,7 +199,7 @@ def _sign(name: str, domain: Domain, key_path: Path, config_path: Path, *, show_
             if domain is Domains.APPROVAL and signer.key_id in submitted:
                 raise OrdersError("this key submitted them: another person must approve them")  # noqa: TRY301
             if domain is Domains.APPROVAL:
-                show_rich(whole_set(orders, None, (), show_numbers=show_numbers))
+                show_rich(whole_set(orders, None, (), show_numbers=show_numbers, everything=everything))
                 _ask_whether(sure)
             _write(file, to_file(sign(orders, domain, signer)))
             click.echo(f"{file}: signed. Send it back, for `hopback-coordinator order import {file}`.")
@@ -192,7 +212,7 @@ def _sign(name: str, domain: Domain, key_path: Path, config_path: Path, *, show_
             signed = sign(orders, domain, signer)
             if domain is Domains.APPROVAL:
                 _check(loaded, signed)
-                show_set(loaded, book, orders, show_numbers=show_numbers)
+                show_set(loaded, book, orders, show_numbers=show_numbers, everything=everything)
                 _ask_whether(sure)
             taken = take_in(loaded, book, signed)
             click.echo(f"Set {str(orders.id)[:8]}: {', '.join(taken) or 'was signed by this key before'}.")

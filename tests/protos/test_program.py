@@ -29,3 +29,23 @@ def test_a_missing_dependency_names_the_extra_to_install(module: str) -> None:
 
 def test_a_missing_module_of_our_own_is_a_defect_and_shown_as_one() -> None:
     assert isinstance(run("agent.nowhere").exception, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize(
+    "line", [("--config", "x.toml", "work"), ("--config=x.toml", "work"), ("more", "--config", "x")]
+)
+def test_a_configuration_before_the_command_is_told_where_it_belongs(line: tuple[str, ...]) -> None:
+    @click.group(cls=Program, extra="agent", configured="program work --config x.toml")
+    def program() -> None: ...
+
+    @program.group()
+    def more() -> None: ...
+
+    @program.command()
+    def work() -> None: ...
+
+    said = CliRunner().invoke(program, line)
+    assert said.exit_code == 2
+    assert "is named after the command: program work --config x.toml" in said.output
+    for unknown in (("--other", "work"), ("work", "--config", "x")):
+        assert "No such option" in CliRunner().invoke(program, unknown).output
