@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass, field
 
 from protos.e164 import E164, parse_e164
 
 PREFIX = "+999"
 _DIGITS = 12
+_FEWEST, _GAP = 7, 3
+_LIKE_A_NUMBER = re.compile(rf"[+(]*\d(?:[\W_]{{0,{_GAP}}}\d){{{_FEWEST - 1},}}")
+TAKEN_OUT = "(number)"
 KEY_BYTES = 32
 
 
@@ -44,6 +48,15 @@ class Pseudonyms:
 def is_pseudonym(number: str) -> bool:
     """Whether `number` stands for one that was taken out."""
     return number.startswith(PREFIX) and len(number) == len(PREFIX) + _DIGITS
+
+
+def without_numbers(text: str) -> str:
+    """What a person wrote, with `(number)` for whatever could be a telephone number.
+
+    That is: seven digits or more of any script, and between two of them no more than three signs that are neither
+    letter nor digit; dates go, too.
+    """
+    return _LIKE_A_NUMBER.sub(TAKEN_OUT, text)
 
 
 def parse_key(text: str) -> bytes:

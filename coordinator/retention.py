@@ -2,17 +2,18 @@
 
 What is replaced by pseudonyms (`coordinator.pseudonyms`): called and calling number of a traceback, of its campaign's
 call and of its tasks, and the numbers in its questions and answers, which are written anew without seals. What is
-removed: the bytes of envelopes, answers that were none, notes, sets of orders that have expired, and Identity headers.
-What stays: who was asked when, what came of it, the chain, what a header said of it: reports read as before, and equal
-numbers are still seen to be equal.
+removed: the bytes of envelopes, answers that were none, notes, names as they were typed, orders that have expired, and
+Identity headers. In what else people wrote (reasons, who answered, descriptions of campaigns), whatever could be a
+number goes. What stays: who was asked when, what came of it, the chain, what a header said of it: reports read as
+before, and equal numbers are still seen to be equal.
 
 So the evidence ends here: whoever needs a bundle must have exported it before. A traceback waits while a task of its is
 open, and while one that shares an envelope with it is not old enough: the envelope holds the numbers of both.
 
 Everything of a block happens in one transaction; an interrupted run goes on where it stopped. Afterwards the database
 is cleaned: on SQLite with secure_delete and VACUUM, and the write-ahead log is emptied, so that the file holds no
-plain number; on PostgreSQL with VACUUM FULL. Backups, replicas and what a file system keeps of deleted blocks are
-beyond this.
+plain number; on PostgreSQL with VACUUM FULL, and the planner's statistics, which hold values out of the tables, are
+made anew. Backups, replicas, PostgreSQL's own log and what a file system keeps of deleted blocks are beyond this.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ from sqlalchemy import (
 )
 
 from coordinator.chain import Phase, Status
-from coordinator.pseudonyms import PREFIX, Pseudonyms
+from coordinator.pseudonyms import PREFIX, Pseudonyms, without_numbers
+from coordinator.registry.names import fold
 from coordinator.signed import (
     AGENT,
     CONTEST_HEAD,
@@ -51,12 +53,13 @@ from coordinator.signed import (
     word_of,
 )
 from coordinator.stir.written import lasting
-from coordinator.store.campaign_models import campaign_calls
+from coordinator.store.campaign_models import campaign_calls, campaigns
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
 from coordinator.store.order_models import OrderRow, OrderSealRow, OrderSetRow
+from coordinator.store.registry_models import name_matches
 from coordinator.store.retention_models import retired_tracebacks
 from coordinator.store.stir_models import campaign_identities, order_identities
-from coordinator.store.task_models import task_attestations, tasks
+from coordinator.store.task_models import task_attestations, task_history, tasks
 from coordinator.store.writing import writing
 from coordinator.tasks.task import State
 from protos.codec import digest, encode_answer, encode_question
@@ -79,6 +82,9 @@ _CLEANED = (
     "order_sets",
     "order_seals",
     "tasks",
+    "task_history",
+    "name_matches",
+    "campaigns",
     "campaign_calls",
     "task_attestations",
     "order_identities",
@@ -135,8 +141,10 @@ def retire(
         _delete_securely(connection)
         report.envelopes = _remove_envelopes(connection)
         report.order_sets = _remove_orders(connection, before)
+        _forget_typed_names(connection, before)
         _forget_headers_of_nothing(connection, before)
         report.campaign_calls = _retire_campaign_calls(connection, pseudonyms, before)
+        _retire_descriptions(connection, before)
         report.deferred = connection.execute(
             select(func.count()).select_from(_tracebacks).where(_old(before))
         ).scalar_one()
@@ -199,9 +207,19 @@ def _retire_one(connection: Connection, pseudonyms: Pseudonyms, traceback_id: uu
         connection.execute(
             update(_hops)
             .where(place)
-            .values(question=question, answer=answer, batch=None, sisters=None, contested=contested)
+            .values(
+                question=question,
+                answer=answer,
+                batch=None,
+                sisters=None,
+                contested=contested,
+                detail=without_numbers(hop["detail"]),
+            )
         )
-    asked = select(tasks.c.id, tasks.c.called, tasks.c.ask_called).where(tasks.c.traceback_id == traceback_id)
+    columns = tasks.c
+    asked = select(columns.id, columns.called, columns.ask_called, columns.answered_by).where(
+        columns.traceback_id == traceback_id
+    )
     for task in connection.execute(asked).all():
         connection.execute(delete(task_attestations).where(task_attestations.c.task_id == task.id))
         connection.execute(
@@ -210,9 +228,23 @@ def _retire_one(connection: Connection, pseudonyms: Pseudonyms, traceback_id: uu
             .values(
                 called=pseudonyms.of(E164(task.called)),
                 ask_called=pseudonyms.of_any(E164(task.ask_called) if task.ask_called else None),
+                upstream_name=None,
+                answered_by=task.answered_by and without_numbers(task.answered_by),
                 note="",
             )
         )
+        _retire_history(connection, task.id)
+
+
+def _retire_history(connection: Connection, task_id: uuid.UUID) -> None:
+    """What was done stays, and when, and by whom; a name as it was typed, and a reason, may have held anything."""
+    columns = task_history.c
+    query = select(columns.number, columns.by, columns.detail).where(columns.task_id == task_id)
+    for number, by, detail in connection.execute(query.where(columns.what != "asked")).all():
+        plain = {"by": without_numbers(by), "detail": without_numbers(detail)}
+        if plain != {"by": by, "detail": detail}:
+            entry = and_(columns.task_id == task_id, columns.number == number)
+            connection.execute(update(task_history).where(entry).values(plain))
 
 
 def _without_numbers(pseudonyms: Pseudonyms, hop: RowMapping) -> tuple[bytes, bytes | None]:
@@ -251,23 +283,31 @@ def _remove_envelopes(connection: Connection) -> int:
 
 
 def _remove_orders(connection: Connection, before: datetime) -> int:
-    """Remove the sets of which every order has expired and is no traceback's any more that still has its numbers."""
-    live = exists().where(
-        _orders.c.set_id == _sets.c.id,
-        or_(
-            _orders.c.expires >= before,
-            exists().where(
-                _tracebacks.c.order_sha256 == _orders.c.sha256,
-                not_(exists().where(retired_tracebacks.c.traceback_id == _tracebacks.c.id)),
-            ),
-        ),
+    """Remove the orders that have expired and that no traceback needs that has its numbers; how many sets are gone.
+
+    Of a set some may go before the others: each is proved by its own path in the set's tree.
+    """
+    needed = exists().where(
+        _tracebacks.c.order_sha256 == _orders.c.sha256,
+        not_(exists().where(retired_tracebacks.c.traceback_id == _tracebacks.c.id)),
     )
-    old: Sequence[uuid.UUID] = connection.execute(select(_sets.c.id).where(not_(live))).scalars().all()
+    connection.execute(delete(_orders).where(_orders.c.expires < before, not_(needed)))
+    empty = not_(exists().where(_orders.c.set_id == _sets.c.id))
+    old: Sequence[uuid.UUID] = connection.execute(select(_sets.c.id).where(empty)).scalars().all()
     for set_id in old:
         connection.execute(delete(_seals).where(_seals.c.set_id == set_id))
-        connection.execute(delete(_orders).where(_orders.c.set_id == set_id))
         connection.execute(delete(_sets).where(_sets.c.id == set_id))
     return len(old)
+
+
+def _forget_typed_names(connection: Connection, before: datetime) -> None:
+    """Take out of names that people typed long ago, and that were matched to providers, what could be a number."""
+    columns = name_matches.c
+    for row in connection.execute(select(columns.id, columns.typed).where(columns.picked_at < before)).all():
+        plain = without_numbers(row.typed)
+        if plain != row.typed:
+            values = {"typed": plain, "folded": fold(plain).joined}
+            connection.execute(update(name_matches).where(columns.id == row.id).values(values))
 
 
 def _forget_header(connection: Connection, traceback_id: uuid.UUID, found: str | None) -> None:
@@ -323,6 +363,19 @@ def _retire_campaign_calls(connection: Connection, pseudonyms: Pseudonyms, befor
     return len(old)
 
 
+def _retire_descriptions(connection: Connection, before: datetime) -> None:
+    """Of campaigns that were begun long ago, and none of whose calls has its numbers any more."""
+    columns = campaigns.c
+    plain_call = exists().where(
+        campaign_calls.c.campaign == columns.name, campaign_calls.c.called.not_like(f"{PREFIX}%")
+    )
+    query = select(columns.name, columns.description).where(columns.created_at < before, not_(plain_call))
+    for name, description in connection.execute(query).all():
+        plain = without_numbers(description)
+        if plain != description:
+            connection.execute(update(campaigns).where(columns.name == name).values(description=plain))
+
+
 def _clean(engine: Engine) -> bool:
     """Leave nothing of what was replaced in the database's files; False where somebody is in the way."""
     if engine.dialect.name == "sqlite":
@@ -338,5 +391,6 @@ def _clean(engine: Engine) -> bool:
         return not busy
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for table in _CLEANED:
-            connection.execute(text(f"VACUUM FULL {table}"))
+            connection.execute(text(f"VACUUM (FULL, ANALYZE) {table}"))
+        connection.execute(text("VACUUM FULL pg_catalog.pg_statistic"))  # the database's owner may; others are warned
     return True

@@ -112,7 +112,10 @@ class OrderApi:
         seen = self.views.get(caller, read_uuid(request.set_id), self.clock())
         if seen is None:
             raise not_there("set of orders")
-        orders = await self.door.apart(lambda: known_set(self.book, seen.id))
+        try:
+            orders = await self.door.apart(lambda: known_set(self.book, seen.id))
+        except OrdersError as error:
+            raise not_now(error) from None
         view = self._view(seen, seals=True)
         yield pb.GetOrderSetResponse(set=view, orders=orders.exact[:_PART])
         for start in range(_PART, len(orders.exact), _PART):

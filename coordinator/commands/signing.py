@@ -141,6 +141,7 @@ def take_in(loaded: LoadedConfig, book: OrderBook, came: OrderSet) -> list[str]:
 
 def find_set(book: OrderBook, name: str) -> OrderSet:
     """The set whose id, or of one of whose orders the id, begins with `name`."""
+    from coordinator.orders import OrdersError
     from coordinator.store.orders import known_set
 
     found: list[uuid.UUID] = book.find_sets(name) or [
@@ -150,7 +151,10 @@ def find_set(book: OrderBook, name: str) -> OrderSet:
         raise click.UsageError(f"no orders have an id that begins with {name!r}: see `hopback-coordinator order list`")
     if len(set(found)) > 1:
         raise click.UsageError(f"several begin with {name!r}: " + ", ".join(str(one)[:13] for one in found))
-    return known_set(book, found[0])
+    try:
+        return known_set(book, found[0])
+    except OrdersError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def show_set(

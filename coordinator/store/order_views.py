@@ -73,8 +73,8 @@ class OrderViews:
         return found, token_of(last)
 
     def first_order(self, set_id: uuid.UUID) -> bytes:
-        """The digest of a set's first order."""
-        query = select(OrderRow.sha256).where(OrderRow.set_id == set_id, OrderRow.position == 0)
+        """The digest of the first order of a set that is still there."""
+        query = select(OrderRow.sha256).where(OrderRow.set_id == set_id).order_by(OrderRow.position).limit(1)
         with self._engine.connect() as connection:
             return bytes(connection.execute(query).scalar_one())
 

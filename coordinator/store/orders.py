@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select
 
 from coordinator.orders import OrdersError, OrderSet, Signature
 from coordinator.signed import seal_id
@@ -116,12 +116,20 @@ class OrderBook:
                 connection.execute(insert(OrderSealRow), row)
 
     def load(self, set_id: uuid.UUID) -> OrderSet | None:
-        """A set with its signatures, None when there is none of this id."""
+        """A set with its signatures, None when there is none of this id.
+
+        Raises:
+            OrdersError: orders of it are gone, since they expired long ago.
+        """
         rows = select(OrderRow.exact).where(OrderRow.set_id == set_id).order_by(OrderRow.position)
         with self._engine.connect() as connection:
-            if _set(connection, set_id) is None:
+            size = _set(connection, set_id)
+            if size is None:
                 return None
-            return OrderSet.of(connection.execute(rows).scalars(), _signatures(connection, [set_id])[set_id])
+            exact = connection.execute(rows).scalars().all()
+            if len(exact) != size:
+                raise OrdersError(f"{size - len(exact):,} orders of the set {set_id} were removed: it expired long ago")
+            return OrderSet.of(exact, _signatures(connection, [set_id])[set_id])
 
     def signers(self, set_id: uuid.UUID) -> list[tuple[str, str, datetime]]:
         """Who signed a set, as what (order or approval), and when that was taken in."""
@@ -134,9 +142,12 @@ class OrderBook:
             return [(person, domain, at) for person, domain, at in connection.execute(query)]
 
     def recent(self, limit: int) -> list[SetSummary]:
-        """The sets drafted last, newest first."""
+        """The sets drafted last, newest first, without those of which retention has removed orders."""
         query = select(OrderSetRow.id, OrderSetRow.size, OrderSetRow.submitter, OrderSetRow.drafted_at)
-        query = query.order_by(OrderSetRow.drafted_at.desc(), OrderSetRow.id).limit(limit)
+        there = select(func.count()).where(OrderRow.set_id == OrderSetRow.id).scalar_subquery()
+        query = (
+            query.where(there == OrderSetRow.size).order_by(OrderSetRow.drafted_at.desc(), OrderSetRow.id).limit(limit)
+        )
         with self._engine.connect() as connection:
             return [SetSummary(*row) for row in connection.execute(query)]
 

@@ -15,7 +15,8 @@ from sqlalchemy import Engine, delete, event, insert, select, text, update
 
 from coordinator.campaign_book import CampaignBook
 from coordinator.chain import Call, Traceback
-from coordinator.pseudonyms import Pseudonyms, is_pseudonym, parse_key
+from coordinator.pseudonyms import Pseudonyms, is_pseudonym, parse_key, without_numbers
+from coordinator.registry.book import RegistryBook
 from coordinator.reports import scorecards
 from coordinator.retention import retire
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
@@ -25,12 +26,14 @@ from coordinator.tasks.desk import TaskDesk
 from coordinator.way_reader import ways_between
 from protos.e164 import E164, parse_e164
 from protos.types import Outcome
+from tests.coordinator.databases import emptied_postgresql
 from tests.coordinator.fakes import ScriptedAgents
 from tests.coordinator.house import House
 from tests.coordinator.make import CALLED, CALLING, NOW, T0, TOLL_FREE, provider, says, submitted, upstream
 from tests.coordinator.test_campaigns import one
 from tests.coordinator.test_store import driver
 from tests.coordinator.test_tasks import ASKED, REGISTRY, OneOffice
+from tests.stores.servers import Server
 
 KEY = Pseudonyms(bytes(range(32)))
 YEARS = timedelta(days=800)
@@ -189,6 +192,70 @@ class TestAnOldTraceback:
         assert now is not None
         assert now.version > held.version
 
+    async def test_has_no_number_left_in_what_people_wrote(self, store: SqlStore, either_engine: Engine) -> None:
+        written = ("+1 (202) 555-0143", "2025550143", "202_555_0143", "\uff12\uff10\uff12 555 0143")
+        said = " or ".join(written)
+        done = await traced(store)
+        desk = TaskDesk(either_engine, OneOffice(), REGISTRY)
+        task = desk.ask(replace(ASKED, traceback_id=done.id), NOW)
+        typed = f"Birch Telecom, {said}"
+        fields = {"outcome": "upstream", "upstream_name": typed}
+        desk.answer_signed_in(provider("elm"), task, fields, f"ann, {said}", NOW)
+        desk.match(task, provider("alder"), "olga", NOW)
+        other = desk.ask(replace(ASKED, traceback_id=done.id, question_id=uuid.uuid4()), NOW)
+        desk.withdraw(other, "olga", f"the owner of {said} asks for it", NOW)
+        RegistryBook(either_engine).record_match(typed, provider("alder"), "olga", NOW, (), f"task {task}")
+        book = CampaignBook(either_engine)
+        book.take("warranty", f"call {said} back", one(Call(CALLED, T0, provider("ginkgo"), CALLING)), "x", NOW)
+        with either_engine.begin() as connection:
+            connection.execute(update(HopRow).values(detail=f"cancelled by requester ann: {said} is a friend's"))
+        assert all(text_ in everything(either_engine) for text_ in written)
+        retire(either_engine, KEY, BEFORE, NOW + YEARS)
+        left = everything(either_engine)
+        assert not any(text_ in left for text_ in written)
+        assert "cancelled by requester ann: (number)" in left
+        assert "answered" in left
+        assert f"due {desk.view(task).task.plan.due:%Y-%m-%d %H:%M} UTC" in left
+
+    async def test_has_no_number_left_in_an_order_of_a_set_that_another_one_still_needs(
+        self, store: SqlStore, either_engine: Engine
+    ) -> None:
+        done = await traced(store)
+        store.submit([replace(submitted(), id=uuid.UUID(int=5))], NOW)
+        order_rows(either_engine, NOW)
+        with either_engine.begin() as connection:
+            row = dict(connection.execute(select(OrderRow.__table__)).mappings().one())
+            other = {"sha256": b"\x02" * 32, "position": 1, "order_id": uuid.uuid4(), "exact": b"another's number"}
+            connection.execute(insert(OrderRow), row | other)
+            for traceback, sha256 in ((done.id, b"\x01" * 32), (uuid.UUID(int=5), b"\x02" * 32)):
+                this = update(TracebackRow).where(TracebackRow.id == traceback)
+                connection.execute(this.values(order_sha256=sha256))
+        report = retire(either_engine, KEY, BEFORE, NOW + YEARS)
+        assert (report.tracebacks, report.order_sets) == (1, 0)
+        with either_engine.connect() as connection:
+            assert connection.execute(select(OrderRow.exact)).scalars().all() == [b"another's number"]
+
+
+class TestWhatCouldBeANumber:
+    @pytest.mark.parametrize(
+        "text_", ["+12025550143", "(202) 555-0143", "202 / 555 / 0143", "555-0143", "2\t0 2555 0143"]
+    )
+    def test_is_taken_out_of_words(self, text_: str) -> None:
+        assert without_numbers(f"ask {text_}, please") == "ask (number), please"
+
+    @pytest.mark.parametrize("text_", ["by 24 hours", "202 is 555 not 0143", "47 CFR 64.1200(n)", "2026-10", ""])
+    def test_is_not_every_digit(self, text_: str) -> None:
+        assert without_numbers(text_) == text_
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        numbers,
+        st.lists(st.sampled_from(["", " ", "-", ".", " (", ") ", "/", "\u2011", "\u00a0"]), min_size=15, max_size=15),
+    )
+    def test_is_a_number_however_it_is_written(self, number: E164, gaps: list[str]) -> None:
+        written = "".join(map("".join, zip(number[1:], gaps, strict=False)))
+        assert not any(character.isdigit() for character in without_numbers(written))
+
 
 class TestWhatIsKept:
     async def test_is_everything_younger(self, store: SqlStore, either_engine: Engine) -> None:
@@ -285,6 +352,25 @@ class TestTheDisk:
         with sqlite_engine.connect() as reading:
             reading.execute(select(TracebackRow.id)).all()
             assert not retire(sqlite_engine, KEY, BEFORE, NOW + YEARS).cleaned
+
+    async def test_of_postgresql_holds_none_in_what_its_planner_remembers(self, postgresql_server: Server) -> None:
+        with emptied_postgresql(postgresql_server) as engine:
+            await self._remembers_nothing(engine)
+
+    async def _remembers_nothing(self, postgresql_engine: Engine) -> None:
+        def remembered() -> str:
+            query = "SELECT concat_ws(' ', most_common_vals::text, histogram_bounds::text) FROM pg_stats"
+            with postgresql_engine.connect() as connection:
+                return " ".join(connection.execute(text(f"{query} WHERE schemaname = 'public'")).scalars())
+
+        with opened(postgresql_engine) as store:
+            for number in range(3):
+                await traced(store, replace(submitted(), id=uuid.UUID(int=number + 1)))
+        with postgresql_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("ANALYZE tracebacks"))
+        assert CALLED[1:] in remembered()
+        retire(postgresql_engine, KEY, BEFORE, NOW + YEARS)
+        assert CALLED[1:] not in remembered()
 
 
 class TestTheCommands:

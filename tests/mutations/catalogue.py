@@ -208,8 +208,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "the numbers of sister calls stay behind",
         "coordinator/retention.py",
-        ", sisters=None, contested=contested)",
-        ", contested=contested)",
+        "                sisters=None,\n",
+        "",
         "tests/coordinator/test_elimination.py::TestAnAmbiguousTraceback",
     ),
     Mutation(
@@ -1268,6 +1268,27 @@ MUTATIONS: tuple[Mutation, ...] = (
         "    if word_of(said) != AGENT:\n",
         "    if False:\n",
         "tests/coordinator/test_clerk.py::TestRetention",
+    ),
+    Mutation(
+        "numbers that people typed outlive retention",
+        "coordinator/pseudonyms.py",
+        "    return _LIKE_A_NUMBER.sub(TAKEN_OUT, text)\n",
+        "    return text\n",
+        "tests/coordinator/test_retention.py::TestAnOldTraceback",
+    ),
+    Mutation(
+        "one order that is still needed keeps the numbers of its whole set",
+        "coordinator/retention.py",
+        "_tracebacks.c.order_sha256 == _orders.c.sha256,\n        not_(",
+        "_tracebacks.c.order_sha256.is_not(None),\n        not_(",
+        "tests/coordinator/test_retention.py::TestAnOldTraceback",
+    ),
+    Mutation(
+        "PostgreSQL's statistics keep the numbers",
+        "coordinator/retention.py",
+        "VACUUM (FULL, ANALYZE)",
+        "VACUUM FULL",
+        "tests/coordinator/test_retention.py::TestTheDisk",
     ),
     Mutation(
         "a connection that is closed here cancels whoever waits, and the traceback is lost",
