@@ -992,8 +992,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a submitter signs over the network what was not shown",
         "coordinator/commands/api_orders.py",
-        '    _see(view, orders, "Do you certify and submit these orders?", sure=sure, as_json=as_json, show_numbers=show_numbers)\n',
-        "",
+        "        _show(view, orders, show_numbers=show_numbers, everything=everything)\n    if not sure",
+        "        pass\n    if not sure",
         "tests/coordinator/api/test_whole_way.py::test_nobody_signs_what_was_not_shown",
     ),
     Mutation(
