@@ -64,6 +64,7 @@ class Clerking:
                 given_up=done.given_up,
                 asked_again=done.asked_again,
                 withdrawn=done.withdrawn,
+                unattested=done.unattested,
             )
 
     async def keep_working(self) -> None:

@@ -163,6 +163,14 @@ class GivenUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Unattested:
+    """The order has ended, and no approver had attested what the person said: it can be used no more."""
+
+    question_id: uuid.UUID
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """Somebody who may, wants no more asked; `reason` holds no number of a subscriber."""
 
@@ -173,6 +181,7 @@ class Cancelled:
 Event = (
     Started | Answered | AgentUnreachable | TimedOut | AgentSilent | AgentBack | BadAnswer | Declined | NoAgent
     | RetryDue | Reopened | LeftToPerson | PersonAnswered | GivenUp | SistersKnown | Contested | Cancelled
+    | Unattested
 )  # fmt: skip
 
 

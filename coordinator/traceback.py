@@ -16,7 +16,7 @@ A traceback is in one of five phases, a function of its status:
     CLOSED --SistersKnown--> ASKING   (only where it is ambiguous)
     CLOSED, PERSON --Contested--> ASKING   (the provider whose record was given for two calls)
     CLOSED --LeftToPerson--> PERSON   (where no agent answers) --PersonAnswered--> as Answered, also late, when CLOSED
-                             PERSON --GivenUp--> CLOSED
+                             PERSON --GivenUp, Unattested--> CLOSED
 
 At most one question is open, always the last hop's. An event about any other question is stale (a late or repeated
 message) and changes nothing; so does an event that the phase has no use for. Therefore `advance` is total: it never
@@ -90,12 +90,16 @@ from coordinator.events import (
     SistersKnown,
     Started,
     TimedOut,
+    Unattested,
     WaitUntil,
 )
 from coordinator.patience import DEFAULT_PATIENCE, Patience
 from coordinator.questions import Draft, expired, first_draft, question_of, same_draft, same_instance, upstream_draft
 from coordinator.signed import SignedAnswer
 from protos.types import Answer, Outcome, Question
+
+UNATTESTED = "a person there answered, and no approver attested it in time"
+"""What a hop says whose order ended before an approver had attested the answer."""
 
 Step = tuple[Traceback, tuple[Command, ...]]
 
@@ -455,6 +459,14 @@ def _on_given_up(traceback: Traceback, event: GivenUp, patience: Patience) -> St
     return _close(_with_last(traceback, ended=event.at, detail="the person who was asked"), Status.NON_RESPONSIVE)
 
 
+def _on_unattested(traceback: Traceback, event: Unattested, patience: Patience) -> Step:
+    """The provider has answered: that nobody attested it is none of its doing."""
+    del patience
+    if not expired(traceback.call, event.at):
+        return traceback, ()
+    return _close(_with_last(traceback, ended=event.at, detail=UNATTESTED), Status.ORDER_EXPIRED)
+
+
 def _on_cancelled(traceback: Traceback, event: Cancelled, patience: Patience) -> Step:
     del patience
     if traceback.hops:
@@ -484,6 +496,7 @@ TRANSITIONS: Mapping[tuple[Phase, type], Callable[[Traceback, Any, Patience], St
     (Phase.PERSON, GivenUp): _on_given_up,
     (Phase.PERSON, Reopened): _on_reopened,
     (Phase.PERSON, Contested): _on_contested,
+    (Phase.PERSON, Unattested): _on_unattested,
     (Phase.PERSON, Cancelled): _on_cancelled,
     (Phase.SUBMITTED, Cancelled): _on_cancelled,
     (Phase.ASKING, Cancelled): _on_cancelled,

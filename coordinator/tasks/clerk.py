@@ -6,6 +6,7 @@ In rounds, each of which may end anywhere and be taken up by any process:
   a task; from then on it waits for a person, with a clock. A provider whose agent holds the answer is asked again now
   and then, for what its person releases comes from there.
 - Tasks whose time is up are given up, and their chains are non-responsive.
+- A chain whose answer no approver has attested when its order ends, ends with it.
 - What came of tasks goes into the chains: claimed under a lease like everything that changes a traceback, and marked
   as taken afterwards. What was in its chain already when a process died changes nothing the second time.
 - Tasks that their chains no longer need are withdrawn.
@@ -25,7 +26,7 @@ from functools import partial
 from sqlalchemy import Engine, Select, and_, exists, not_, or_, select, text
 
 from coordinator.chain import Phase, Status, Traceback
-from coordinator.events import Event, GivenUp, LeftToPerson, PersonAnswered, Reopened
+from coordinator.events import Event, GivenUp, LeftToPerson, PersonAnswered, Reopened, Unattested
 from coordinator.patience import Patience
 from coordinator.signed import decode_answer, encode_question, keep_said, said_answer
 from coordinator.steps import Chains, Steps
@@ -93,9 +94,10 @@ class Round:
     taken: int = 0
     asked_again: int = 0
     withdrawn: int = 0
+    unattested: int = 0
 
     def __bool__(self) -> bool:
-        return any((self.put, self.given_up, self.taken, self.asked_again, self.withdrawn))
+        return any((self.put, self.given_up, self.taken, self.asked_again, self.withdrawn, self.unattested))
 
 
 class Clerk:
@@ -138,9 +140,10 @@ class Clerk:
         given_up = await asyncio.to_thread(self._desk.give_up_overdue, self._now())
         taken += await self.take_results()
         sweeping = self._sweeps_at is None or self._now() >= self._sweeps_at
+        unattested = await self.end_unattested() if sweeping else 0
         put = await self.put(await self._to_put(sweeping=sweeping))
         again = await self.ask_again()
-        return Round(put, given_up, taken, again, await self.withdraw() if sweeping else 0)
+        return Round(put, given_up, taken, again, await self.withdraw() if sweeping else 0, unattested)
 
     # From chains to people
 
@@ -234,6 +237,18 @@ class Clerk:
         if result.review and question.authority is not None:
             return Reopened(at)  # the agent can sign what its person released; nobody else can
         return PersonAnswered(question.question_id, said_answer(result.answer), at)
+
+    async def end_unattested(self) -> int:
+        """End the chains whose orders ended while an answer waited to be attested; how many."""
+        count = 0
+        for task in await asyncio.to_thread(self._desk.never_attested, self._now(), self._terms.block):
+            count += bool(await self._steps.take(task.asked.traceback_id, self._unattested))
+        return count
+
+    def _unattested(self, traceback: Traceback) -> Event | None:
+        if traceback.status is not Status.AWAITING_PERSON:
+            return None
+        return Unattested(traceback.hops[-1].question.question_id, self._now())
 
     async def ask_again(self) -> int:
         """Ask agents that hold an answer, when they said that it may have been released; how many."""

@@ -89,6 +89,12 @@ class Tasks:
         with self._engine.connect() as connection:
             return [result_at(row) for row in connection.execute(untaken_results(limit)).mappings()]
 
+    def never_attested(self, now: datetime, limit: int = 500) -> list[Task]:
+        """Whose chains still wait for an approver to attest the answer, though their orders have ended."""
+        query = _STANDING.where(_TO_ATTEST, TracebackRow.expires <= now).order_by(tasks.c.result_at).limit(limit)
+        with self._engine.connect() as connection:
+            return [task_at(row) for row in connection.execute(query).mappings()]
+
     def answer_of(self, task_id: uuid.UUID) -> PersonsResult:
         """What was answered, whether or not it was taken.
 

@@ -38,7 +38,7 @@ def turn_of(task: Task, now: datetime, untold: str = "") -> Turn:
         case State.ANSWERED if task.to_attest:
             return Turn(
                 "approver",
-                "answered; an approver, not the submitter, is to attest it",
+                "answered; an approver, not the submitter, is to attest it before its order ends",
                 f"{command} attest {short} --key KEY`; then the chain goes on.",
             )
         case State.ANSWERED if not task.taken:

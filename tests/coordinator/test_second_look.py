@@ -18,7 +18,7 @@ from coordinator.events import Answered, GivenUp, LeftToPerson, NoAgent, PersonA
 from coordinator.explain import explain
 from coordinator.signed import AttestedAnswer
 from coordinator.tasks.task import Kind, State, Task
-from coordinator.traceback import advance, hears_person
+from coordinator.traceback import UNATTESTED, advance, hears_person
 from protos.types import Answer, Handover, Outcome
 from tests.coordinator.fakes import NamedProviders, ScriptedAgents
 from tests.coordinator.make import CALLED, NOW, provider, says, submitted, upstream
@@ -209,6 +209,34 @@ class TestThePerson:
 
 
 class TestUnderAnOrder:
+    async def test_what_nobody_attests_ends_with_its_order_and_is_not_the_providers_failing(
+        self, either_engine: Engine, tmp_path: Path
+    ) -> None:
+        parties = Parties(tmp_path / "ca")
+        [granted] = parties.granted(order())
+        wire = InProcess(parties, {"ginkgo": lambda _: upstream("ginkgo", "elm")})
+        house = People(either_engine, signed_agents(parties, wire, Drawer(granted)), registered(), NOW)
+        house.submit(traceback_of(granted))
+        await house.work()
+        house.answer(BIRCH)
+        expires = house.traceback().call.expires
+        assert expires is not None
+        house.clock.advance(expires - NOW - timedelta(minutes=1))
+        assert not (await house.work()).unattested
+        assert house.traceback().status is Status.AWAITING_PERSON
+        house.clock.advance(timedelta(minutes=1))
+        done = await house.work()
+        assert (done.unattested, done.given_up) == (1, 0)
+        ended = house.traceback()
+        assert (ended.status, ended.hops[-1].provider, ended.hops[-1].detail) == (
+            Status.ORDER_EXPIRED,
+            "elm",
+            UNATTESTED,
+        )
+        assert not (await house.work()).unattested
+        assert house.desk.list(states=(State.OPEN,), to_attest=True) == []
+        house.store.close()
+
     async def test_what_is_said_at_the_second_look_is_attested_too(self, either_engine: Engine, tmp_path: Path) -> None:
         parties = Parties(tmp_path / "ca")
         [granted] = parties.granted(order())

@@ -1353,4 +1353,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         "            if False:\n",
         "tests/coordinator/test_scheduler.py::TestADeadProvider",
     ),
+    Mutation(
+        "an answer that nobody attests leaves its chain waiting for ever",
+        "coordinator/tasks/clerk.py",
+        "unattested = await self.end_unattested() if sweeping else 0\n",
+        "unattested = 0\n",
+        "tests/coordinator/test_second_look.py::TestUnderAnOrder",
+    ),
 )
