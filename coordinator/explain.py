@@ -111,7 +111,7 @@ def _awaiting_person(traceback: Traceback) -> _Words:
             "Wait: `run` and `serve` ask it again now and then. When they have let the answer go, "
             f"{_command(traceback, 'retry')} asks at once.",
         )
-    why = "".join(f" ({hop.provider}: {hop.detail})" for hop in traceback.hops[-1:] if hop.detail)
+    why = f"once more, because {denied} denies the handover" if denied else "because no agent answers there"
     return (
         f"A person at {hop.provider} was asked{'' if denied else ','} {why}{due}.",
         "Wait; `hopback-coordinator tasks list` shows the clock, and whether an answer is to be matched or attested. "
@@ -320,11 +320,7 @@ def _bad_answer(traceback: Traceback) -> _Words:
 def _order_expired(traceback: Traceback) -> _Words:
     expires = traceback.call.expires
     when = f" at {expires:%Y-%m-%d %H:%M:%S} UTC" if expires else ""
-    why = (
-        f" ({hop.provider}: {hop.detail})"
-        if (hop := traceback.hops[-1] if traceback.hops else None) and hop.detail
-        else ""
-    )
+    why = "".join(f" ({hop.provider}: {hop.detail})" for hop in traceback.hops[-1:] if hop.detail)
     return (
         f"The order under which this call was traced has expired{when}; nobody may be asked any more{why}.",
         "Submit a new order with `hopback-coordinator order submit`, have it approved, and trace the call under that.",
