@@ -39,6 +39,9 @@ from protos.signing import Domain, Proof, Seal, SealChecker
 LARGEST_LOG: Final = 2**62
 """Entries; a checkpoint that says more is no checkpoint."""
 
+MOST_WITNESSES: Final = 7
+"""Of one checkpoint in a bundle."""
+
 Clock = Callable[[], datetime]
 
 
@@ -257,8 +260,8 @@ def witnesses_for(provider: ProviderId, others: Iterable[Provider], count: int) 
     return sorted(able, key=lambda other: sha256(f"{provider} {other.id}".encode()).digest())[:count]
 
 
-def with_witnesses(checkpoint: Seen, seals: Iterable[bytes]) -> evidence.SignedCheckpoint:
-    """A checkpoint with its witnesses' signatures (serialised Seals), as it goes into a bundle."""
+def with_witnesses(checkpoint: Seen, witnessed: Sequence[Witnessed]) -> evidence.SignedCheckpoint:
+    """A checkpoint with its witnesses' signatures, as it goes into a bundle."""
     signed = evidence.SignedCheckpoint.FromString(checkpoint.exact)
-    signed.seals.extend(evidence.Seal.FromString(seal) for seal in seals)
+    signed.seals.extend(evidence.Seal.FromString(one.seal) for one in witnessed)
     return signed

@@ -1,27 +1,25 @@
-"""What a bundle shows of each hop by itself: asked under the order, answered, and the answer in the provider's log.
+"""What a bundle shows of each hop by itself: asked under the order, and answered.
 
-A person's answer is shown as that: attested by an approver, never signed by the provider. How the hops follow from each
-other is `coordinator.evidence.chain_statements`.
+A person's answer is shown as that: attested by an approver, never signed by the provider. That the answer is in the
+provider's log is `coordinator.evidence.log_statements`, how the hops follow from each other
+`coordinator.evidence.chain_statements`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from google.protobuf.message import DecodeError
-
-from coordinator.evidence.signatures import NoSealError, Signatures, instant
+from coordinator.evidence.log_statements import log_statements
+from coordinator.evidence.signatures import NoSealError, Signatures
 from coordinator.evidence.statements import Statement, broken, proven, unproven
-from hopback.v1 import audit_pb2 as audit
 from hopback.v1 import bundle_pb2 as pb
-from hopback.v1 import evidence_pb2
-from protos import hops, merkle
-from protos.codec import ContractError, digest
+from protos import hops
+from protos.codec import ContractError
 from protos.hops import Asked, Parts
 from protos.identity import InvalidIdentityError, parse_provider_id, provider_uri
 from protos.orders import Granted
 from protos.printable import printable
-from protos.signing import Domain, KeyFormatError, Proof, Seal
+from protos.signing import Domain, KeyFormatError
 from protos.types import Answer, Handover, Outcome
 
 
@@ -152,39 +150,5 @@ def _answer(signatures: Signatures, hop: HopSeen, asked: Asked, place: str, stat
         statements.append(replace(proven(what, uri + signatures.whose_roots), at=finding.answered.isoformat()))
     else:
         statements.append(broken(what, problem))
-    statements.append(_logged(signatures, hop.message, parts, asked, place, uri))
+    statements += log_statements(signatures, hop.message, parts, asked, place)
     return replace(hop, answer=answer, finding=finding)
-
-
-def _logged(
-    signatures: Signatures, message: pb.HopEvidence, parts: Parts, asked: Asked, place: str, uri: str
-) -> Statement:
-    """That the provider's audit log holds the answer, and who else has seen that log."""
-    what = f"{place} logged the answer"
-    if not message.logged.entries:
-        return unproven(what, "no proof from its log is in the bundle")
-    checkpoint = message.logged.checkpoint
-    try:
-        state = evidence_pb2.Checkpoint.FromString(checkpoint.checkpoint)
-        entries = [audit.AuditEntry.FromString(entry.entry) for entry in message.logged.entries]
-    except DecodeError:
-        return broken(what, "checkpoint or entry can't be read")
-    if not checkpoint.seals or state.provider != message.provider:
-        return broken(what, "the checkpoint is another provider's, or not sealed")
-    own = Seal.of_message(checkpoint.seals[0])
-    problem = signatures.signing_problem(
-        Proof(own, 0, b""), checkpoint.checkpoint, Domain.CHECKPOINT, uri, instant(state.at_unix_ms)
-    )
-    if problem is not None:
-        return broken(what, f"its checkpoint: {problem}")
-    holds_it = False
-    for entry, shown in zip(entries, message.logged.entries, strict=True):
-        root = merkle.root_by_path(merkle.leaf_hash(shown.entry), shown.index, state.size, shown.path)
-        if root != state.root:
-            return broken(what, f"entry {shown.index} is not in the log that it signed")
-        holds_it |= entry.answer_leaf == parts.leaf and entry.question_sha256 == digest(asked.exact)
-    if not holds_it:
-        return broken(what, "none of the entries is about this answer")
-    witnesses = signatures.witnesses(checkpoint)
-    seen_by = f"; its log was witnessed by {', '.join(witnesses)}" if witnesses else ""
-    return proven(what, f"{uri}{seen_by}")

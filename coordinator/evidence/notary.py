@@ -9,16 +9,23 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
 from sqlalchemy import Engine
 
 from coordinator.audit_client import AgentAudits
+from coordinator.checkpoints import LARGEST_LOG, with_witnesses
 from coordinator.ports import AgentError, Provider, UnreachableError
+from coordinator.store.checkpoints import SqlCheckpoints
 from coordinator.store.evidence import collect
+from hopback.v1 import evidence_pb2
+from hopback.v1.audit_pb2 import AuditEntry
 from protos.codec import digest
+from protos.hops import Parts
 from protos.identity import ProviderId
 from protos.orders import Persons
 from protos.signing import Signer
@@ -78,11 +85,38 @@ class Notary:
             except AgentError:
                 missing.add(hop.provider)
                 return
-            if certificate not in evidence.certificates:
-                evidence.certificates.append(certificate)  # of the key that is current now, not when it answered
+            certificates = [certificate]  # of the key that is current now, not when it answered
+            with suppress(AgentError):
+                certificates += await self._add_witnesses(hop, entry, self.audits)
+            evidence.certificates.extend(der for der in dict.fromkeys(certificates) if der not in evidence.certificates)
 
         await asyncio.gather(*(ask(hop) for hop in evidence.hops if hop.naming))
         return sorted(missing)
+
+    async def _add_witnesses(self, hop: pb.HopEvidence, provider: Provider, audits: AgentAudits) -> list[bytes]:
+        """Put in what others saw of the log first after it held the answer; gives the certificates of who signed it.
+
+        Nothing that the provider shows is judged here: whoever verifies the bundle is told.
+
+        Raises:
+            AgentError: the provider does not prove that it is the log which it shows.
+        """
+        try:
+            shown = evidence_pb2.Checkpoint.FromString(hop.logged.checkpoint.checkpoint)
+            index = _answer_at(hop)
+        except DecodeError:
+            return []
+        if index is None or not index < shown.size <= LARGEST_LOG:
+            return []
+        found = await asyncio.to_thread(SqlCheckpoints(self.engine).witnessed_with, provider.id, index)
+        if found is None:
+            return []
+        seen, witnesses = found
+        first, second = sorted((seen.size, shown.size))
+        path = b"" if first == second else await audits.consistency(provider, first, second)
+        hop.witnessed.checkpoint.CopyFrom(with_witnesses(seen, witnesses))
+        hop.witnessed.path = path
+        return [seen.certificate, *(witness.certificate for witness in witnesses)]
 
     def sealed(self, evidence: pb.TracebackEvidence) -> bytes:
         """The file.
@@ -94,3 +128,14 @@ class Notary:
 
         header = self.header(uuid.UUID(evidence.traceback_id))
         return bundle(evidence, self.trust(), self.signer(), header)
+
+
+def _answer_at(hop: pb.HopEvidence) -> int | None:
+    """Where the provider's log holds the hop's answer first, as it says.
+
+    Raises:
+        DecodeError: an entry is none.
+    """
+    leaf = Parts(hop.naming, hop.finding).leaf
+    entries = ((entry.index, AuditEntry.FromString(entry.entry)) for entry in hop.logged.entries)
+    return min((index for index, entry in entries if entry.answer_leaf == leaf), default=None)

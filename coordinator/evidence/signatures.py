@@ -14,7 +14,7 @@ from hopback.v1 import bundle_pb2 as pb
 from hopback.v1 import evidence_pb2 as evidence
 from protos.certificates import CertificateError, Certified, PinnedRoots
 from protos.codec import from_unix_ms
-from protos.identity import InvalidIdentityError, coordinator_uri
+from protos.identity import InvalidIdentityError, ProviderId, coordinator_uri, providers_among
 from protos.signing import Domain, Proof, PublicKey, Seal, SealChecker
 
 
@@ -127,18 +127,10 @@ class Signatures:
         place = proof.seal
         return place < len(self._seals) and self._seals[place].algorithm == Domain.ATTESTATION.algorithm
 
-    def witnesses(self, checkpoint: evidence.SignedCheckpoint) -> list[str]:
-        """Who, other than its provider, has signed that this was the state of the log."""
-        names = []
-        for message in checkpoint.seals[1:]:
-            seal = Seal.of_message(message)
-            known = self._certified.get(seal.key_id)
-            if (
-                known is not None
-                and self.signing_problem(Proof(seal, 0, b""), checkpoint.checkpoint, Domain.WITNESS, known.uri) is None
-            ):
-                names.append(known.uri)
-        return names
+    def provider_of(self, key_id: bytes) -> ProviderId | None:
+        """The provider whose key this is; None where no trusted root says that it is a provider's."""
+        known = self._certified.get(key_id)
+        return None if known is None else next(iter(providers_among([known.uri])), None)
 
 
 def instant(unix_ms: int) -> datetime:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from coordinator.checkpoints import Alarm, AlarmKind, Seen, Witnessed
+from coordinator.checkpoints import MOST_WITNESSES, Alarm, AlarmKind, Seen, Witnessed
 from coordinator.ports import Provider
 from coordinator.store.checkpoint_models import (
     checkpoint_alarms,
@@ -99,6 +99,13 @@ class SqlCheckpoints:
         """Who signed this one."""
         table = checkpoint_witnesses.c
         return self._witnessed(self._witnesses(table.checkpoint == checkpoint_sha256).order_by(table.witness))
+
+    def witnessed_with(self, provider: ProviderId, index: int) -> tuple[Seen, Sequence[Witnessed]] | None:
+        """The smallest that witnesses signed of those whose log held this entry, and who did; None where none did."""
+        table, signed = checkpoints.c, select(checkpoint_witnesses.c.checkpoint)
+        those = self._of(provider).where(table.size > index, table.sha256.in_(signed)).order_by(table.size, table.at)
+        found = next(iter(self._all(those.limit(1))), None)
+        return None if found is None else (found, self.witnesses(found.sha256)[:MOST_WITNESSES])
 
     def keep_witnessed(self, witnessed: Witnessed) -> None:
         """See `CheckpointStore.keep_witnessed`."""

@@ -30,18 +30,23 @@ from coordinator.checkpoints import (
     with_witnesses,
     witnesses_for,
 )
+from coordinator.evidence.log_statements import log_statements
+from coordinator.evidence.notary import Notary
+from coordinator.evidence.signatures import Signatures, Trust
+from coordinator.evidence.statements import Standing, Statement
 from coordinator.ports import BadAnswerError, Provider, UnreachableError
 from coordinator.store.checkpoints import SqlCheckpoints
 from coordinator.store.engine import migrate, open_engine
 from coordinator.watching import MOST_WAITING, Watch
 from hopback.v1 import audit_pb2 as pb
 from hopback.v1 import evidence_pb2 as evidence
+from hopback.v1.bundle_pb2 import TracebackEvidence
 from protos.codec import ContractError, unix_ms
 from protos.identity import parse_provider_id
 from protos.merkle import EMPTY_ROOT, leaf_hash, root_by_path
 from protos.signing import Domain, Seal, SealChecker
-from tests.agent.audit.books import LAB, Clock, answered, book_of, case, party, roots, scratch
-from tests.protos.evidence_kit import BIRCH, CEDAR, NOW
+from tests.agent.audit.books import LAB, Clock, answered, authority, book_of, case, party, reply, roots, scratch
+from tests.protos.evidence_kit import BIRCH, CEDAR, NOW, ONLINE, PERSONS
 
 SECOND = timedelta(seconds=1)
 NAMES = ("birch", "cedar", "elm", "fir")
@@ -410,7 +415,7 @@ class TestWitnesses:
         assert newest is not None
         found = store.witnesses(newest.sha256)
         assert [one.witness for one in found] == sorted(w.id for w in witnesses_for(BIRCH, map(provider, NAMES), 2))
-        bundle = with_witnesses(newest, [one.seal for one in found])
+        bundle = with_witnesses(newest, found)
         for one, message in zip(found, bundle.seals[1:], strict=True):
             seal = Seal.of_message(message)
             assert SealChecker().is_good(seal, Domain.WITNESS, roots().certified(one.certificate).key)
@@ -483,6 +488,117 @@ class TestWitnesses:
         newest = store.newest(BIRCH)
         assert newest is not None
         assert store.witnesses(newest.sha256) == []
+
+
+class TestWhatGoesIntoABundle:
+    """The first state that witnesses signed with the answer in it, with the proof that it is the log that is shown."""
+
+    @pytest.fixture
+    def watch(self, agents: Agents, store: SqlCheckpoints, clock: Clock) -> Watch:
+        return watch_of(agents, store, clock, WitnessTerms(count=2, every=SECOND))
+
+    async def came(self, agents: Agents, watch: Watch, *numbers: int) -> None:
+        for number in numbers:
+            watch.came(BIRCH, next_checkpoint(agents, "birch", number), party("birch").certificate)
+            await watch.work()
+
+    async def collected(self, agents: Agents, engine: Engine, number: int = 1) -> TracebackEvidence:
+        given, message = reply(number), TracebackEvidence()
+        message.hops.add(
+            provider=BIRCH, question=given.case.asked.exact, naming=given.parts.naming, finding=given.parts.finding
+        )
+        notary = Notary(
+            engine=engine,
+            name="lab",
+            persons=PERSONS,
+            signer=lambda: ONLINE,
+            roots=bytes,
+            provider=lambda name: provider(name),
+            clock=agents.clock,
+            audits=AgentAudits(agents),
+        )
+        assert await notary.add_log_proofs(message) == []
+        assert message.hops[0].logged.entries
+        return message
+
+    def said(self, message: TracebackEvidence, number: int = 1) -> list[Statement]:
+        signatures = Signatures(message, Trust(), (authority().directory / "ca.crt").read_bytes())
+        given = reply(number)
+        return log_statements(signatures, message.hops[0], given.parts, given.case.asked, "hop 1")
+
+    async def test_is_what_witnesses_saw_first_with_the_answer_in_it(
+        self, agents: Agents, watch: Watch, engine: Engine, store: SqlCheckpoints
+    ) -> None:
+        await self.came(agents, watch, 0, 1, 2, 3)
+        message = await self.collected(agents, engine)
+        shown, logged = message.hops[0].witnessed, message.hops[0].logged
+        assert evidence.Checkpoint.FromString(shown.checkpoint.checkpoint).size == 4
+        assert evidence.Checkpoint.FromString(logged.checkpoint.checkpoint).size == 8
+        assert len(shown.checkpoint.seals) == 3
+        (_, seen_by) = self.said(message)
+        witnesses = sorted(w.id for w in witnesses_for(BIRCH, map(provider, NAMES), 2))
+        assert seen_by.standing is Standing.PROVEN
+        assert seen_by.by.startswith(", ".join(f"hopback://provider/{name}" for name in witnesses))
+
+    async def test_needs_no_path_where_it_is_the_very_state_that_is_shown(
+        self, agents: Agents, watch: Watch, engine: Engine
+    ) -> None:
+        await self.came(agents, watch, 0, 1)
+        message = await self.collected(agents, engine)
+        assert message.hops[0].witnessed.path == b""
+        assert [one.standing for one in self.said(message)] == [Standing.PROVEN] * 2
+
+    async def test_is_nothing_before_a_witness_has_seen_the_answer(
+        self, agents: Agents, watch: Watch, engine: Engine
+    ) -> None:
+        await self.came(agents, watch, 0)
+        answered(agents.book("birch"), 1)
+        message = await self.collected(agents, engine)
+        assert not message.hops[0].HasField("witnessed")
+        assert [one.standing for one in self.said(message)] == [Standing.PROVEN, Standing.NOT_PROVEN]
+
+    async def test_is_nothing_where_the_provider_proves_nothing(
+        self, agents: Agents, watch: Watch, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await self.came(agents, watch, 0, 1, 2)
+
+        async def refuses(self: AgentAudits, entry: Provider, first: int, second: int) -> bytes:
+            raise UnreachableError("away")
+
+        monkeypatch.setattr(AgentAudits, "consistency", refuses)
+        message = await self.collected(agents, engine)
+        assert not message.hops[0].HasField("witnessed")
+
+    async def test_shows_a_log_that_was_rewritten_after_witnesses_had_seen_it(
+        self, agents: Agents, watch: Watch, engine: Engine
+    ) -> None:
+        await self.came(agents, watch, 0, 1)
+        other = book_of(agents.directory / "rewritten", "birch", agents.clock)
+        answered(other, 1, 5, 6)
+        agents.books["birch"].log.close()
+        agents.use("birch", other)
+        logged, seen_by = self.said(await self.collected(agents, engine))
+        assert logged.standing is Standing.PROVEN, "it signed this one, too"
+        assert seen_by.standing is Standing.BROKEN
+        assert "not shown to be the one" in seen_by.why
+
+    @pytest.mark.parametrize("index", [2**63, 2**64 - 1, 4])
+    async def test_is_nothing_where_an_agent_tells_of_places_that_can_not_be(
+        self, agents: Agents, watch: Watch, engine: Engine, monkeypatch: pytest.MonkeyPatch, index: int
+    ) -> None:
+        await self.came(agents, watch, 0, 1)
+        honest = AgentAudits.answer
+
+        async def lies(self: AgentAudits, entry: Provider, question_sha256: bytes) -> pb.ProveAnswerResponse:
+            shown = await honest(self, entry, question_sha256)
+            for one in shown.entries:
+                one.index = index
+            return shown
+
+        monkeypatch.setattr(AgentAudits, "answer", lies)
+        message = await self.collected(agents, engine)
+        assert not message.hops[0].HasField("witnessed")
+        assert [one.standing for one in self.said(message)] == [Standing.BROKEN]
 
 
 class TestTheStore:

@@ -101,6 +101,27 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/coordinator/test_elimination.py::TestNothingIsAsked",
     ),
     Mutation(
+        "a bundle's witness may be the log's own provider",
+        "coordinator/evidence/log_statements.py",
+        "if witness is None or witness == message.provider:",
+        "if witness is None:",
+        "tests/coordinator/evidence/test_verify.py::TestWitnesses",
+    ),
+    Mutation(
+        "a bundle's witnesses may have seen another log",
+        "coordinator/evidence/log_statements.py",
+        "    if not merkle.is_consistent(first.size, first.root, second.size, second.root, path):\n",
+        "    if False:\n",
+        "tests/coordinator/evidence/test_verify.py::TestWitnesses",
+    ),
+    Mutation(
+        "a bundle's witnesses may have seen the log before the answer",
+        "coordinator/evidence/log_statements.py",
+        "    if index >= state.size:\n",
+        "    if False:\n",
+        "tests/coordinator/evidence/test_verify.py::TestWitnesses",
+    ),
+    Mutation(
         "a bundle holds certificates of whoever travelled with it",
         "coordinator/store/evidence.py",
         " if _key_id(der) in signed)",

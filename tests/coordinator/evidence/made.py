@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -144,16 +145,27 @@ class Maker:
         for kind, answered in ((audit.AUDIT_KIND_INTENT, b""), (audit.AUDIT_KIND_ANSWER, leaf)):
             entry = audit.AuditEntry(kind=kind, question_sha256=digest(question), answer_leaf=answered)
             entries.append(entry.SerializeToString())
+        entries += [audit.AuditEntry(kind=audit.AUDIT_KIND_STARTED, at_unix_ms=at).SerializeToString() for at in (2, 3)]
+        logged, witnessed = message.logged, message.witnessed
+        logged.checkpoint.CopyFrom(self.checkpoint(provider, entries))
+        message.checkpoint.CopyFrom(logged.checkpoint)
         tree = merkle.tree_of(entries)
-        state = evidence.Checkpoint(provider=provider, size=3, root=tree.root, at_unix_ms=unix_ms(NOW))
-        exact = state.SerializeToString(deterministic=True)
-        own, _ = self.parties.signers[provider].seal(Domain.CHECKPOINT, [exact])
-        seen, _ = self.parties.signers["mallory"].seal(Domain.WITNESS, [exact])
-        checkpoint = evidence.SignedCheckpoint(checkpoint=exact, seals=[own.to_message(), seen.to_message()])
-        message.checkpoint.CopyFrom(checkpoint)
-        message.logged.checkpoint.CopyFrom(checkpoint)
         for index in (1, 2):
-            message.logged.entries.add(entry=entries[index], index=index, path=tree.path(index))
+            logged.entries.add(entry=entries[index], index=index, path=tree.path(index))
+        witnessed.checkpoint.CopyFrom(self.checkpoint(provider, entries[:3], "mallory"))
+        hashed = list(map(merkle.leaf_hash, entries))
+        witnessed.path = merkle.consistency_path(3, 5, lambda level, at: merkle.Tree(hashed).levels[level][at])
+
+    def checkpoint(self, provider: str, entries: Sequence[bytes], *witnesses: str) -> evidence.SignedCheckpoint:
+        """What `provider` signs of a log of these entries, and witnesses after it."""
+        root = merkle.tree_of(entries).root
+        state = evidence.Checkpoint(provider=provider, size=len(entries), root=root, at_unix_ms=unix_ms(NOW))
+        exact = state.SerializeToString(deterministic=True)
+        signed = evidence.SignedCheckpoint(checkpoint=exact)
+        for name, domain in ((provider, Domain.CHECKPOINT), *((one, Domain.WITNESS) for one in witnesses)):
+            seal, _ = self.parties.signers[name].seal(domain, [exact])
+            signed.seals.append(seal.to_message())
+        return signed
 
 
 def whole(parties: Industry) -> pb.TracebackEvidence:

@@ -18,15 +18,19 @@ from coordinator.evidence import container, readable
 from coordinator.evidence.bundle import bundle
 from coordinator.evidence.members import MANIFEST, SEAL
 from coordinator.evidence.signatures import Trust
-from coordinator.evidence.statements import Standing
+from coordinator.evidence.statements import Standing, Statement
 from coordinator.evidence.verify import Verdict, verify
+from hopback.v1 import audit_pb2 as audit
 from hopback.v1 import bundle_pb2 as pb
+from hopback.v1 import evidence_pb2 as evidence
+from protos import merkle
 from protos.codec import digest
 from protos.e164 import parse_e164
 from protos.hops import decode_naming
 from protos.identity import parse_provider_id
+from protos.signing import Domain
 from protos.types import Answer, Handover, Outcome
-from tests.coordinator.evidence.made import Industry, Maker, industry, whole
+from tests.coordinator.evidence.made import NOW, Industry, Maker, industry, whole
 from tests.protos.evidence_kit import ANN, BOB, CAROL, ORDER, grant
 
 
@@ -71,13 +75,16 @@ class TestAWholeBundle:
             "hop 1 (ginkgo) was asked under the order",
             "hop 1 (ginkgo) answered: the call came from birch",
             "hop 1 (ginkgo) logged the answer",
+            "others have seen the log in which hop 1 (ginkgo) holds the answer",
             "hop 2 (birch) was asked under the order",
             "hop 2 (birch) answered: the call came from alder; it did hand the call to the provider that named it",
             "hop 2 (birch) logged the answer",
+            "others have seen the log in which hop 2 (birch) holds the answer",
             "hop 3 (alder) was asked under the order",
             "hop 3 (alder) answered: a customer of its own placed the call; "
             "it did hand the call to the provider that named it",
             "hop 3 (alder) logged the answer",
+            "others have seen the log in which hop 3 (alder) holds the answer",
             "hop 1 (ginkgo) is the terminating provider of the order, and was asked for its call",
             "hop 2 (birch) was named by ginkgo",
             "hop 3 (alder) was named by birch",
@@ -89,7 +96,8 @@ class TestAWholeBundle:
         by = {s.what: s.by for s in verify(good, parties.trust).statements}
         assert by["ann certified the order, and enough others approved it"] == "ann, bob"
         assert by["hop 2 (birch) was asked under the order"] == "hopback://coordinator/lab"
-        assert "witnessed by hopback://provider/mallory" in by["hop 2 (birch) logged the answer"]
+        assert by["hop 2 (birch) logged the answer"] == "hopback://provider/birch"
+        assert by["others have seen the log in which hop 2 (birch) holds the answer"] == "hopback://provider/mallory"
 
     def test_says_what_no_bundle_proves(self, parties: Industry, good: bytes) -> None:
         unproven = [s.what for s in verify(good, parties.trust).statements if s.standing is Standing.NOT_PROVEN]
@@ -285,6 +293,130 @@ class TestADishonestCoordinator:
             message.hops[1].logged.CopyFrom(message.hops[0].logged)
 
         assert any("another provider's" in line for line in broken(resealed(parties, about_another)))
+
+
+class TestWitnesses:
+    """Other providers that signed a state of a provider's log: what they saw is what the bundle shows."""
+
+    WHAT = "others have seen the log in which hop 2 (birch) holds the answer"
+
+    def said(self, verdict: Verdict) -> Statement:
+        (statement,) = (one for one in verdict.statements if one.what == self.WHAT)
+        return statement
+
+    def changed(self, parties: Industry, *, checkpoint: evidence.SignedCheckpoint, path: bytes = b"") -> Verdict:
+        def change(message: pb.TracebackEvidence) -> None:
+            message.hops[1].witnessed.checkpoint.CopyFrom(checkpoint)
+            message.hops[1].witnessed.path = path
+
+        return resealed(parties, change)
+
+    def test_say_by_when_they_saw_the_log_with_the_answer_in_it(self, parties: Industry, good: bytes) -> None:
+        assert self.said(verify(good, parties.trust)).at == NOW.isoformat()
+        assert "by a root in the bundle itself" in self.said(verify(good, Trust())).by
+
+    def test_are_not_needed_nothing_is_broken_without_them(self, parties: Industry) -> None:
+        verdict = resealed(parties, lambda message: message.hops[1].ClearField("witnessed"))
+        assert verdict.standing is Standing.PROVEN
+        assert "hop 2 (birch) logged the answer" in proven(verdict)
+        assert self.said(verdict).standing is Standing.NOT_PROVEN
+        assert "the answer stands without one" in self.said(verdict).why
+
+    def test_may_have_seen_the_very_state_that_is_shown_or_a_later_one(self, parties: Industry) -> None:
+        def later_than_shown(message: pb.TracebackEvidence) -> None:
+            entries, path = birchs_log(message), message.hops[1].witnessed.path
+            hop = message.hops[1]
+            hop.logged.checkpoint.CopyFrom(maker.checkpoint("birch", entries[:3]))
+            tree = merkle.tree_of(entries[:3])
+            for entry in hop.logged.entries:
+                entry.path = tree.path(entry.index)
+            hop.witnessed.checkpoint.CopyFrom(maker.checkpoint("birch", entries, "mallory"))
+            assert path == hop.witnessed.path
+
+        maker, entries = Maker(parties), birchs_log(whole(parties))
+        same = self.changed(parties, checkpoint=maker.checkpoint("birch", entries, "mallory", "alder"))
+        assert broken(same) == []
+        assert self.said(same).by == "hopback://provider/alder, hopback://provider/mallory"
+        assert broken(resealed(parties, later_than_shown)) == []
+
+    def test_contradict_a_provider_that_shows_another_log(self, parties: Industry) -> None:
+        entries = birchs_log(whole(parties))
+        rewritten = Maker(parties).checkpoint("birch", [*entries[:2], entries[0]], "mallory")
+        path = whole(parties).hops[1].witnessed.path
+        for shown in (path, b"", path[:-1], path[32:]):
+            verdict = self.changed(parties, checkpoint=rewritten, path=shown)
+            assert self.said(verdict).standing is Standing.BROKEN
+            assert "not shown to be the one that holds the answer" in self.said(verdict).why
+            assert "hop 2 (birch) logged the answer" in proven(verdict), "what it signed itself still stands"
+
+    def test_who_saw_the_log_before_the_answer_saw_no_answer(self, parties: Industry) -> None:
+        entries = birchs_log(whole(parties))
+        hashed = list(map(merkle.leaf_hash, entries))
+        path = merkle.consistency_path(2, 5, lambda level, at: merkle.Tree(hashed).levels[level][at])
+        early = Maker(parties).checkpoint("birch", entries[:2], "mallory")
+        verdict = self.changed(parties, checkpoint=early, path=path)
+        assert self.said(verdict).why == "the log that they saw had 2 entries, and the answer is entry 2"
+
+    @pytest.mark.parametrize(
+        ("witnesses", "why"),
+        [
+            ((), "nobody but the provider signed"),
+            (("birch",), "by no other provider"),
+            (("lab",), "by no other provider"),
+            (("mallory", "birch"), "by no other provider"),
+        ],
+    )
+    def test_are_other_providers_alone(self, parties: Industry, witnesses: tuple[str, ...], why: str) -> None:
+        checkpoint = Maker(parties).checkpoint("birch", birchs_log(whole(parties)), *witnesses)
+        assert why in self.said(self.changed(parties, checkpoint=checkpoint)).why
+
+    def test_signed_as_witnesses_exactly_what_is_shown(self, parties: Industry) -> None:
+        maker, entries = Maker(parties), birchs_log(whole(parties))
+        for bend in (_other_bytes, _other_domain(parties), _other_size):
+            checkpoint = maker.checkpoint("birch", entries, "mallory")
+            bend(checkpoint)
+            statement = self.said(self.changed(parties, checkpoint=checkpoint))
+            assert statement.standing is Standing.BROKEN
+            assert statement.why.startswith("the seal of mallory: ")
+
+    def test_vouch_for_no_state_that_the_provider_did_not_sign(self, parties: Industry) -> None:
+        maker, entries = Maker(parties), birchs_log(whole(parties))
+        for of, why in (("alder", "another provider's"), ("birch", "its checkpoint: ")):
+            checkpoint = maker.checkpoint(of, entries, "mallory")
+            if of == "birch":
+                checkpoint.seals[0].CopyFrom(checkpoint.seals[1])
+            statement = self.said(self.changed(parties, checkpoint=checkpoint))
+            assert statement.standing is Standing.BROKEN
+            assert why in statement.why
+
+    def test_a_state_that_is_none_is_broken_and_raises_nothing(self, parties: Industry) -> None:
+        for checkpoint in (
+            evidence.SignedCheckpoint(),
+            evidence.SignedCheckpoint(checkpoint=b"\xff", seals=[evidence.Seal()]),
+        ):
+            assert self.said(self.changed(parties, checkpoint=checkpoint)).standing is Standing.BROKEN
+
+
+def birchs_log(message: pb.TracebackEvidence) -> list[bytes]:
+    """The five entries of birch's log, as `Maker` makes it."""
+    started = [audit.AuditEntry(kind=audit.AUDIT_KIND_STARTED, at_unix_ms=at).SerializeToString() for at in (1, 2, 3)]
+    return [started[0], *(shown.entry for shown in message.hops[1].logged.entries), *started[1:]]
+
+
+def _other_bytes(checkpoint: evidence.SignedCheckpoint) -> None:
+    checkpoint.seals[1].root = bytes(32)
+
+
+def _other_size(checkpoint: evidence.SignedCheckpoint) -> None:
+    checkpoint.seals[1].size = 2
+
+
+def _other_domain(parties: Industry) -> Callable[[evidence.SignedCheckpoint], None]:
+    def bend(checkpoint: evidence.SignedCheckpoint) -> None:
+        seal, _ = parties.signers["mallory"].seal(Domain.CHECKPOINT, [checkpoint.checkpoint])
+        checkpoint.seals[1].CopyFrom(seal.to_message())
+
+    return bend
 
 
 class TestADispute:
