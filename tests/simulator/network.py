@@ -232,7 +232,10 @@ class Agents:
             others = [self.known[sister.question_id].meant for sister in sisters]
             if sisters:
                 self._journal.counts["calls told by their sisters"] += 1
-            elif Lot(self._world.seed, provider, question.called, question.at).random() < 0.5:
+            elif (
+                self._world.tells_apart(provider, question.called)
+                or Lot(self._world.seed, provider, question.called, question.at).random() < 0.5
+            ):
                 others = [passage for passage, _ in found if passage.at != question.at]
             return [one for one in found if one[0] not in others] or found
         return found

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 
 from coordinator.chain import Status, Traceback
+from coordinator.contesting import Contester
 from coordinator.driver import Driver, Rested
 from coordinator.eliminating import Eliminator
 from coordinator.leases import Keeper
@@ -238,6 +239,7 @@ class Process:
         )
         self._clerk, self._outbox = self._clerking(self._engine, number)
         self._eliminator = Eliminator(self._engine, self.store, self._clock.now, f"sisters {number}")
+        self._contester = Contester(self._engine, self.store, self._clock.now, f"contests {number}")
         self._tasks = [asyncio.create_task(self._scheduler.run()), asyncio.create_task(self._keep_clerking())]
 
     def _clerking(self, engine: Engine, number: int) -> tuple[Clerk, Outbox]:
@@ -265,6 +267,10 @@ class Process:
     def look(self) -> None:
         """Something may have happened in the database."""
         self._bell.set()
+
+    def take_up(self) -> None:
+        """There are chains to be driven."""
+        self._scheduler.look()
 
     def die(self) -> None:
         """It does nothing more."""
@@ -305,8 +311,10 @@ class Process:
             now = self._clock.now()
             letters = await asyncio.to_thread(self._outbox.queue_due, now)
             await asyncio.to_thread(self._outbox.deliver, self._house.mailer, now, _LETTERS)
+            contested = await self._contester.round() if self._house.twins else ()
             settled = await self._eliminator.round() if self._house.twins else ()
-            if done.taken or done.asked_again or settled:
+            self._house.journal.counts["chains taken back as contested"] += len(contested)
+            if done.taken or done.asked_again or settled or contested:
                 self._scheduler.look()
             with suppress(TimeoutError):
                 until = self._next(more=bool(done or letters))

@@ -20,6 +20,7 @@ from pathlib import Path
 from random import Random
 
 from coordinator.chain import Call, Status, Traceback, standing
+from coordinator.contesting import Contester
 from coordinator.limits import Limits
 from coordinator.orders import OrderSet
 from coordinator.ports import Provider
@@ -67,6 +68,7 @@ class Terms:
         order_life: how long orders count.
         round_s: within how many seconds a clerk looks at what people did.
         twins: how often two calls of a campaign reach one number within seconds.
+        lost: of how many of these the provider before they part has lost one of its two records.
     """
 
     providers: int = 40
@@ -79,11 +81,12 @@ class Terms:
     order_life: timedelta = timedelta(hours=72)
     round_s: float = 5.0
     twins: int = 0
+    lost: int = 0
     mix: Mix = USUAL
 
 
 USUALLY = Terms(calls=16)
-AMONG_AGENTS = Terms(calls=20, kills=4, mix=AGENTS, twins=2)
+AMONG_AGENTS = Terms(calls=20, kills=4, mix=AGENTS, twins=2, lost=1)
 CROWDED = Terms(providers=30, calls=48, kills=1, concurrent=1, mix=AGENTS)
 """Few places for many calls: whose turn it is matters."""
 
@@ -108,7 +111,7 @@ def simulate(
 ) -> Report:
     """Run one seed; with `keep_trace` the report has everything that happened in words."""
     terms = terms or usual_terms(seed)
-    world = draw(seed, terms.providers, terms.calls, terms.mix, terms.twins)
+    world = draw(seed, terms.providers, terms.calls, terms.mix, terms.twins, terms.lost)
     with ExitStack() as stack:
         where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hopback-sim-", dir=where)))
@@ -229,7 +232,8 @@ class _Run:
         looks_at = self._clock.now() + _LOOKS[0]
         while self._clock.now() < BEGIN + _LAST and not self._journal.broken:
             due = await self._store.next_due()
-            if due is None and not self._office.plans and self._is_done():
+            done = due is None and not self._office.plans and self._is_done()
+            if done and not await self._is_contested():
                 break
             await self._mend()
             if self._clock.now() >= looks_at:
@@ -277,6 +281,17 @@ class _Run:
     def _is_done(self) -> bool:
         statuses = self._store.counts()
         return not set(statuses) - CLOSED | set(statuses) & {Status.NO_AGENT, Status.NEEDS_HUMAN}
+
+    async def _is_contested(self) -> bool:
+        """Whether something of what was found is taken back: all processes look once more."""
+        if not self._terms.twins:
+            return False
+        taken = await Contester(self._store.engine, self._store, self._clock.now, "the last look").round()
+        self._journal.counts["chains taken back as contested"] += len(taken)
+        for process in self._processes if taken else ():
+            process.look()
+            process.take_up()
+        return bool(taken)
 
     def _look(self) -> None:
         for line in forgotten(self._store.engine, self._clock.now()):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from coordinator import attesting, traceback
+from coordinator import attesting, contesting, traceback
 from coordinator.chain import Status
 from coordinator.driver import Driver, Rested
 from coordinator.store import sqlite_writer
@@ -94,14 +94,20 @@ def _who_is_due_must_find_room_to_wait(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Driver, "_follow", waits)
 
 
+def _one_record_may_be_two_calls(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(contesting, "contested", lambda chain, others: None)  # noqa: ARG005
+
+
 _CROWDED = range(5, len(SEEDS), 10)
 _WITH_PEOPLE = range(1, len(SEEDS), 2)
+_AMONG_AGENTS = range(0, len(SEEDS), 2)
 
 DEFECTS = (
     Defect("a former owner's write counts", _former_owners_write, "a former owner wrote"),
     Defect("a denied naming is followed", _denials_are_not_heard, "has not named it"),
     Defect("a question that is unanswered gets another id", _whoever_says_nothing_is_asked_anew, "question lived"),
     Defect("a retry is forgotten", _retries_are_forgotten, "never due"),
+    Defect("one record may be two calls", _one_record_may_be_two_calls, "the call over", _AMONG_AGENTS),
     Defect("the urgent starve the others", _nobody_is_served_by_age, "starved", _CROWDED),
     Defect("who is due must find room to wait", _who_is_due_must_find_room_to_wait, "without end", _CROWDED),
     Defect("people are never given up", _nobody_is_given_up, "its clock doesn't end", _WITH_PEOPLE),

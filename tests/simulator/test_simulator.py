@@ -107,6 +107,13 @@ class TestASeed:
         assert report.broken == []
         assert report.counts["calls told by their sisters"] >= 5
 
+    def test_claims_nothing_of_a_record_that_was_given_for_two_calls(self) -> None:
+        lossy = Terms(providers=60, calls=10, twins=20, lost=15, kills=2, mix=PEACEFUL)
+        report = simulate(6, lossy)
+        assert report.broken == []
+        assert report.statuses[Status.AMBIGUOUS] >= 30  # both of each pair
+        assert report.counts["chains taken back as contested"] > 0
+
     @pytest.mark.parametrize("habit", [Habit.NAMES_AN_INNOCENT, Habit.DENIES, Habit.NAMES_ITSELF, Habit.LOOPS])
     def test_shows_no_innocent_however_many_lie(self, habit: Habit) -> None:
         report = simulate(11, Terms(providers=60, calls=200, kills=1, mix=Mix({habit: 400})))

@@ -111,6 +111,12 @@ class World:
     passages: tuple[Passage, ...]
     by_number: Mapping[E164, tuple[Passage, ...]] = field(repr=False)
     names: tuple[ProviderId, ...] = field(repr=False)
+    lost: frozenset[Passage] = frozenset()
+    """Calls of which the second provider has lost its record; the first one tells them from others."""
+
+    def tells_apart(self, provider: ProviderId, called: E164) -> bool:
+        """Whether the provider's clock is good enough to tell these calls apart, whatever the others' are."""
+        return any(one.called == called and one.path[0] == provider for one in self.lost)
 
     def passages_of(self, called: E164, at: datetime, window: timedelta) -> list[Passage]:
         """The calls to a number within a window."""
@@ -122,7 +128,8 @@ class World:
         for passage in self.passages_of(asked.called, asked.at, asked.window):
             for position, name in enumerate(passage.path):
                 downstream = passage.path[position - 1] if position else None
-                if name == provider and downstream == asked.named_by:
+                is_lost = position == 1 and passage in self.lost
+                if name == provider and downstream == asked.named_by and not is_lost:
                     found.append((passage, position))
         return found
 
@@ -212,8 +219,10 @@ MANNERS = (*Manner, Manner.PROMPT, Manner.PROMPT, Manner.LATE)
 ZONES = ("America/New_York", "America/Chicago", "America/Los_Angeles", "Pacific/Guam")
 
 
-def draw(seed: int, providers: int, calls: int, mix: Mix = USUAL, twins: int = 0) -> World:
+def draw(seed: int, providers: int, calls: int, mix: Mix = USUAL, twins: int = 0, lost: int = 0) -> World:
     """An industry of so many providers, and so many calls through it; and as many twins as there are to be.
+
+    Of so many of the twins the provider before they part has lost one of its two records.
 
     Twins are two calls of a campaign to one number within seconds, which part only behind the second provider.
     """
@@ -231,12 +240,14 @@ def draw(seed: int, providers: int, calls: int, mix: Mix = USUAL, twins: int = 0
     names = list(parties)
     passages = [_passage(chance, names, number, mix.ordered) for number in range(calls)]
     apart = Random(f"twins {seed}")  # of its own, so that the other calls stay what they are
-    passages += [one for number in range(twins) for one in _twins(apart, names, number)]
+    pairs = [tuple(_twins(apart, names, number)) for number in range(twins)]
+    passages += [one for pair in pairs for one in pair]
+    gone = frozenset(apart.choice(pair) for pair in pairs[:lost])
     by_number: dict[E164, list[Passage]] = {}
     for passage in passages:
         by_number.setdefault(passage.called, []).append(passage)
     sorted_out = {called: tuple(some) for called, some in by_number.items()}
-    return World(seed, parties, tuple(passages), sorted_out, tuple(names))
+    return World(seed, parties, tuple(passages), sorted_out, tuple(names), gone)
 
 
 def _twins(chance: Random, names: list[ProviderId], number: int) -> Iterator[Passage]:
