@@ -348,8 +348,10 @@ def _on_silent(traceback: Traceback, event: AgentSilent, patience: Patience) -> 
     traceback, since = _silent(traceback, event, failures, event.problem)
     if patience.is_spent(failures, since, event.at):
         return _close(traceback, Status.NON_RESPONSIVE)
+    if expired(traceback.call, event.at):
+        return _close(traceback, Status.ORDER_EXPIRED)
     due, expires = patience.looks_again(since, event.at, str(traceback.id)), traceback.call.expires
-    return _wait(traceback, Status.RETRYING, due if expires is None else max(min(due, expires), event.at))
+    return _wait(traceback, Status.RETRYING, due if expires is None else min(due, expires))
 
 
 def _silent(

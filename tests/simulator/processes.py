@@ -318,7 +318,8 @@ class Process:
                 self._scheduler.look()
             with suppress(TimeoutError):
                 until = self._next(more=bool(done or letters))
-                await asyncio.wait_for(self._bell.wait(), (until - self._clock.now()).total_seconds())
+                async with asyncio.timeout((until - self._clock.now()).total_seconds()):
+                    await self._bell.wait()
 
     def _next(self, *, more: bool) -> datetime:
         """When there may be something to do; what is due already is done soon where there may be `more` of it."""
