@@ -71,6 +71,11 @@ def read_tls(config: AgentConfig, now: datetime) -> TlsFiles:
         ConfigError: unusable files, or a certificate of somebody else.
     """
     listen = config.listen
+    if not listen.certificate.exists() and not listen.key.exists():
+        what = f"{listen.certificate} and its key {listen.key.name} are not there yet: {_how_to_get_them(config)}"
+        roots = f"{listen.roots} is not there yet: get it from the coordinator's operator on a way that you trust"
+        missing = [] if listen.roots.exists() else [Mistake("listen.roots", roots)]
+        raise ConfigError("configuration", [*missing, Mistake("listen.certificate", what)])
     try:
         files = read_tls_files(listen.certificate, listen.key, listen.roots, now)
     except TlsFilesError as error:
@@ -84,6 +89,15 @@ def read_tls(config: AgentConfig, now: datetime) -> TlsFiles:
     if mistakes:
         raise ConfigError("configuration", mistakes)
     return files
+
+
+def _how_to_get_them(config: AgentConfig) -> str:
+    if config.enrolment is not None and config.enrolment.first is not None:
+        return "`hopback-agent enrol` gets both, with the token that the coordinator's operators grant"
+    return (
+        "write into [enrolment] where the coordinator issues certificates, and `hopback-agent enrol` gets both with a "
+        "token; or put there what you have"
+    )
 
 
 def signed_mistakes(config: AgentConfig) -> list[Mistake]:

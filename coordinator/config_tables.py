@@ -103,8 +103,10 @@ def private_text(path: Path) -> str:
         if path.stat().st_mode & 0o077:
             raise ValueError(f"{path} may be read by others: chmod 600 {path}")
         text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} can't be read: {error}") from None
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} can't be read: it is no text") from None
     if not text:
         raise ValueError(f"{path} is empty")
     return text

@@ -42,7 +42,7 @@ def participant_rows(found: Iterable[Participant], names: Names) -> list[Sequenc
                 "participant" if one.takes_part else "refuser",
                 one.asked,
                 one.answered,
-                "; ".join(f"{why} ({count})" for why, count in one.reasons),
+                "; ".join(f"{why.replace('_', ' ')} ({count})" for why, count in one.reasons),
             )
             for one in found
         ),

@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 OURS: Final = frozenset({"agent", "cdr_adapters", "coordinator", "protos", "hopback", "buf"})
+_SENTENCE: Final = 1000  # characters: none is cut
 
 
 class ExtraMissing(click.ClickException):
@@ -18,7 +19,18 @@ class ExtraMissing(click.ClickException):
     exit_code = 69
 
 
-class Program(click.Group):
+class Commands(click.Group):
+    """A group that lists its commands with their whole first sentence, wrapped where the terminal is narrow."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a line or two for each command."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [(name, one.get_short_help_str(_SENTENCE)) for name, one in found if one is not None and not one.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Program(Commands):
     """A group of commands that need one extra of the distribution.
 
     `configured` shows a command with its configuration, for whoever says --config before the command.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.commands.frame import AS_JSON, CONFIG, EXIT_CONFIG, EXIT_DATA, console, fail, failures
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
+@click.group(cls=Commands)
 def audit() -> None:
     """What was asked and answered: a log that can only grow, and that others can check.
 

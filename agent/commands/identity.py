@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from agent.commands.frame import AS_JSON, CONFIG, console, fail, failures
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
@@ -67,7 +68,7 @@ def enrol(config: Path, token: str | None, again: bool) -> None:
         click.echo(f"Now run: hopback-agent check-config {config}", err=True)
 
 
-@click.group()
+@click.group(cls=Commands)
 def identity() -> None:
     """What this agent shows to others, and whom it no longer lets in."""
 
@@ -121,7 +122,7 @@ def described(config: AgentConfig, now: datetime) -> dict[str, Any]:
     try:
         roots += map(_root, x509.load_pem_x509_certificates(config.listen.roots.read_bytes()))
     except (OSError, ValueError) as error:
-        warnings.append(f"roots {config.listen.roots} can't be read: {error}")
+        warnings.append(f"roots {config.listen.roots} can't be read: {getattr(error, 'strerror', None) or error}")
     return {
         "provider": config.me,
         "certificates": certificates,
@@ -142,7 +143,7 @@ def _certificate(
         leaf = x509.load_pem_x509_certificates(path.read_bytes())[0]
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (OSError, ValueError, x509.ExtensionNotFound) as error:
-        warnings.append(f"certificate {path} can't be read: {error}")
+        warnings.append(f"certificate {path} can't be read: {getattr(error, 'strerror', None) or error}")
         return None
     life = Life(leaf.not_valid_before_utc, leaf.not_valid_after_utc)
     days = (life.valid_to - now).days

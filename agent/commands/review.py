@@ -20,6 +20,7 @@ import click
 
 from agent.commands.frame import AS_JSON, CONFIG, console, fail, failures
 from agent.params import Provider
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
@@ -33,7 +34,7 @@ NOTE = click.option("--note", default="", help="Why; kept in the audit log, read
 OPERATOR = click.option("--as", "operator", default=getpass.getuser, help="Who decides; by default the user's name.")
 
 
-@click.group()
+@click.group(cls=Commands)
 def review() -> None:
     """Answers that wait for a person: list, explain, approve, correct, refuse; release a customer's identity.
 

@@ -23,6 +23,7 @@ from coordinator.commands.api_registry import registry
 from coordinator.commands.api_report import report
 from coordinator.commands.frame import BadData, json_option, numbers_option, show_rich, write_json
 from coordinator.commands.tables import table
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from hopback.v1 import traceback_pb2 as pb
@@ -34,7 +35,7 @@ _BLOCK = 1000
 """Orders that are submitted in one message."""
 
 
-@click.group()
+@click.group(cls=Commands)
 @click.option(
     "--server", required=True, envvar="HOPBACK_SERVER", metavar="HOST:PORT", help="Where the coordinator listens."
 )

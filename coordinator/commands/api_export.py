@@ -22,6 +22,7 @@ from coordinator.api.callers import SERVICE
 from coordinator.commands.api_line import Line, patience_option, plain, traceback_called
 from coordinator.commands.frame import Failed, json_option, write_json
 from coordinator.commands.reporting import period_of, period_options
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -33,7 +34,7 @@ _PAGE = 500
 _out = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(cls=Commands)
 def export() -> None:
     """Write tracebacks to files: one with all its evidence, or many as lines.
 

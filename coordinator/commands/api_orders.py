@@ -19,6 +19,7 @@ from coordinator.commands.api_line import Line, plain, whole_id
 from coordinator.commands.frame import BadData, json_option, numbers_option, show_rich, write_json
 from coordinator.commands.signing import all_option, signer_at
 from coordinator.commands.tables import table
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from coordinator.orders import OrderSet
@@ -31,7 +32,7 @@ _key_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Commands)
 def order() -> None:
     """Sets of orders: what waits for a signature, and signing with a key that stays on this machine.
 

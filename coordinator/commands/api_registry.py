@@ -12,6 +12,7 @@ from coordinator.commands.api_line import Line, plain, whole_id
 from coordinator.commands.frame import json_option, show_rich, write_json
 from coordinator.commands.registry import provider_id
 from coordinator.commands.tables import table
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from hopback.v1 import registry_pb2 as pb
 
 
-@click.group()
+@click.group(cls=Commands)
 def registry() -> None:
     """Who is who: look providers up, say who may be meant, change what is known with another analyst.
 

@@ -16,9 +16,10 @@ from coordinator.commands.reporting import (
     show_scorecards,
     show_transparency,
 )
+from protos.program import Commands
 
 
-@click.group()
+@click.group(cls=Commands)
 def report() -> None:
     """Reports about tracebacks of a period. No telephone number stands in any of them.
 

@@ -21,13 +21,14 @@ from coordinator.commands.frame import (
     write_json,
 )
 from protos.printable import printable
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from coordinator.authority.authority import Authority
     from coordinator.config import LoadedConfig
 
 
-@click.group()
+@click.group(cls=Commands)
 def authority() -> None:
     """Who gets a certificate, and which ones no longer count."""
 

@@ -24,6 +24,7 @@ from coordinator.commands.frame import (
 )
 from coordinator.commands.registry import operator_option
 from coordinator.commands.tables import iso, minute, table
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from coordinator.campaign_book import CampaignBook
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 MOST_SHOWN = 10
 
 
-@click.group()
+@click.group(cls=Commands)
 def campaign() -> None:
     """Campaigns: many calls of one script, traced one by one, laid over each other.
 

@@ -10,6 +10,7 @@ import click
 
 from coordinator.commands.frame import Failed, config_option, json_option, now, opened_engine, show_rich, write_json
 from coordinator.commands.tables import minute, table
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from coordinator.checkpoints import Alarm, Seen
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 ALARMED = 1
 
 
-@click.group()
+@click.group(cls=Commands)
 def checkpoints() -> None:
     """What agents signed about their audit logs: every log only ever grows, and shows everybody the same."""
 

@@ -26,6 +26,7 @@ from coordinator.commands.frame import (
     text_of,
     write_json,
 )
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from coordinator.authority.operators import Signed
@@ -36,7 +37,7 @@ _as_option = click.option("--as", "operator", required=True, help="Your name, as
 _key_option = click.option("--key", "key_path", type=_file, required=True, help="Your private key (PEM, Ed25519).")
 
 
-@click.group()
+@click.group(cls=Commands)
 def enrolment() -> None:
     """Letting providers in."""
 

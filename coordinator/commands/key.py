@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from coordinator.commands.frame import Misconfigured
+from protos.program import Commands
 
 
-@click.group()
+@click.group(cls=Commands)
 def key() -> None:
     """Keys of persons: submitters, approvers, operators."""
 

@@ -41,6 +41,7 @@ from coordinator.commands.signing import (
     order_submit,
     show_set,
 )
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from coordinator.config import LoadedConfig
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 _path = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(cls=Commands)
 def order() -> None:
     """Orders: which calls may be traced, who says so, who approved it.
 

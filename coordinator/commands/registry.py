@@ -26,6 +26,7 @@ from coordinator.commands.frame import (
     write_json,
 )
 from coordinator.commands.tables import iso, minute, table
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from coordinator.config import LoadedConfig
@@ -44,7 +45,7 @@ def _user() -> str:
 operator_option = click.option("--as", "operator", default=_user, help="Who you are; the default is your login.")
 
 
-@click.group()
+@click.group(cls=Commands)
 def registry() -> None:
     """Who is who: providers, their agents, numbers, names and contacts.
 
@@ -86,8 +87,10 @@ def registry_import(file: Path, replace: bool, config_path: Path) -> None:
         store.put_providers(reading.providers, now())
     for rejected in reading.rejected:
         click.echo(f"{file}:{rejected.line}: {rejected.reason}", err=True)
-    added, rejected_rows = counted(len(reading.providers), "provider"), counted(len(reading.rejected), "row")
-    click.echo(f"{added} added, {rejected_rows} rejected.")
+    replaced = len({one.id for one in reading.providers} & set(known))
+    said = [f"{counted(len(reading.providers) - replaced, 'provider')} added"]
+    said += [f"{replaced:,} replaced"] if replaced else []
+    click.echo(", ".join([*said, f"{counted(len(reading.rejected), 'row')} rejected."]))
     if reading.rejected:
         sys.exit(BAD_DATA)
 

@@ -18,9 +18,10 @@ from coordinator.commands.frame import (
     opened_engine,
     write_json,
 )
+from protos.program import Commands
 
 
-@click.group()
+@click.group(cls=Commands)
 def retention() -> None:
     """Take the telephone numbers out of what was closed long ago.
 

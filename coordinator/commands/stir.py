@@ -21,6 +21,7 @@ from coordinator.commands.frame import (
 )
 from coordinator.commands.registry import operator_option
 from coordinator.commands.tables import iso, minute, table
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ OLD_LIST = 3
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(cls=Commands)
 def stir() -> None:
     """STIR/SHAKEN: what the Identity headers of reported calls claim. A cross-check, never a hop.
 

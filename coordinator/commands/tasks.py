@@ -24,6 +24,7 @@ from coordinator.commands.registry import operator_option, provider_id
 from coordinator.commands.tables import iso, minute, table
 from coordinator.commands.task_room import find_task, opened_desk, say_turn, turn_now
 from coordinator.commands.turns import turn_lines
+from protos.program import Commands
 
 if TYPE_CHECKING:
     from coordinator.config import LoadedConfig
@@ -38,7 +39,7 @@ _WHY = {
 }
 
 
-@click.group()
+@click.group(cls=Commands)
 def tasks() -> None:
     """Questions that people answer, where a provider has no agent or holds its answer for review.
 
