@@ -218,6 +218,7 @@ class Process:
         self._lot_of = f"{house.world.seed} process {number}"
         self._rounds = 0
         self._bell = asyncio.Event()
+        self._ending = False
         self._engine = stack.enter_context(engine_for(house.url))
         self.store = Mortal(stack.enter_context(opened(self._engine)), house, harm, self.die)
         house.places.processes += 1
@@ -275,6 +276,7 @@ class Process:
     def die(self) -> None:
         """It does nothing more."""
         self.store.dead = True
+        self._ending = True
         for task in self._tasks:
             task.cancel()
 
@@ -285,6 +287,7 @@ class Process:
     async def stop(self) -> None:
         """It ends in good order."""
         self._scheduler.stop()
+        self._ending = True  # who is rung for at that very moment doesn't hear that it is cancelled
         self._tasks[1].cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -302,7 +305,7 @@ class Process:
 
     async def _keep_clerking(self) -> None:
         """Round after round, as `coordinator.clerking` does, but for rounds in which nothing can be to do."""
-        while True:
+        while not self._ending:
             self._rounds += 1
             lot = Lot(self._lot_of, "round", self._rounds)
             await asyncio.sleep(lot.between(0.0, self._house.round_s))
