@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from cdr_adapters.raw import RawBatch, string_batch
 from cdr_adapters.schema import CALLS, PACKED, Batch, Rejected, RejectReason
 
 LENGTHS: Final = struct.Struct("<LQ")
@@ -60,22 +59,19 @@ def frame(kind: str, arrow: pa.Buffer | None = None, **fields: Any) -> list[byte
     return [LENGTHS.pack(len(head), len(body)), head, body]
 
 
-def encode(batch: Batch | RawBatch) -> list[bytes | memoryview]:
+def encode(batch: Batch) -> list[bytes | memoryview]:
     """A batch as a frame."""
-    fields = {"rejected": [_plain(reject) for reject in batch.rejected], "skipped": batch.skipped}
-    if isinstance(batch, Batch):
-        is_packed = batch.calls.schema == PACKED
-        # columns that nothing is in, of which most sources have several, need not travel
-        names = [
-            name for name in batch.calls.schema.names if batch.calls.column(name).null_count < batch.calls.num_rows
-        ]
-        fields |= {"columns": names, "length": batch.calls.num_rows}
-        some = batch.calls.select(names)
-        return frame("packed", _stream(some), **fields) if is_packed else frame("calls", some.serialize(), **fields)
-    names = [*(batch.columns.schema.names if batch.columns.num_columns else ()), "row"]
-    arrays = [*batch.columns.columns, batch.rows]
-    whole = pa.RecordBatch.from_arrays(arrays[-len(names) :], names=names)
-    return frame("raw", _stream(whole), header=batch.header, **fields)
+    # columns that nothing is in, of which most sources have several, need not travel
+    names = [name for name in batch.calls.schema.names if batch.calls.column(name).null_count < batch.calls.num_rows]
+    some = batch.calls.select(names)
+    fields = {
+        "rejected": [_plain(reject) for reject in batch.rejected],
+        "skipped": batch.skipped,
+        "columns": names,
+        "length": batch.calls.num_rows,
+    }
+    is_packed = batch.calls.schema == PACKED
+    return frame("packed", _stream(some), **fields) if is_packed else frame("calls", some.serialize(), **fields)
 
 
 def _stream(batch: pa.RecordBatch) -> pa.Buffer:
@@ -130,28 +126,6 @@ def _decoded(head: dict[str, Any], schema: pa.Schema, read: Callable[[list[str]]
             raise FrameError("a call without a time or a row")
         return Batch(calls, tuple(_rejects(head)), int(head["skipped"]))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, StopIteration) as error:
-        raise FrameError(f"no batch: {type(error).__name__}") from None
-
-
-def decode_raw(head: dict[str, Any], body: pa.Buffer) -> RawBatch:
-    """The batch of records as text in a frame.
-
-    Raises:
-        FrameError: there is none.
-    """
-    try:
-        whole = pa.ipc.open_stream(body).read_next_batch()
-        whole.validate(full=True)
-        columns = dict(zip(whole.schema.names[:-1], whole.columns[:-1], strict=True))
-        header = head["header"]
-        return RawBatch(
-            string_batch(columns, whole.num_rows),
-            whole.columns[-1].cast(pa.int64()),
-            tuple(_rejects(head)),
-            int(head["skipped"]),
-            None if header is None else tuple(map(str, header)),
-        )
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, IndexError) as error:
         raise FrameError(f"no batch: {type(error).__name__}") from None
 
 

@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, Final, Self, cast
 
 import pyarrow as pa
 
@@ -36,10 +36,9 @@ from cdr_adapters.batch_frames import (
     decode_calls,
     decode_head,
     decode_packed,
-    decode_raw,
 )
-from cdr_adapters.isolated_worker import FOR_OTHERS, LENGTH, CallsRequest, RawRequest, Request
-from cdr_adapters.raw import AdapterError, RawBatch
+from cdr_adapters.isolated_worker import FOR_OTHERS, LENGTH, Request
+from cdr_adapters.raw import AdapterError
 from cdr_adapters.registry import BUILT_IN
 
 if TYPE_CHECKING:
@@ -48,12 +47,10 @@ if TYPE_CHECKING:
 
 _HERE: Final = Path(__file__).resolve().parents[1]
 _PIPE_SIZE: Final = 1 << 20
-_LAST_WORDS: Final = 16
+_LAST_WORDS: Final = 32
 _OURS: Final = ("HOPBACK_ROOT_KEY", "HOPBACK_AGENT__")
 _START_SECONDS: Final = 120.0
 _SHUTDOWN_SECONDS: Final = 5.0
-
-T = TypeVar("T", "Batch", "RawBatch")
 
 
 class WorkerDiedError(AdapterError):
@@ -205,7 +202,7 @@ class Worker:
             AdapterError: the file can't be read as the mapping says. WorkerDiedError: it took the worker down.
         """
         seconds = self._limits.seconds_for(path)
-        request = CallsRequest(path, mapping, formats, int(seconds), packed)
+        request = Request(path, mapping, formats, int(seconds), packed)
         kind, decode = ("packed", decode_packed) if packed else ("calls", decode_calls)
         return self._read(path, request, seconds, kind, decode)
 
@@ -213,21 +210,14 @@ class Worker:
         """The same for an index."""
         return self.read_source(path, mapping, formats, packed=True)
 
-    def read_raw(
-        self, path: Path, format_name: str, options: dict[str, Any], columns: frozenset[str] | None
-    ) -> Iterator[RawBatch]:
-        """The records of `path` as the reader of a format gives them, those of an archive's files one after another.
-
-        Raises:
-            AdapterError: the file can't be read as this format. WorkerDiedError: it took the worker down.
-        """
-        seconds = self._limits.seconds_for(path)
-        request = RawRequest(path, format_name, options, columns, int(seconds))
-        return self._read(path, request, seconds, "raw", decode_raw)
-
     def _read(
-        self, path: Path, request: Request, silence: float, kind: str, decode: Callable[[dict[str, Any], pa.Buffer], T]
-    ) -> Generator[T]:
+        self,
+        path: Path,
+        request: Request,
+        silence: float,
+        kind: str,
+        decode: Callable[[dict[str, Any], pa.Buffer], Batch],
+    ) -> Generator[Batch]:
         if self._reading or self._directory is None:
             raise RuntimeError("a worker reads one file at a time, within its context")
         self._reading = True

@@ -20,15 +20,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import pyarrow as pa
 
-from cdr_adapters import registry
-from cdr_adapters.archives import members
 from cdr_adapters.batch_frames import encode, frame
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
-from cdr_adapters.raw import AdapterError, RawBatch
+from cdr_adapters.raw import AdapterError
 from cdr_adapters.read import read_source
 from cdr_adapters.schema import Batch
 from cdr_adapters.without_pandas import settle_without_pandas
@@ -41,7 +39,7 @@ FOR_OTHERS: Final = "for-others"
 
 
 @dataclass(frozen=True, slots=True)
-class CallsRequest:
+class Request:
     """Read the call legs of a file, within so much processor time; `packed` as in `read.read_source`."""
 
     path: Path
@@ -61,31 +59,10 @@ class CallsRequest:
         return read_source(self.path, self.mapping, self.formats, packed=self.packed)
 
 
-@dataclass(frozen=True, slots=True)
-class RawRequest:
-    """Read the records of a file as text, within so much processor time."""
-
-    path: Path
-    format: str
-    options: dict[str, Any]
-    columns: frozenset[str] | None
-    processor_seconds: int
-
-    def batches(self) -> Iterator[RawBatch]:
-        """See `raw.ReaderModule.read`; the files of an archive come one after another."""
-        adapter = registry.adapter(self.format)
-        with contextlib.closing(members(self.path)) as files:
-            for file in files:
-                yield from adapter.read(file, self.options, self.columns)
-
-
-Request = CallsRequest | RawRequest
-
-
 def main() -> int:
     """Serve requests until there are no more."""
     memory_bytes, is_for_others = int(sys.argv[1]), sys.argv[2:] == [FOR_OTHERS]
-    faulthandler.enable()
+    faulthandler.enable(all_threads=False)  # what else loads meanwhile would drown the last words
     requests = sys.stdin.buffer
     with os.fdopen(os.dup(1), "wb", buffering=0) as replies:
         os.dup2(2, 1)  # what a library prints must not come between the frames

@@ -25,7 +25,7 @@ from cdr_adapters import archives, compression, registry
 from cdr_adapters.batch_frames import decode_calls
 from cdr_adapters.identify import claimants
 from cdr_adapters.isolated import LIMITS, Limits, Worker, WorkerDiedError
-from cdr_adapters.isolated_worker import CallsRequest
+from cdr_adapters.isolated_worker import Request
 from cdr_adapters.raw import HEAD_SIZE, AdapterError, Head
 from cdr_adapters.schema import Batch
 from tests.adapters.hostile.checks import Outcome, checked, read_in_process
@@ -301,7 +301,7 @@ class TestAnEndlessView:
             connection.execute(f"CREATE VIEW calls AS {self.ENDLESS} SELECT {columns} FROM n WHERE {where}")
         seed = seed_of("sqlite")
         with Worker(BOUNDS) as worker:
-            request = CallsRequest(path, seed.mapping, seed.formats, processor_seconds=1)
+            request = Request(path, seed.mapping, seed.formats, processor_seconds=1)
             with pytest.raises(WorkerDiedError, match="of processor time"):
                 checked(worker._read(path, request, 60.0, "calls", decode_calls))
             right = written(tmp_path, seed.samples[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cdr_adapters import batch_frames, isolated, registry
+from cdr_adapters import batch_frames, isolated
 from cdr_adapters.batch_frames import (
     LENGTHS,
     FrameError,
@@ -18,12 +18,11 @@ from cdr_adapters.batch_frames import (
     decode_calls,
     decode_head,
     decode_packed,
-    decode_raw,
 )
 from cdr_adapters.isolated import Limits, Worker, WorkerDiedError
-from cdr_adapters.isolated_worker import CallsRequest
+from cdr_adapters.isolated_worker import Request
 from cdr_adapters.mapping import SourceMapping, TrunkFormats
-from cdr_adapters.raw import AdapterError, RawBatch, string_batch
+from cdr_adapters.raw import AdapterError
 from cdr_adapters.read import read_source
 from cdr_adapters.schema import CALLS, PACKED, Batch, Rejected, RejectReason
 from tests.adapters.reading import written
@@ -161,18 +160,10 @@ class TestRecords:
         path = written(tmp_path, TABLE.replace(b"+1202", b"99202"))
         assert calls(worker.read_source(path, source, formats))[0]["called_in"] == "+12025550143"
 
-    def test_as_text_are_those_of_the_reader(self, worker: Worker, tmp_path: Path) -> None:
-        path = written(tmp_path, TABLE)
-        for columns in (None, frozenset({"called"}), frozenset({"nowhere"})):
-            here = list(registry.adapter("delimited").read(path, {}, columns))
-            assert list(worker.read_raw(path, "delimited", {}, columns)) == here
-
     def test_end_with_the_readers_own_error(self, worker: Worker, tmp_path: Path) -> None:
         path = written(tmp_path, b"a,b\n1,2\n")
         with pytest.raises(AdapterError, match="no column called"):
             list(worker.read_source(path, mapping(), TrunkFormats()))
-        with pytest.raises(AdapterError, match="there is no format 'nonesuch'"):
-            list(worker.read_raw(path, "nonesuch", {}, None))
         with pytest.raises(AdapterError, match="can't be read"):
             list(worker.read_source(tmp_path / "none", mapping(), TrunkFormats()))
 
@@ -231,7 +222,7 @@ class TestHarm:
 
     def test_a_loop_is_stopped_by_the_processor_time_that_it_takes(self, plugins: None, tmp_path: Path) -> None:
         with Worker(Limits(seconds=2.0)) as worker:
-            request = CallsRequest(written(tmp_path, "loop", "loop"), mapping("harm"), TrunkFormats(), 1)
+            request = Request(written(tmp_path, "loop", "loop"), mapping("harm"), TrunkFormats(), 1)
             batches = worker._read(request.path, request, 60.0, "calls", decode_calls)
             with pytest.raises(WorkerDiedError, match="took more than 2 s of processor time"):
                 list(batches)
@@ -348,7 +339,7 @@ CALL = {
 
 
 class TestFrames:
-    def parts(self, batch: Batch | RawBatch) -> tuple[dict[str, object], pa.Buffer]:
+    def parts(self, batch: Batch) -> tuple[dict[str, object], pa.Buffer]:
         lengths, head, body = batch_frames.encode(batch)
         assert check_lengths(bytes(lengths)) == (len(head), len(body))
         return decode_head(pa.py_buffer(head)), pa.py_buffer(body)
@@ -356,9 +347,6 @@ class TestFrames:
     def test_bring_back_what_was_sent(self) -> None:
         batch = Batch(pa.RecordBatch.from_pylist([CALL], schema=CALLS), (REJECT,), 5)
         assert decode_calls(*self.parts(batch)) == batch
-        for columns, header in (({"a": ["x", None]}, None), ({}, ("a", "b"))):
-            raw = RawBatch(string_batch(columns, 2), pa.array([1, 2]), (REJECT,), 1, header)
-            assert decode_raw(*self.parts(raw)) == raw
 
     def test_for_an_index_bring_back_what_was_sent(self) -> None:
         packed = CALL | {"called_in": 12025550143, "ingress_trunk": "T1"}
