@@ -240,7 +240,7 @@ class Driver:
             finally:
                 self._forget(kept.traceback.id)
 
-    async def drive_all(self, many: Iterable[Kept], *, reopen: bool = False) -> AsyncIterator[Traceback]:
+    async def drive_all(self, many: Iterable[Kept]) -> AsyncIterator[Traceback]:
         """Carry many on together; yields each as it comes to rest, in no particular order.
 
         Raises:
@@ -254,7 +254,7 @@ class Driver:
         with self.telling(news.set):
             while following is not None or under_way:
                 while following is not None and (self.places > 0 or not under_way):
-                    self.take(following, rested.append, reopen=reopen)
+                    self.take(following, rested.append)
                     under_way += 1
                     following = next(waiting, None)
                 await news.wait()

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cdr_adapters.column_specs import CalledFormat
-from cdr_adapters.kit.toml_lines import TomlFile, read_toml
+from cdr_adapters.kit.toml_lines import TomlFile
 from cdr_adapters.mapping import MappingError, SourceMapping, TrunkFormats
 
 
@@ -105,13 +105,3 @@ def mapping_of(
     if source is None or tables is None:
         raise MappingError((f"{file.path}: " if file else "") + "; ".join(wrong))
     return MappingFile(source, TrunkFormats(tables.ingress, tables.egress))
-
-
-def load_mapping(path: Path) -> MappingFile:
-    """Read a mapping file.
-
-    Raises:
-        MappingError: it can't be read, is no TOML, or breaks a rule.
-    """
-    file = read_toml(path)
-    return mapping_of(file.table, file, source_name(path))

@@ -11,23 +11,19 @@ non-cooperative is none of these: it is of a provider, not of a request; see `co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from coordinator.deadlines.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One request at one time.
-
-    `late_by` is how long after it was due the answer came, or how long it has been missing; None where it is in time.
-    """
+    """One request at one time."""
 
     waiting: bool
     answered: bool
     delinquent: bool
     non_responsive: bool
-    late_by: timedelta | None
 
     @property
     def words(self) -> str:
@@ -50,5 +46,4 @@ def standing(plan: Schedule, answered: datetime | None, now: datetime) -> Standi
         answered=came is not None,
         delinquent=delinquent,
         non_responsive=given_up,
-        late_by=end - plan.due if delinquent else None,
     )

@@ -25,7 +25,7 @@ from coordinator.ports import Registry
 from coordinator.tasks.task import Asked
 from protos.e164 import E164, InvalidNumberError, parse_e164
 from protos.identity import InvalidIdentityError, ProviderId, parse_provider_id
-from protos.types import WINDOW_CAP, Answer, Handover, Outcome, RefusalReason
+from protos.types import WINDOW_CAP, Handover, Outcome, RefusalReason
 
 V = TypeVar("V")
 
@@ -68,22 +68,6 @@ class PersonsAnswer:
     def needs_match(self) -> bool:
         """Whether an operator must say which provider the typed name is."""
         return self.upstream is None and self.outcome in NAMES_UPSTREAM
-
-    def as_answer(self, provider: ProviderId) -> Answer:
-        """As the chain takes it.
-
-        Raises:
-            ValueError: the upstream is not matched yet.
-        """
-        return Answer(
-            provider=provider,
-            outcome=self.outcome,
-            upstream=self.upstream,
-            ask_called=self.ask_called,
-            time_correction=self.time_correction,
-            handover=self.handover,
-            refusal=self.refusal,
-        )
 
 
 def read_answer(fields: Mapping[str, str], asked: Asked, registry: Registry, now: datetime) -> PersonsAnswer:

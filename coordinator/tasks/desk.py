@@ -1,7 +1,5 @@
 """Tasks in the database: put, answered, matched, attested, given up, withdrawn.
 
-Implements `coordinator.tasks.ports.PersonsDesk`.
-
 Every change names the version that it starts from, within one transaction with its history: of two that come at once,
 one is refused and nothing is half done. How tasks are looked at, `coordinator.tasks.looking` says. SQLite and
 PostgreSQL alike.

@@ -1,22 +1,22 @@
 """What tracebacks and tasks know of each other, and what tasks need from the world.
 
-A traceback puts a hop to a person (`PersonsDesk.ask`), and later takes what came of it (`results`, then `taken`): at
-least once each, so that taking must bear repetition, as `coordinator.traceback.advance` does: an answer to a question
-that is no longer open changes nothing. An answer turns into `Answered` with `PersonsResult.answer`; being given up
-into a closed chain that a later answer reopens.
+A traceback puts a hop to a person (`coordinator.tasks.desk.TaskDesk`: `ask`), and later takes what came of it
+(`results`, then `taken`): at least once each, so that taking must bear repetition, as `coordinator.traceback.advance`
+does: an answer to a question that is no longer open changes nothing. An answer turns into `Answered` with
+`PersonsResult.answer`; being given up into a closed chain that a later answer reopens.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from coordinator.deadlines.calendar import BusinessCalendar
 from coordinator.deadlines.schedule import AnswerRule
-from coordinator.tasks.task import Asked, NoticeKind
+from coordinator.tasks.task import NoticeKind
 from protos.identity import ProviderId
 from protos.types import Answer
 
@@ -44,26 +44,6 @@ class PersonsResult:
     by: str | None
     review: bool = False
     attestation: bytes | None = field(default=None, repr=False)
-
-
-class PersonsDesk(Protocol):
-    """Where a traceback leaves the hops that a person must answer. Implemented by `coordinator.tasks.desk.TaskDesk`."""
-
-    def ask(self, asked: Asked, now: datetime) -> uuid.UUID:
-        """Put a question to a person; the same question again is the same task."""
-        ...
-
-    def withdraw(self, task_id: uuid.UUID, by: str, reason: str, now: datetime) -> bool:
-        """Take a question back, because the chain no longer needs it; False where it was answered already."""
-        ...
-
-    def results(self, limit: int) -> Sequence[PersonsResult]:
-        """What was not taken yet, oldest first."""
-        ...
-
-    def taken(self, results: Iterable[PersonsResult], now: datetime) -> None:
-        """These are in their chains, durably; those that have changed since come again."""
-        ...
 
 
 class Contacts(Protocol):

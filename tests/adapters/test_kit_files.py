@@ -17,7 +17,7 @@ from pyarrow import parquet
 from cdr_adapters.kit.check_map import check
 from cdr_adapters.kit.convert import convert
 from cdr_adapters.kit.golden import NoGoldenError, parse_golden
-from cdr_adapters.kit.mapping_file import load_mapping
+from cdr_adapters.kit.mapping_file import MappingFile, mapping_of, source_name
 from cdr_adapters.kit.toml_lines import read_toml
 from cdr_adapters.mapping import MappingError
 from cdr_adapters.schema import CALLS
@@ -297,6 +297,11 @@ class TestLines:
     def test_of_what_is_no_toml_is_in_the_message(self, tmp_path: Path) -> None:
         with pytest.raises(MappingError, match="line 2: no TOML"):
             read_toml(written(tmp_path, "a = 1\nb = = 2\n", "x.toml"))
+
+
+def load_mapping(path: Path) -> MappingFile:
+    file = read_toml(path)
+    return mapping_of(file.table, file, source_name(path))
 
 
 class TestAMappingFile:

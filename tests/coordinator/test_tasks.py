@@ -326,7 +326,7 @@ class TestWhatAPersonMayAnswer:
 
     def test_may_deny_the_handover(self) -> None:
         answer = read_answer({"outcome": "not_found", "handover": "denied"}, ASKED, REGISTRY, NOW)
-        assert answer.as_answer(provider("elm")).handover is Handover.NOT_MINE
+        assert answer.handover is Handover.NOT_MINE
 
     def test_may_refuse_with_a_reason(self) -> None:
         answer = read_answer({"outcome": "refused", "refusal": "records_gap"}, ASKED, REGISTRY, NOW)
@@ -396,9 +396,17 @@ class TestWhatAPersonMayAnswer:
             return
         if answer.needs_match:
             with pytest.raises(ValueError, match="contradicts"):
-                answer.as_answer(provider("elm"))
+                Answer(provider("elm"), answer.outcome, upstream=answer.upstream)
         else:
-            assert answer.as_answer(provider("elm")).outcome is answer.outcome
+            Answer(
+                provider("elm"),
+                answer.outcome,
+                upstream=answer.upstream,
+                ask_called=answer.ask_called,
+                time_correction=answer.time_correction,
+                handover=answer.handover,
+                refusal=answer.refusal,
+            )
 
 
 class TestNotices:
