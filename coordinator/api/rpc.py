@@ -4,18 +4,25 @@ Who calls (the certificate), may that role call this method (`callers.ALLOWED`),
 method answers, from queries that leave out what this caller may not see. What a caller may not see does not exist for
 it: the same NOT_FOUND, whether there is none or none for it.
 
+One caller never takes the places of all: each may have so many calls open at a time, and long work of one caller is
+done one piece after the other. Whether its certificate still counts is asked again before every message of a stream.
+
 Errors are gRPC statuses: UNAUTHENTICATED (nobody that is known), PERMISSION_DENIED (not this method), INVALID_ARGUMENT,
-NOT_FOUND, FAILED_PRECONDITION (not in this state), ABORTED (somebody else was quicker: try again), UNAVAILABLE.
+NOT_FOUND, FAILED_PRECONDITION (not in this state), RESOURCE_EXHAUSTED (too much for one caller), ABORTED (somebody else
+was quicker: try again), UNAVAILABLE.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 import grpc
 import structlog
@@ -28,7 +35,12 @@ from protos.tls import PeerSerials, peer_uris
 
 AT_ONCE: Final = 2
 """Long pieces of work at a time, each in a thread, so that no report holds up the tracing."""
+MOST_OPEN: Final = 64
+"""Calls that one caller may have open; each that watches reads the database twice a second."""
+MOST_COLLECTED: Final = 2
+"""Of these, those that send many messages, which are kept until the last one has come."""
 
+_calling: ContextVar[Caller | None] = ContextVar("calling", default=None)
 log = structlog.get_logger()
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
@@ -85,6 +97,8 @@ class Door:
     revoked: Callable[[int | None], str | None] = lambda _: None
     _serials: PeerSerials = field(default_factory=PeerSerials)
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    _turns: WeakValueDictionary[Caller | None, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
+    _open: Counter[tuple[Caller, bool]] = field(default_factory=Counter)
 
     def admitted(self, method: str, uris: Collection[str]) -> Caller:
         """Who calls, if that role may call this method.
@@ -103,13 +117,36 @@ class Door:
 
     def _caller(self, method: str, proved: Mapping[str, Iterable[bytes]]) -> Caller:
         caller = self.admitted(method, peer_uris(proved))
-        if (why := self.revoked(self._serials.of(proved))) is not None:
-            raise RefusedError(grpc.StatusCode.UNAUTHENTICATED, f"the client's certificate does not count: {why}")
+        self._still(proved)
         return caller
 
+    def _still(self, proved: Mapping[str, Iterable[bytes]]) -> None:
+        if (why := self.revoked(self._serials.of(proved))) is not None:
+            raise RefusedError(grpc.StatusCode.UNAUTHENTICATED, f"the client's certificate does not count: {why}")
+
+    @contextmanager
+    def _let_in(self, method: str, context: Context, *, collects: bool = False) -> Iterator[Caller]:
+        caller = self._caller(method, context.auth_context())
+        taken = [(caller, False), (caller, True)] if collects else [(caller, False)]
+        if any(self._open[one] >= (MOST_COLLECTED if one[1] else MOST_OPEN) for one in taken):
+            raise RefusedError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "you have too many calls open: end some, then call again"
+            )
+        self._open.update(taken)
+        _calling.set(caller)
+        try:
+            yield caller
+        finally:
+            self._open.subtract(taken)
+            for one in taken:
+                if not self._open[one]:
+                    del self._open[one]
+
     async def apart(self, work: Callable[[], T]) -> T:
-        """Do what takes long in a thread; few such at a time."""
-        async with self._places:
+        """Do what takes long in a thread; few such at a time, and one of each caller."""
+        caller = _calling.get()
+        turn = self._turns.setdefault(caller, asyncio.Semaphore(AT_ONCE if caller is None else 1))
+        async with turn, self._places:
             return await asyncio.to_thread(work)
 
     def unary(self, name: str, kind: type[M], method: Callable[[Caller, M], Awaitable[Message]]) -> Any:
@@ -117,8 +154,8 @@ class Door:
 
         async def handle(data: bytes, context: Context) -> bytes:
             async with _answering(context):
-                caller = self._caller(name, context.auth_context())
-                return (await method(caller, read(kind(), data))).SerializeToString()
+                with self._let_in(name, context) as caller:
+                    return (await method(caller, read(kind(), data))).SerializeToString()
             raise AssertionError("abort always raises")
 
         return grpc.unary_unary_rpc_method_handler(handle)
@@ -128,9 +165,10 @@ class Door:
 
         async def handle(data: bytes, context: Context) -> AsyncIterator[bytes]:
             async with _answering(context):
-                caller = self._caller(name, context.auth_context())
-                async for answer in method(caller, read(kind(), data)):
-                    yield answer.SerializeToString()
+                with self._let_in(name, context) as caller:
+                    async for answer in method(caller, read(kind(), data)):
+                        self._still(context.auth_context())
+                        yield answer.SerializeToString()
 
         return grpc.unary_stream_rpc_method_handler(handle)
 
@@ -140,17 +178,17 @@ class Door:
         """Many messages, one answer."""
 
         async def handle(stream: AsyncIterator[bytes], context: Context) -> bytes:
+            async def each() -> AsyncIterator[M]:
+                async for data in stream:
+                    self._still(context.auth_context())
+                    yield read(kind(), data)
+
             async with _answering(context):
-                caller = self._caller(name, context.auth_context())
-                return (await method(caller, _each(kind, stream))).SerializeToString()
+                with self._let_in(name, context, collects=True) as caller:
+                    return (await method(caller, each())).SerializeToString()
             raise AssertionError("abort always raises")
 
         return grpc.stream_unary_rpc_method_handler(handle)
-
-
-async def _each(kind: type[M], stream: AsyncIterator[bytes]) -> AsyncIterator[M]:
-    async for data in stream:
-        yield read(kind(), data)
 
 
 def read(message: M, data: bytes) -> M:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,8 +25,9 @@ from coordinator.priorities import Priority
 from coordinator.registry.book import RegistryBook
 from coordinator.store.evidence import NoEvidenceError
 from coordinator.store.orders import OrderBook
+from coordinator.store.pages import BadPageError, Place, place_of, token_of
 from coordinator.store.sql_store import SqlStore
-from coordinator.store.views import BadPageError, Views
+from coordinator.store.views import Views
 from coordinator.tasks.answers import AnswerError
 from coordinator.tasks.desk import LinkError, NoSuchTaskError, NotOpenError, TaskDesk, TaskError
 from coordinator.tasks.task import State, Task
@@ -70,34 +71,49 @@ class TracebackApi:
     def __init__(self, house: House, door: Door) -> None:
         self._house = house
         self._door = door
-        self._seals = SealChecker()
+        self._submitting = asyncio.Lock()
 
     # Tracebacks
 
     async def submit(self, caller: Caller, request: pb.SubmitRequest) -> pb.SubmitResponse:
         """Begin tracebacks under approved orders; one order is one traceback, however often it is submitted."""
         house, now = self._house, self._house.clock()
-        granted = house.book.granted(set(request.order_sha256))
-        results: list[pb.Submitted] = []
-        fresh: dict[uuid.UUID, Granted] = {}
-        for sha256 in request.order_sha256:
-            order = granted.get(sha256)
-            if order is None or (caller.role is Role.REQUESTER and order.order.submitter != caller.name):
-                results.append(pb.Submitted(refused="there is no such order"))
-                continue
-            identity = traceback_id_of(sha256)
-            problem = start_problem(order, house.persons, self._seals, house.name, now)
-            if problem is not None:
-                results.append(pb.Submitted(refused=problem))
-            elif identity in fresh or house.store.load(identity) is not None:
-                results.append(pb.Submitted(traceback_id=str(identity), existing=True))
-            else:
-                fresh[identity] = order
-                results.append(pb.Submitted(traceback_id=str(identity)))
-        new = {Traceback(identity, call_of(one.order, one.sha256)): one for identity, one in fresh.items()}
-        house.store.submit(new, now, priority=lambda traceback: house.priority_of(new[traceback]))
+        async with self._submitting:  # else two could both find that an order was never submitted
+            results, fresh = await self._door.apart(lambda: self._startable(caller, request.order_sha256, now))
+            new = {Traceback(identity, call_of(one.order, one.sha256)): one for identity, one in fresh.items()}
+            house.store.submit(new, now, priority=lambda traceback: house.priority_of(new[traceback]))
         house.wake()
         return pb.SubmitResponse(results=results)
+
+    def _startable(
+        self, caller: Caller, wanted: Sequence[bytes], now: datetime
+    ) -> tuple[list[pb.Submitted], dict[uuid.UUID, Granted]]:
+        """What becomes of each order, and those of which a traceback is to be made; each is looked at once."""
+        house, seals = self._house, SealChecker()
+        known: dict[bytes, pb.Submitted] = {}
+        fresh: dict[uuid.UUID, Granted] = {}
+        results: list[pb.Submitted] = []
+        granted = house.book.granted(set(wanted))
+        for sha256 in wanted:
+            if sha256 in known:
+                again = pb.Submitted.FromString(known[sha256].SerializeToString())
+                again.existing = bool(again.traceback_id)
+                results.append(again)
+                continue
+            order = granted.get(sha256)
+            if order is None or (caller.role is Role.REQUESTER and order.order.submitter != caller.name):
+                result = pb.Submitted(refused="there is no such order")
+            elif problem := start_problem(order, house.persons, seals, house.name, now):
+                result = pb.Submitted(refused=problem)
+            else:
+                identity = traceback_id_of(sha256)
+                existing = house.store.load(identity) is not None
+                result = pb.Submitted(traceback_id=str(identity), existing=existing)
+                if not existing:
+                    fresh[identity] = order
+            known[sha256] = result
+            results.append(result)
+        return results, fresh
 
     async def get(self, caller: Caller, request: pb.GetRequest) -> pb.GetResponse:
         """One traceback as far as the caller may see it."""
@@ -170,15 +186,15 @@ class TracebackApi:
         states = (State.OPEN, State.GIVEN_UP, State.MATCHING) if request.open_only else ()
         provider = ProviderId(caller.name) if caller.role is Role.PROVIDER else None
         size = request.page_size or 100
-        if request.page_token and not request.page_token.isascii():
-            raise malformed("this page token is none that was given out")
-        skip = _skip(request.page_token)
         attests = caller.role is not Role.PROVIDER
-        tasks = self._house.tasks.list(provider=provider, states=states, to_attest=attests, limit=skip + size + 1)
-        page = tasks[skip : skip + size]
-        more = str(skip + size) if len(tasks) > skip + size else ""
+        try:
+            after = place_of(request.page_token)
+        except BadPageError as error:
+            raise malformed(error) from None
+        page = self._house.tasks.list(provider=provider, states=states, to_attest=attests, limit=size, after=after)
+        last = Place(page[-1].plan.due, page[-1].id) if len(page) == size else None
         now = self._house.clock()
-        return pb.ListTasksResponse(tasks=[_task(task, now, caller) for task in page], next_page_token=more)
+        return pb.ListTasksResponse(tasks=[_task(task, now, caller) for task in page], next_page_token=token_of(last))
 
     async def answer_task(self, caller: Caller, request: pb.AnswerTaskRequest) -> pb.AnswerTaskResponse:
         """Record a person's answer; a name that is no provider id waits for an operator to match it."""
@@ -307,14 +323,6 @@ def _standing(standing: Standing) -> str:
     if standing.non_responsive:
         return "non_responsive"
     return "delinquent" if standing.delinquent else "waiting"
-
-
-def _skip(token: str) -> int:
-    if not token:
-        return 0
-    if not token.isdecimal() or len(token) > 9:
-        raise malformed("this page token is none that was given out")
-    return int(token)
 
 
 def _fields(request: pb.AnswerTaskRequest) -> dict[str, str]:

@@ -197,12 +197,16 @@ def list_tracebacks(line: Line, status: str, campaign: str, limit: int, as_json:
             f"one of {', '.join(known)} (the last two are what providers see)", param_hint="--status"
         )
     request = pb.ListRequest(status=status, campaign=campaign, page_size=limit)
-    found = line.call(SERVICE, "List", request, pb.ListResponse)
+    found: list[pb.TracebackView] = []
+    for page in line.pages(SERVICE, "List", request, pb.ListResponse):  # one may be short, and not the last one
+        found.extend(page.tracebacks)
+        if len(found) >= limit:
+            break
     if as_json:
-        write_json([plain(view) for view in found.tracebacks])
-    elif found.tracebacks:
-        show_rich(listed(found.tracebacks, show_numbers=show_numbers))
-        if found.next_page_token:
+        write_json([plain(view) for view in found[:limit]])
+    elif found:
+        show_rich(listed(found[:limit], show_numbers=show_numbers))
+        if page.next_page_token or len(found) > limit:
             click.echo("There are more: see --limit, or `hopback-coordinator api export tracebacks`.")
     else:
         click.echo("No tracebacks that you may see.")

@@ -33,6 +33,8 @@ from hopback.v1 import traceback_pb2 as pb
 from protos.codec import unix_ms
 from protos.types import Outcome
 
+_BLOCK, _MOST_LOOKED_AT = 200, 2000
+"""Tracebacks that are read at once, and for one page, where a provider wants those of one status."""
 _MS, _US = timedelta(milliseconds=1), timedelta(microseconds=1)
 
 
@@ -85,6 +87,8 @@ class Views:
         with_hops: bool = False,
     ) -> tuple[list[pb.TracebackView], str]:
         """A page of tracebacks, newest first; and the token of the next page, empty on the last one.
+
+        To a provider that wants one status a page may have fewer than `size`, even none, and not be the last one.
 
         Raises:
             BadPageError: `token` is none.
@@ -281,11 +285,14 @@ def _own_page(
             .join(OrderRow, OrderRow.sha256 == TracebackRow.order_sha256)
             .where(OrderRow.campaign == wanted.campaign)
         )
+    if wanted.status not in ("", "open", "answered"):
+        return [], None
     pages = _between(pages, HopRow.asked_at, wanted)
     views: list[pb.TracebackView] = []
-    while True:  # a block may hold too few of the status that is wanted, which stands in no column
+    block_size = max(size, _BLOCK) if wanted.status else size
+    for _ in range(max(1, _MOST_LOOKED_AT // block_size)):  # what is wanted stands in no column
         here = pages if after is None else pages.where(older(HopRow.asked_at, HopRow.traceback_id, after))
-        block = connection.execute(here.limit(size)).all()
+        block = connection.execute(here.limit(block_size)).all()
         own = _own_blocks(connection, provider, [row.traceback_id for row in block])
         for row in block:
             after, mine = Place(row.asked_at, row.traceback_id), own[row.traceback_id]
@@ -297,8 +304,9 @@ def _own_page(
             views.append(view)
             if len(views) == size:
                 return views, after
-        if len(block) < size:
+        if len(block) < block_size:
             return views, None
+    return views, after
 
 
 def _own_blocks(connection: Connection, provider: str, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[RowMapping]]:

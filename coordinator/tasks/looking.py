@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping, Select, and_, not_, or_, select
 
 from coordinator.store.models import TracebackRow
+from coordinator.store.pages import Place, newer
 from coordinator.store.task_models import task_attestations, task_history, tasks
 from coordinator.tasks.ports import PersonsResult
 from coordinator.tasks.rows import result_at, task_at
@@ -155,12 +156,16 @@ class Tasks:
         states: Iterable[State] = (),
         to_attest: bool = False,
         limit: int = 100,
+        after: Place | None = None,
     ) -> list[Task]:
         """Tasks by when they are due, of one provider or traceback or of all, in these states or in any.
 
+        With `after` from the one that comes after this place on.
         `to_attest` adds to these states the answers that an approver is to attest.
         """
         query = _STANDING.order_by(tasks.c.due, tasks.c.id).limit(limit)
+        if after is not None:
+            query = query.where(newer(tasks.c.due, tasks.c.id, after))
         if provider is not None:
             query = query.where(tasks.c.provider == provider)
         if traceback_id is not None:
