@@ -19,7 +19,7 @@ from sqlalchemy import Engine, select, update
 from coordinator.chain import Problem, Status, is_contested, places, standing
 from coordinator.contesting import Contester
 from coordinator.contests import MOST_LOOKS, Other, contested
-from coordinator.events import Contested
+from coordinator.events import Answered, Contested
 from coordinator.evidence.chain_statements import chain_statements
 from coordinator.evidence.hop_statements import hops_seen
 from coordinator.evidence.signatures import Signatures, Trust
@@ -223,6 +223,23 @@ class TestWhatSettlesIt:
             looks = [hop for hop in house.load(identity).hops if hop.contest is not None]
             assert len([hop for hop in looks if hop.problem is None]) <= MOST_LOOKS
             assert len(looks) <= MOST_LOOKS + 1
+
+    async def test_by_whatever_is_said_of_the_other_call_a_place_is_asked_three_times(self, house: House) -> None:
+        first, _ = await house.trace(1), await house.trace(5)
+        await house.contest()
+        traceback = house.load(first.id)
+        contest, answer = traceback.hops[-1].contest, traceback.hops[-1].answer
+        assert contest is not None
+        assert answer is not None
+        for look in range(2, MOST_LOOKS + 2):
+            event = Contested(NOW, replace(contest, tag=bytes([look]) * 16))
+            asking, _ = advance(traceback, event)
+            if look > MOST_LOOKS:
+                assert asking == traceback
+            else:
+                question_id = asking.hops[-1].question.question_id
+                traceback, _ = advance(asking, Answered(question_id, answer, NOW))
+                assert is_contested(traceback)
 
 
 class TestOnceTheOrderHasEnded:
