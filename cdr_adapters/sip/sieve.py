@@ -83,9 +83,7 @@ class Sieve:
                 captured, original = lengths(data, at + 8)
                 following = at + 16 + captured
                 if captured > _LONGEST_RECORD:
-                    self._blind_from = self._frames
-                    yield data[passed_from:]
-                    yield from source
+                    yield from self._unread(data[passed_from:], source)
                     return
                 if following > end:
                     break
@@ -103,9 +101,14 @@ class Sieve:
             data = data[at:] + block
             at = passed_from = 0
             if not block:
-                self._blind_from = self._frames
-                yield data
+                yield from self._unread(data, source)
                 return
+
+    def _unread(self, rest: bytes, source: Iterator[bytes]) -> Iterator[bytes]:
+        """What is passed on unseen: from where the capture can't be read on, and what is left at its end."""
+        self._blind_from = self._frames
+        yield rest
+        yield from source
 
     def _pcapng(self, data: bytes, source: Iterator[bytes]) -> Iterator[bytes]:
         order = "<"
@@ -119,9 +122,7 @@ class Sieve:
                     order, links = _ORDERS.get(data[at + 8 : at + 12], ""), []
                 kind, length = struct.unpack_from(f"{order or '<'}II", data, at)
                 if not order or length < 12 or length % 4 or length > _LONGEST_RECORD or not _known(kind):
-                    self._blind_from = self._frames
-                    yield data[passed_from:]
-                    yield from source
+                    yield from self._unread(data[passed_from:], source)
                     return
                 following = at + length
                 if following > end:
@@ -145,8 +146,7 @@ class Sieve:
             data = data[at:] + block
             at = 0
             if not block:
-                self._blind_from = self._frames
-                yield data
+                yield from self._unread(data, source)
                 return
 
     @staticmethod

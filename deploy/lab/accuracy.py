@@ -17,10 +17,8 @@ import json
 import math
 import re
 import sys
-import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +37,7 @@ from deploy.lab.people import People
 from deploy.lab.scoring import Scored, SeenHop, Verdict, percentile, score, summary, true_call
 from deploy.lab.siplab import agent_tables, to_toml, topology
 from deploy.lab.siplab_tables import LabError
+from deploy.lab.workplace import workplace
 
 ROOT_KEY = "root.key"
 WRONG_CALLING = "+19995550100"  # NPA 999 is not assigned: nobody's number
@@ -104,7 +103,7 @@ def run_all(lab: Path, config: Path | None, keep: Path | None, console: Console)
     """
     if not (lab / "TRUTH.jsonl").is_file():
         raise LabError(f"{lab} has no TRUTH.jsonl: without an answer sheet nothing can be scored")
-    with _workplace(keep) as work:
+    with workplace(keep, "hopback-accuracy-") as work:
         configs = build(lab, work, config, console.print)
         fleet = Fleet(configs)
         console.print(f"Indexing the records of {len(configs)} providers …")
@@ -114,16 +113,6 @@ def run_all(lab: Path, config: Path | None, keep: Path | None, console: Console)
             truths = [json.loads(line) for line in (lab / "TRUTH.jsonl").read_text().splitlines()]
             results = {way.name: _trace_all(way, truths, coordinator, work) for way in WAYS}
     return _report(results)
-
-
-@contextmanager
-def _workplace(keep: Path | None) -> Iterator[Path]:
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-        yield keep.resolve()
-        return
-    with tempfile.TemporaryDirectory(prefix="hopback-accuracy-") as name:
-        yield Path(name)
 
 
 # --- agents and coordinator -------------------------------------------------------------------------------------------

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +35,7 @@ from deploy.lab.roster import build as build_industry
 from deploy.lab.scoring import SeenHop
 from deploy.lab.stories import Story, choose
 from deploy.lab.truth import Truth
+from deploy.lab.workplace import workplace
 
 CALLS = 900
 SEED = 1
@@ -60,7 +59,7 @@ def main(console: Console, keep: Path | None = None, seed: int = SEED) -> int:
         FleetError: an agent or the coordinator failed; its own words are in the message.
     """
     began = time.monotonic()
-    with _interruptible(), _workplace(keep) as work:
+    with _interruptible(), workplace(keep, "hopback-demo-") as work:
         narration.opening(console)
         with console.status("Inventing an industry, its calls and its call records …"):
             lab, people = _set_up(work, seed, None if keep is None else build.FIRST_PORT)
@@ -100,19 +99,6 @@ def _interruptible() -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-
-
-@contextmanager
-def _workplace(keep: Path | None) -> Iterator[Path]:
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-        yield keep.resolve()
-        return
-    work = Path(tempfile.mkdtemp(prefix="hopback-demo-"))
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _set_up(work: Path, seed: int, port: int | None) -> tuple[Lab, People]:
