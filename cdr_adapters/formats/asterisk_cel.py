@@ -26,15 +26,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from cdr_adapters import raw
 from cdr_adapters.formats import _asterisk
-from cdr_adapters.formats.delimited import Character
+from cdr_adapters.formats._asterisk_template import TemplateOptions
 from cdr_adapters.records import RAW_LIMIT, RecordBuffer
-from cdr_adapters.stream import MAX_LINE, Encoding, read_lines
+from cdr_adapters.stream import MAX_LINE, read_lines
 
 SUMMARY = "Asterisk channel event logs (cel_custom), folded into calls"
 GRADE = raw.Grade.REAL_FILES
@@ -87,29 +86,20 @@ _HELD = 64 << 20
 _CHANNELS = 1000
 
 
-class Options(raw.Options):
+class Options(TemplateOptions):
     """Options of channel event logs: `template` is cel_custom's mapping, with its separator and quote."""
 
-    template: Annotated[str, Field(max_length=1 << 16)] | None = None
-    delimiter: Character = ","
-    quote: Character = '"'
-    encoding: Encoding = "utf-8"
-
     @model_validator(mode="after")
-    def _readable(self) -> Options:
-        if self.delimiter == self.quote:
-            raise ValueError("delimiter and quote must differ from each other")
-        names = self.names()
-        missing = {"eventtype", "eventtime", "channame", "uniqueid", "linkedid"} - set(names or _SAMPLE)
+    def _whole(self) -> Options:
+        missing = {"eventtype", "eventtime", "channame", "uniqueid", "linkedid"} - set(self.names() or _SAMPLE)
         if missing:
             raise ValueError(f"template: without {', '.join(sorted(missing))} no call can be put together")
         return self
 
     def names(self) -> tuple[str, ...] | None:
         """The fields that the template says; None without one."""
-        if self.template is None:
-            return None
-        return tuple(_NAMES.get(name, name) for name in _asterisk.names_in(self.template, self.delimiter))
+        columns = super().names()
+        return None if columns is None else tuple(_NAMES.get(name, name) for name in columns)
 
     def split(self, line: str) -> list[str] | None:
         """The values of a line; None when its quotes don't match."""

@@ -18,21 +18,19 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
 
 from cdr_adapters import raw
 from cdr_adapters.formats import _asterisk
+from cdr_adapters.formats._asterisk_template import TemplateOptions
 from cdr_adapters.formats._line_blocks import Pieces, line_blocks
-from cdr_adapters.formats.delimited import Character
 from cdr_adapters.records import RAW_LIMIT
 from cdr_adapters.schema import Rejected, RejectReason
-from cdr_adapters.stream import MAX_LINE, Encoding
+from cdr_adapters.stream import MAX_LINE
 from cdr_adapters.text_bytes import is_true
 
 SUMMARY = "Asterisk cdr_csv and cdr_custom files"
@@ -72,24 +70,8 @@ _ANCHORS = {
 """What tells the layouts apart; a uniqueid is the system's name, a dash, the second, a dot and a number."""
 
 
-class Options(raw.Options):
+class Options(TemplateOptions):
     """Options of Asterisk's CSV: `template` is cdr_custom's mapping, with its separator and quote."""
-
-    template: Annotated[str, Field(max_length=1 << 16)] | None = None
-    delimiter: Character = ","
-    quote: Character = '"'
-    encoding: Encoding = "utf-8"
-
-    @model_validator(mode="after")
-    def _readable(self) -> Options:
-        if self.delimiter == self.quote:
-            raise ValueError("delimiter and quote must differ from each other")
-        self.names()
-        return self
-
-    def names(self) -> tuple[str, ...] | None:
-        """The columns that the template says; None without one."""
-        return None if self.template is None else tuple(_asterisk.names_in(self.template, self.delimiter))
 
     def split(self, lines: Sequence[str]) -> list[list[str]]:
         """The values of each line.
