@@ -43,6 +43,7 @@ from agent.notes import Notes
 from agent.review.disclosing import Disclosing
 from agent.review.store import ReviewStore
 from agent.service import Desk
+from protos.certificates import PinnedRoots
 from protos.errors import Fault, FaultError
 from protos.live import Live
 from protos.types import ErrorReason
@@ -63,6 +64,8 @@ class Answering:
     log: AuditLog | None = None
     ask: AskHandler | None = None
     disclosing: Disclosing | None = None
+    roots: PinnedRoots | None = None
+    """Of others' evidence."""
 
     async def follow_decisions(self) -> None:
         """Log what people decide about held answers, whether or not anybody asks again; ends by being cancelled."""
@@ -141,7 +144,7 @@ def open_answering(
     ask = AskHandler(desk, gate, evidence, disclosing, tags, notes)
     handlers[ASK] = reading_records(ask.ask, on_broken)
     handlers.update(audit_handlers(AuditService(book, Witness(book, roots, now, is_revoked=is_revoked))))
-    return Answering(handlers, evidence, log, ask, disclosing)
+    return Answering(handlers, evidence, log, ask, disclosing, roots)
 
 
 def audit_handlers(service: AuditService) -> Handlers:

@@ -318,7 +318,7 @@ def run(config: Path, ready_file: Path | None) -> None:
             try:
                 ways, beside = (
                     identity.ways(answering.handlers),
-                    [*identity.beside(evidence), answering.follow_decisions()],
+                    [*identity.beside(evidence, answering.roots), answering.follow_decisions()],
                 )
                 await serve(loaded.me, answering.handlers, ways, ready_file, upkeep, beside)
             finally:

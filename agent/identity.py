@@ -19,7 +19,7 @@ from agent.inspection import read_tls
 from agent.mistakes import ConfigError, Mistake
 from agent.run import Ways
 from agent.server import Listening
-from protos.certificates import Certified
+from protos.certificates import Certified, PinnedRoots
 from protos.enrolling import by_certificate, fetch_list
 from protos.evidence_key import EvidenceKey
 from protos.identity import provider_uri
@@ -28,6 +28,7 @@ from protos.list_keeper import ListKeeper
 from protos.live import Live
 from protos.renewal import Party, Places, Renewal
 from protos.revocation import Revocations
+from protos.taking_up import TakingUp
 from protos.tls import TlsFiles
 
 Clock = Callable[[], datetime]
@@ -66,13 +67,19 @@ class Identity:
             dial_out = DialOut(table.coordinator, coordinator_of(table, listen.coordinators), self.tls, handlers)
         return Ways(listening, dial_out, "" if table is None else table.coordinator)
 
-    def beside(self, evidence: Live[EvidenceKey] | None) -> list[Coroutine[Any, Any, None]]:
-        """What runs as long as the agent: the renewal of its certificates, and the watch over the list."""
+    def beside(self, evidence: Live[EvidenceKey] | None, roots: PinnedRoots | None) -> list[Coroutine[Any, Any, None]]:
+        """What runs as long as the agent: the renewal of its files, its own or others', and the watch over the list.
+
+        `evidence` and `roots`, of others' evidence, are what it signs and checks with, where it does.
+        """
         work = [] if self.keeper is None else [self.keeper.run()]
+        if evidence is None or roots is None:
+            return work
+        party = Party(provider_uri(self.config.me), places_of(self.config), self.tls, evidence, roots)
+        work.append(TakingUp(party, self.clock).run())
         table = self.config.enrolment
-        if table is not None and table.renew and evidence is not None:
+        if table is not None and table.renew:
             coordinator = coordinator_of(table, self.config.listen.coordinators)
-            party = Party(provider_uri(self.config.me), places_of(self.config), self.tls, evidence)
             obtain = by_certificate(table.coordinator, coordinator, self.tls)
             work.append(Renewal(party, obtain, self.clock).run())
         return work

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 import grpc
 
+from protos.tls import TlsFiles
+
 _Method = Callable[..., Awaitable[bytes]]
 
 
@@ -22,9 +24,10 @@ class ClosedHereError(Exception):
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One channel; `busy` is how many calls are under way."""
+    """One channel, which shows `shown` to the other side; `busy` is how many calls are under way."""
 
     channel: grpc.aio.Channel
+    shown: TlsFiles
     busy: int = 0
     _methods: dict[str, _Method] = field(default_factory=dict)
 

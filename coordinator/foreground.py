@@ -27,7 +27,7 @@ from coordinator.ports import Kept, Lease, Registry, Watcher
 from coordinator.present import counted, heading, status_lines, summary_table, traceback_json, whole
 from coordinator.runtime import SystemClock, carry_on
 from coordinator.store.sql_store import SqlStore
-from protos.tls import TlsFiles
+from protos.renewal import Party
 
 INTERRUPTED = 130
 _LOOKS_AGAIN = timedelta(seconds=2)
@@ -41,7 +41,7 @@ class Office:
     loaded: LoadedConfig
     store: SqlStore
     registry: Registry
-    files: TlsFiles
+    party: Party
     owner: str = field(default_factory=owner_name)
 
     def lease(self) -> Lease:
@@ -143,7 +143,7 @@ class Office:
                 ids,
                 owner=self.owner,
                 loaded=self.loaded,
-                files=self.files,
+                party=self.party,
                 store=self.store,
                 registry=self.registry,
                 watcher=watcher,

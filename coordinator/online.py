@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from coordinator.transport import Transport
     from coordinator.watching import Watch
     from protos.certificates import Certified, PinnedRoots
+    from protos.live import Live
+    from protos.renewal import Party
     from protos.signing import Signer
     from protos.tls import TlsFiles
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def agents_of(
     loaded: LoadedConfig,
-    files: TlsFiles,
+    party: Party,
     transport: Transport | None = None,
     is_revoked: Callable[[Certified], bool] | None = None,
     *,
@@ -40,32 +42,33 @@ async def agents_of(
     """The client of the agents: signs with the online key, finds orders in the database, calls over mutual TLS.
 
     Agents that dial out are reached through `serve`, where the configuration says that there is one. With `transport`
-    it calls over that alone, which whoever made it closes. The checkpoints that come with answers are
-    watched over; `fetch` also asks for them now and then where no answer comes. Whose signatures count no longer says
-    `is_revoked`, or without it what the configuration names.
+    it calls over that alone, which whoever made it closes. The checkpoints that come with answers are watched over;
+    `fetch` also asks for them now and then where no answer comes. What others renew on disk of the files of `party` is
+    taken up. Whose signatures count no longer says `is_revoked`, or without it what the configuration names.
 
     Raises:
-        ConfigError: see `online_key`.
+        ConfigError: the ledger or the roots of the list can't be read.
     """
     from coordinator.asking import SignedAgents
     from coordinator.store.orders import OrderBook
     from coordinator.transport import GrpcTransport, Switchboard
 
-    signer, certificate, roots = online_key(loaded, _now())
+    roots, key = party.roots, party.evidence.current
     with engine_for(loaded.store_url) as engine:
         book = OrderBook(engine)
         async with (
-            GrpcTransport(files) as channels,
-            _relay(loaded, files) as relay,
-            revoked_by(loaded, files) as revoked,
+            GrpcTransport(party.tls) as channels,
+            _relay(loaded, party.tls) as relay,
+            revoked_by(loaded, party.tls) as revoked,
+            _taking_up(party, quiet=not fetch),
         ):
             is_revoked = is_revoked or revoked
             way = transport or (channels if relay is None else Switchboard(channels, relay))
             async with _watched(loaded, engine, way, roots, is_revoked, fetch=fetch) as watch:
-                yield SignedAgents(
+                agents = SignedAgents(
                     way,
-                    signer=signer,
-                    certificate=certificate,
+                    signer=key.signer,
+                    certificate=key.certificate,
                     roots=roots,
                     orders=book,
                     certificates=book,
@@ -73,10 +76,12 @@ async def agents_of(
                     is_revoked=is_revoked,
                     checkpoints=watch,
                 )
+                party.evidence.on_change(lambda key: agents.renew(key.signer, key.certificate))
+                yield agents
 
 
 @asynccontextmanager
-async def _relay(loaded: LoadedConfig, files: TlsFiles) -> AsyncIterator[Transport | None]:
+async def _relay(loaded: LoadedConfig, tls: Live[TlsFiles]) -> AsyncIterator[Transport | None]:
     """The way to agents that dial out, from a process that they don't dial."""
     listen = loaded.config.listen
     if listen is None:
@@ -84,8 +89,23 @@ async def _relay(loaded: LoadedConfig, files: TlsFiles) -> AsyncIterator[Transpo
         return
     from coordinator.relay import RelayTransport
 
-    async with RelayTransport(listen.reached_at, coordinator_uri(loaded.config.coordinator.name), files) as relay:
+    async with RelayTransport(listen.reached_at, coordinator_uri(loaded.config.coordinator.name), tls) as relay:
         yield relay
+
+
+@asynccontextmanager
+async def _taking_up(party: Party, *, quiet: bool) -> AsyncIterator[None]:
+    """What lies on disk is used as soon as somebody has renewed it."""
+    import asyncio
+
+    from protos.taking_up import TakingUp
+
+    working = asyncio.create_task(TakingUp(party, _now, log=_warnings() if quiet else None).run())
+    try:
+        yield
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
 
 @asynccontextmanager

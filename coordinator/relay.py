@@ -27,6 +27,7 @@ from hopback.v1 import relay_pb2 as pb
 from protos.codec import ContractError, check, parse
 from protos.errors import Fault, trailing_metadata
 from protos.identity import ProviderId
+from protos.live import Live
 from protos.tls import PeerSerials, TlsFiles, coordinator_channel_options, peer_uris
 
 SERVICE: Final = "hopback.v1.RelayService"
@@ -78,7 +79,7 @@ class Relay:
 class RelayTransport:
     """Reaches agents that dial out through the process that holds their streams. Use as an async context manager."""
 
-    def __init__(self, address: str, me: str, files: TlsFiles) -> None:
+    def __init__(self, address: str, me: str, files: TlsFiles | Live[TlsFiles]) -> None:
         """`address` is where `serve` listens, `me` the URI of this coordinator, which it is as well."""
         self._serve = Provider(ProviderId("serve"), "serve", address)
         largest = ("grpc.max_receive_message_length", LARGEST_MESSAGE + 64 * 1024)

@@ -17,11 +17,12 @@ from protos.identity import coordinator_uri
 
 if TYPE_CHECKING:
     from protos.certificates import Certified
+    from protos.live import Live
     from protos.tls import TlsFiles
 
 
 @asynccontextmanager
-async def revoked_by(loaded: LoadedConfig, files: TlsFiles) -> AsyncIterator[Callable[[Certified], bool]]:
+async def revoked_by(loaded: LoadedConfig, tls: Live[TlsFiles]) -> AsyncIterator[Callable[[Certified], bool]]:
     """Tells of a certificate whether it counts no longer; nothing is revoked where the configuration names no source.
 
     Raises:
@@ -37,14 +38,14 @@ async def revoked_by(loaded: LoadedConfig, files: TlsFiles) -> AsyncIterator[Cal
         except AuthorityError as error:
             raise ConfigError(loaded.file, [f"authority.ledger: {error}"]) from None
     elif loaded.config.revocation is not None:
-        async with _by_list(loaded, files) as revoked:
+        async with _by_list(loaded, tls) as revoked:
             yield revoked
     else:
         yield lambda certified: False  # noqa: ARG005 (nothing is, where nobody says so)
 
 
 @asynccontextmanager
-async def _by_list(loaded: LoadedConfig, files: TlsFiles) -> AsyncIterator[Callable[[Certified], bool]]:
+async def _by_list(loaded: LoadedConfig, tls: Live[TlsFiles]) -> AsyncIterator[Callable[[Certified], bool]]:
     from cryptography import x509
 
     from protos.enrolling import fetch_list
@@ -66,7 +67,7 @@ async def _by_list(loaded: LoadedConfig, files: TlsFiles) -> AsyncIterator[Calla
         name = config.enrolment.name or coordinator_uri(config.coordinator.name)
 
         async def fetch() -> bytes:
-            return await fetch_list(address, name, files)
+            return await fetch_list(address, name, tls.current)
 
     keeper = ListKeeper(revocations, loaded.path(table.list), fetch, _now, table.every)
     keeper.read()

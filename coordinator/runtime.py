@@ -23,6 +23,7 @@ from coordinator.store.sql_store import SqlStore, opened
 from protos.identity import coordinator_uri
 
 if TYPE_CHECKING:
+    from protos.renewal import Party
     from protos.tls import TlsFiles
 
 
@@ -92,7 +93,7 @@ async def carry_on(
     *,
     owner: str,
     loaded: LoadedConfig,
-    files: TlsFiles,
+    party: Party,
     store: SqlStore,
     registry: Registry,
     watcher: Watcher,
@@ -118,7 +119,7 @@ async def carry_on(
         else:
             at_rest.put_nowait(rested.kept.traceback)
 
-    async with agents_of(loaded, files) as agents:
+    async with agents_of(loaded, party) as agents:
         clocks = OffsetBook(store.engine)
         driver = Driver(
             store=store,

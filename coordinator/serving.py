@@ -28,18 +28,16 @@ from coordinator.dialout import DialedAgents
 from coordinator.enrolment import SERVICE as ENROLMENT_SERVICE
 from coordinator.enrolment import Enrolment
 from coordinator.online import agents_of
+from coordinator.party import party_of, places_of
 from coordinator.relay import SERVICE as RELAY_SERVICE
 from coordinator.relay import Relay
-from coordinator.runtime import open_store, tls_files
+from coordinator.runtime import open_store
 from coordinator.serve import Addresses, CoordinatorServer, Methods
 from coordinator.transport import GrpcTransport, Switchboard, Transport
-from protos.certificates import Certified, PinnedRoots
+from protos.certificates import Certified
 from protos.enrolling import by_certificate, fetch_list
-from protos.evidence_key import EvidenceKeyError, read_evidence_key
-from protos.identity import ProviderId, coordinator_uri
-from protos.key_pairs import KeyPair
+from protos.identity import ProviderId
 from protos.list_keeper import ListKeeper
-from protos.live import Live
 from protos.renewal import Obtain, Obtained, Party, Places, Renewal, RenewalError
 from protos.revocation import Revocations
 
@@ -76,35 +74,13 @@ def open_authority(loaded: LoadedConfig) -> Authority:
     return Authority(issuer, ledger, loaded.config.operators, table.lifetime, table.lists_every)
 
 
-def places_of(loaded: LoadedConfig) -> Places:
-    """Where this coordinator's certificates and keys lie.
-
-    Raises:
-        ConfigError: there is no [signing].
-    """
-    tls, signing = loaded.config.tls, loaded.config.signing
-    if signing is None:
-        raise ConfigError(loaded.file, ["signing: missing; agents answer signed questions alone"])
-    return Places(
-        tls=KeyPair(loaded.path(tls.certificate), loaded.path(tls.key)),
-        roots=loaded.path(tls.roots),
-        evidence=KeyPair(loaded.path(signing.certificate), loaded.path(signing.key)),
-        evidence_roots=loaded.path(signing.roots or tls.roots),
-    )
-
-
 def _party(loaded: LoadedConfig) -> Party:
-    places, uri = places_of(loaded), coordinator_uri(loaded.config.coordinator.name)
+    """This coordinator; a renewal that was interrupted is finished before."""
     try:
-        places.recover()
-        tls = tls_files(loaded, now())
-        roots = PinnedRoots.from_pem(places.evidence_roots.read_bytes())
-        evidence = read_evidence_key(places.evidence.certificate, places.evidence.key, roots, uri, now())
-    except EvidenceKeyError as error:
-        raise ConfigError(loaded.file, [f"signing: {problem}" for problem in error.problems]) from None
-    except (OSError, ValueError) as error:
+        places_of(loaded).recover()
+    except OSError as error:
         raise ConfigError(loaded.file, [f"signing: {error}"]) from None
-    return Party(uri, places, Live(tls), Live(evidence))
+    return party_of(loaded, now())
 
 
 @dataclass(slots=True)
@@ -152,12 +128,11 @@ async def serve(loaded: LoadedConfig, started: Callable[[Addresses], None], stop
         if parts.enrolment is not None:
             services[ENROLMENT_SERVICE] = parts.enrolment.methods()
             open_services[ENROLMENT_SERVICE] = parts.enrolment.open_methods()
-        channels = await stack.enter_async_context(GrpcTransport(tls.current))
+        channels = await stack.enter_async_context(GrpcTransport(tls))
         transport = Switchboard(channels, dialed)
         services |= stack.enter_context(services_of(loaded, transport, parts.revoked))
         server = CoordinatorServer(tls, listen.address, services, listen.enrolment_address, open_services)
         tasks = [] if keeper is None else [_kept_running(keeper.run())]
-        tls.on_change(lambda files: tasks.append(_kept_running(channels.renew(files))))
         daemon = await _driving(stack, parts, transport)
         if parts.obtain is not None:
             tasks.append(_kept_running(Renewal(parts.party, parts.obtain, now).run()))
@@ -226,9 +201,8 @@ async def _driving(stack: AsyncExitStack, parts: _Parts, transport: Transport) -
     loaded = parts.loaded
     store = stack.enter_context(open_store(loaded))
     agents = await stack.enter_async_context(
-        agents_of(loaded, parts.party.tls.current, transport, is_revoked=parts.is_revoked, fetch=True)
+        agents_of(loaded, parts.party, transport, is_revoked=parts.is_revoked, fetch=True)
     )
-    parts.party.evidence.on_change(lambda key: agents.renew(key.signer, key.certificate))
     return Daemon(loaded, store, agents)
 
 

@@ -17,8 +17,9 @@ is taken.
 A connection can die without a word to either end (a firewall forgets it, a machine vanishes). Over one that gave no
 answer in time nothing more is asked: the next attempt opens another, whatever was under way on the old one may end.
 
-`GrpcTransport.renew` puts another certificate of this coordinator in place: calls under way end on the channels on
-which they began, every later one uses a channel with the new certificate.
+This coordinator's certificate and roots may change at any time (`protos.live`): calls under way end on the channels on
+which they began, every later one uses a channel with the new files. What nobody calls over any more gRPC closes itself
+after half an hour of idleness.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from coordinator.ports import (
 )
 from protos.errors import Fault, read_fault
 from protos.identity import ProviderId
+from protos.live import Live
 from protos.printable import printable
 from protos.tls import TlsFiles, channel_credentials, provider_channel_options
 from protos.types import ErrorReason
@@ -101,10 +103,17 @@ class GrpcTransport:
     """Calls agents that listen. Use as an async context manager; `close` ends all connections."""
 
     def __init__(
-        self, files: TlsFiles, options: Callable[[ProviderId], ChannelOptions] = provider_channel_options
+        self,
+        files: TlsFiles | Live[TlsFiles],
+        options: Callable[[ProviderId], ChannelOptions] = provider_channel_options,
     ) -> None:
-        """`options` are further ones of a provider's channels: the name that whoever answers must prove, above all."""
-        self._credentials = channel_credentials(files)
+        """A `Live` is looked at before every call.
+
+        `options` are further ones of a provider's channels: the name that whoever answers must prove, above all.
+        """
+        self._tls = files if isinstance(files, Live) else Live(files)
+        self._shown = self._tls.current
+        self._credentials = channel_credentials(self._shown)
         self._options = options
         self._lines: dict[ProviderId, Lines] = {}
         self._left: set[Connection] = set()
@@ -122,13 +131,6 @@ class GrpcTransport:
         for connection in every:
             await connection.end()
 
-    async def renew(self, files: TlsFiles) -> None:
-        """From now on call with this certificate; calls under way end undisturbed."""
-        self._credentials = channel_credentials(files)
-        for provider, some in tuple(self._lines.items()):
-            for line in some.lines:
-                await self._reconnect(provider, line)
-
     async def call(self, provider: Provider, method: str, request: bytes, timeout: timedelta) -> bytes:
         """The answer of the first agent in turn that gives one; what the last one failed with, where none does.
 
@@ -138,6 +140,8 @@ class GrpcTransport:
         ends = monotonic() + timeout.total_seconds()
         lines = (await self._open(provider)).in_turn(monotonic())
         for number, line in enumerate(lines, 1):
+            if line.connection.shown is not self._tls.current:
+                await self._reconnect(provider.id, line)
             connection = line.connection
             try:
                 return await self._over(connection, method, request, max(ends - monotonic(), 0.0))
@@ -186,8 +190,11 @@ class GrpcTransport:
             await connection.end()
 
     def _connection(self, provider: ProviderId, endpoint: str) -> Connection:
+        if self._shown is not self._tls.current:
+            self._shown = self._tls.current
+            self._credentials = channel_credentials(self._shown)
         options = (*_CHANNEL_OPTIONS, *self._options(provider))
-        return Connection(grpc.aio.secure_channel(endpoint, self._credentials, options=options))
+        return Connection(grpc.aio.secure_channel(endpoint, self._credentials, options=options), self._shown)
 
 
 class Switchboard:

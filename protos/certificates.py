@@ -53,11 +53,10 @@ class Certified:
 
 
 class PinnedRoots:
-    """Reads evidence certificates of pinned roots, each distinct one once."""
+    """Reads evidence certificates of pinned roots, each distinct one once; the roots may change at any time."""
 
     def __init__(self, roots: Iterable[x509.Certificate], remembered: int = 4096) -> None:
-        self._roots = tuple(roots)
-        self._read: OrderedDict[bytes, Certified] = OrderedDict()
+        self._pinned: tuple[tuple[x509.Certificate, ...], OrderedDict[bytes, Certified]] = tuple(roots), OrderedDict()
         self._remembered = remembered
 
     @classmethod
@@ -72,28 +71,38 @@ class PinnedRoots:
         except ValueError:
             raise CertificateError("it holds no certificates in PEM form") from None
 
+    @property
+    def roots(self) -> tuple[x509.Certificate, ...]:
+        """The roots that count now."""
+        return self._pinned[0]
+
+    def pin(self, roots: Iterable[x509.Certificate]) -> None:
+        """From now on these count, and no others; what was read under the others is forgotten."""
+        self._pinned = tuple(roots), OrderedDict()
+
     def certified(self, der: bytes) -> Certified:
         """What this certificate says; whether it is valid at some time is a question to the result.
 
         Raises:
             CertificateError: it is none, not of a pinned root, or not for evidence.
         """
-        known = self._read.get(der)
+        roots, read = self._pinned
+        known = read.get(der)
         if known is None:
-            known = self._check(der)
-            self._read[der] = known
-            if len(self._read) > self._remembered:
-                self._read.popitem(last=False)
+            known = read[der] = self._check(der, roots)
+            if len(read) > self._remembered:
+                read.popitem(last=False)
         return known
 
-    def _check(self, der: bytes) -> Certified:
+    @staticmethod
+    def _check(der: bytes, roots: Iterable[x509.Certificate]) -> Certified:
         try:
             leaf = x509.load_der_x509_certificate(der)
             key = leaf.public_key()
             extensions = leaf.extensions
         except _UNREADABLE:
             raise CertificateError("it is no certificate in DER form") from None
-        if not any(_issued_by(leaf, root) for root in self._roots):
+        if not any(_issued_by(leaf, root) for root in roots):
             raise CertificateError("no pinned root issued it")
         if not isinstance(key, Ed25519PublicKey):
             raise CertificateError("its key is no Ed25519 key")

@@ -90,15 +90,32 @@ class Places:
         self.evidence.recover()
 
 
+@dataclass(frozen=True, slots=True)
+class PartyFiles:
+    """What lies on disk of a party; `roots` are those of evidence certificates, as they were read."""
+
+    tls: TlsFiles
+    evidence: EvidenceKey
+    roots: tuple[x509.Certificate, ...]
+
+
 class Party:
     """What one party shows to others now, and puts in place of it.
 
-    `tls` and `evidence` are what servers, clients and signers take their certificates and keys from.
+    `tls` and `evidence` are what servers, clients and signers take their certificates and keys from; by `roots` they
+    check the evidence of others.
     """
 
-    def __init__(self, uri: str, places: Places, tls: Live[TlsFiles], evidence: Live[EvidenceKey]) -> None:
+    def __init__(
+        self, uri: str, places: Places, tls: Live[TlsFiles], evidence: Live[EvidenceKey], roots: PinnedRoots
+    ) -> None:
         self.uri, self.places = uri, places
-        self.tls, self.evidence = tls, evidence
+        self.tls, self.evidence, self.roots = tls, evidence, roots
+
+    @property
+    def files(self) -> PartyFiles:
+        """What is in use."""
+        return PartyFiles(self.tls.current, self.evidence.current, self.roots.roots)
 
     def lives(self) -> list[Life]:
         """Of both certificates in use."""
@@ -111,15 +128,31 @@ class Party:
         Raises:
             RenewalError: it can't be used; what is in use stays in use.
         """
+        self.use(self.read(now))
+
+    def use(self, files: PartyFiles) -> None:
+        """Use these from now on."""
+        self.roots.pin(files.roots)
+        self.evidence.replace(files.evidence)
+        self.tls.replace(files.tls)
+
+    def read(self, now: datetime) -> PartyFiles:
+        """What lies on disk, checked at `now`.
+
+        Raises:
+            RenewalError: it can't be used.
+        """
         places = self.places
         try:
             tls = read_tls_files(places.tls.certificate, places.tls.key, places.roots, now)
             roots = PinnedRoots.from_pem(places.evidence_roots.read_bytes())
             evidence = read_evidence_key(places.evidence.certificate, places.evidence.key, roots, self.uri, now)
-        except (TlsFilesError, EvidenceKeyError, CertificateError) as error:
+        except (TlsFilesError, EvidenceKeyError, CertificateError, OSError) as error:
             raise RenewalError(str(error)) from None
-        self.evidence.replace(evidence)
-        self.tls.replace(tls)
+        if self.uri not in tls.uris:
+            named = ", ".join(tls.uris) or "nobody"
+            raise RenewalError(f"certificate {places.tls.certificate} is of {named}, not of {self.uri}")
+        return PartyFiles(tls, evidence, roots.roots)
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,20 +206,26 @@ class PeerSerials:
 
 def _read(path: Path, what: str, problems: list[str]) -> bytes:
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         problems.append(f"{what} {path} can't be read: {error.strerror}")
         return b""
+    if not content:
+        problems.append(f"{what} {path} is empty")
+    return content
 
 
 def _certificates(pem: bytes, path: Path, what: str, problems: list[str]) -> x509.Certificate | None:
     if not pem:
         return None
     try:
-        return x509.load_pem_x509_certificates(pem)[0]
+        read = x509.load_pem_x509_certificates(pem)
     except ValueError:
         problems.append(f"{what} {path} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
         return None
+    if len(read) < pem.count(b"-----BEGIN CERTIFICATE-----"):  # what breaks off is passed over in silence
+        problems.append(f"{what} {path} breaks off in the middle of a certificate: write it whole")
+    return read[0]
 
 
 def _check_key(pem: bytes, path: Path, leaf: x509.Certificate | None, certificate: Path, problems: list[str]) -> None:

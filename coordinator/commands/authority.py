@@ -100,7 +100,7 @@ def coordinator(config_path: Path) -> None:
     from coordinator.authority.issuing import RequestError
     from coordinator.authority.issuing_key import AuthorityError
     from coordinator.config import ConfigError
-    from coordinator.serving import places_of
+    from coordinator.party import places_of
     from protos.identity import coordinator_uri
     from protos.renewal import Obtained, RenewalError, obtain_pairs
 

@@ -135,11 +135,9 @@ def _failures_ended() -> Iterator[None]:
 def office_of(loaded: LoadedConfig, store: SqlStore) -> Office:
     """Everything that a traceback is driven with; keys and certificates are checked here, before it is submitted."""
     from coordinator.foreground import Office
-    from coordinator.online import online_key
-    from coordinator.runtime import tls_files
+    from coordinator.party import party_of
 
-    online_key(loaded, now())
-    return Office(loaded, store, snapshot(store), tls_files(loaded, now()))
+    return Office(loaded, store, snapshot(store), party_of(loaded, now()))
 
 
 def snapshot(store: SqlStore) -> RegistrySnapshot:

@@ -16,7 +16,7 @@ from coordinator.commands.frame import config_option, now, opened_store
 if TYPE_CHECKING:
     from coordinator.config import LoadedConfig
     from coordinator.store.sql_store import SqlStore
-    from protos.tls import TlsFiles
+    from protos.renewal import Party
 
 
 @click.command()
@@ -31,14 +31,14 @@ def run(ready_file: Path | None, log_form: str, config_path: Path) -> None:
     """
     import asyncio
 
-    from coordinator.runtime import tls_files
+    from coordinator.party import party_of
 
     configure_log(log_form)
     with opened_store(config_path) as (loaded, store):
-        asyncio.run(_run(loaded, store, tls_files(loaded, now()), ready_file))
+        asyncio.run(_run(loaded, store, party_of(loaded, now()), ready_file))
 
 
-async def _run(loaded: LoadedConfig, store: SqlStore, files: TlsFiles, ready_file: Path | None) -> None:
+async def _run(loaded: LoadedConfig, store: SqlStore, party: Party, ready_file: Path | None) -> None:
     import asyncio
     import os
     import signal
@@ -46,7 +46,7 @@ async def _run(loaded: LoadedConfig, store: SqlStore, files: TlsFiles, ready_fil
     from coordinator.daemon import Daemon
     from coordinator.online import agents_of
 
-    async with agents_of(loaded, files, fetch=True) as agents:
+    async with agents_of(loaded, party, fetch=True) as agents:
         daemon = Daemon(loaded, store, agents)
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, daemon.stop)

@@ -88,7 +88,7 @@ def tls_of(places: Places) -> TlsFiles:
 def party_of(places: Places, uri: str) -> Party:
     roots = PinnedRoots.from_pem(places.evidence_roots.read_bytes())
     key = read_evidence_key(places.evidence.certificate, places.evidence.key, roots, uri, datetime.now(UTC))
-    return Party(uri, places, Live(tls_of(places)), Live(key))
+    return Party(uri, places, Live(tls_of(places)), Live(key), roots)
 
 
 def empty(directory: Path, office: Office) -> Places:

@@ -18,6 +18,7 @@ from coordinator import serving
 from coordinator.authority.ledger import Ledger
 from coordinator.cli import main
 from coordinator.config import ConfigError, load
+from coordinator.party import places_of
 from coordinator.ports import DIAL_OUT, Provider, UnreachableError
 from coordinator.relay import RelayTransport
 from coordinator.revoked import revoked_by
@@ -123,7 +124,7 @@ def party(places: Places, uri: str) -> Party:
     tls = read_tls_files(places.tls.certificate, places.tls.key, places.roots, now)
     roots = PinnedRoots.from_pem(places.roots.read_bytes())
     key = read_evidence_key(places.evidence.certificate, places.evidence.key, roots, uri, now)
-    return Party(uri, places, Live(tls), Live(key))
+    return Party(uri, places, Live(tls), Live(key), roots)
 
 
 @asynccontextmanager
@@ -150,7 +151,7 @@ async def served(built: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 def own_files(house: House) -> TlsFiles:
     loaded = load(house.directory / "coordinator.toml")
-    places = serving.places_of(loaded)
+    places = places_of(loaded)
     return read_tls_files(places.tls.certificate, places.tls.key, places.roots, datetime.now(UTC))
 
 
@@ -241,7 +242,7 @@ async def test_the_coordinator_renews_its_own_certificate_from_the_authority_bes
 async def test_others_get_the_list_and_a_revoked_provider_no_new_certificate(served: Served, tmp_path: Path) -> None:
     birch = await served.enrolled(tmp_path / "birch")
     await asyncio.to_thread(served.house.ok, "authority", "revoke", "--provider", "birch", "--reason", "synthetic")
-    roots = PinnedRoots.from_pem(served.roots)._roots
+    roots = PinnedRoots.from_pem(served.roots).roots
     revocations = Revocations(roots)
     address = served.addresses.address
     revocations.take(await fetch_list(address, COORDINATOR, own_files(served.house)), datetime.now(UTC))
@@ -304,7 +305,7 @@ class TestAProcessThatOnlyAsks:
     async def test_goes_by_the_ledger_where_the_authority_is_configured(self, built: House, tmp_path: Path) -> None:
         loaded = load(built.directory / "coordinator.toml")
         certified = serving._party(loaded).evidence.current.certified
-        async with revoked_by(loaded, own_files(built)) as is_revoked:
+        async with revoked_by(loaded, Live(own_files(built))) as is_revoked:
             assert not is_revoked(certified)
             tested = TestedAuthority(tmp_path / "other")
             places = tested.enrolled(tmp_path / "theirs", BIRCH_URI)
@@ -323,11 +324,11 @@ class TestAProcessThatOnlyAsks:
         file = tmp_path / "coordinator.toml"
         file.write_text(text)
         certified = serving._party(load(file)).evidence.current.certified
-        async with revoked_by(load(file), own_files(built)) as is_revoked:
+        async with revoked_by(load(file), Live(own_files(built))) as is_revoked:
             assert not is_revoked(certified)
         file.write_text(f'{text}\n[revocation]\nlist = "revoked.crl"\n')
-        async with revoked_by(load(file), own_files(built)) as is_revoked:
+        async with revoked_by(load(file), Live(own_files(built))) as is_revoked:
             assert is_revoked(certified)  # no list yet: nobody passes
         built.ok("authority", "crl", "--out", str(tmp_path / "revoked.crl"))
-        async with revoked_by(load(file), own_files(built)) as is_revoked:
+        async with revoked_by(load(file), Live(own_files(built))) as is_revoked:
             assert not is_revoked(certified)

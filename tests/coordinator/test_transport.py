@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ from coordinator.transport import GrpcTransport, Switchboard
 from protos.errors import Fault, FaultError
 from protos.live import Live
 from protos.types import ErrorReason
+from tests.coordinator.fake_agent import tls
 from tests.coordinator.make import provider
 from tests.coordinator.transports import (
     COORDINATOR,
@@ -251,17 +253,19 @@ class TestACoordinatorsNewCertificate:
             if request == b"slow":
                 started.set()
                 await gate.wait()
-            return request
+            return b" ".join(uri.encode() for uri in asker)
 
         async with listening(authority, {ASK: wait}) as endpoint:
             entry = Provider(BIRCH, "Birch", endpoint)
-            async with GrpcTransport(coordinator_files(authority)) as transport:
+            ours = Live(coordinator_files(authority))
+            async with GrpcTransport(ours) as transport:
                 slow = asyncio.create_task(transport.call(entry, ASK, b"slow", PATIENT))
                 await started.wait()
-                await transport.renew(coordinator_files(authority))
-                assert await transport.call(entry, ASK, b"after", PATIENT) == b"after"
+                later = authority.issue_coordinator("later", Path(authority.directory) / "transports")
+                ours.replace(tls(later))  # of another name, so that who is asked can tell
+                assert await transport.call(entry, ASK, b"", PATIENT) == b"hopback://coordinator/later"
                 gate.set()
-                assert await slow == b"slow"
+                assert await slow == b"hopback://coordinator/lab"
                 assert not transport._left
 
     async def test_on_both_sides_under_load_loses_no_call(self, authority: LabAuthority) -> None:
@@ -277,7 +281,7 @@ class TestACoordinatorsNewCertificate:
         answered = 0
         async with (
             listening(authority, handlers, live=theirs) as endpoint,
-            GrpcTransport(ours.current) as channels,
+            GrpcTransport(ours) as channels,
             switchboard(authority, ours) as (dialed, address),
             dialing(theirs, address, handlers),
         ):
@@ -296,7 +300,6 @@ class TestACoordinatorsNewCertificate:
             for _ in range(10):
                 theirs.replace(provider_files(authority, "birch"))
                 ours.replace(coordinator_files(authority))
-                await channels.renew(ours.current)
                 for _ in range(100):
                     await more.acquire()
             done.set()

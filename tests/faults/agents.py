@@ -25,11 +25,12 @@ from agent.answering import Answering, open_answering
 from agent.ask import ASK
 from agent.config import AgentConfig, load
 from agent.dialout import DialOut, Pauses
+from agent.identity import places_of
 from agent.index.coverage import Coverage
 from agent.index.keys import Keys
 from agent.index.reader import Index, Query
 from agent.ingest import ingest
-from agent.inspection import read_evidence, read_keys, read_tls
+from agent.inspection import read_keys, read_tls
 from agent.legs import Leg
 from agent.notes import Notes
 from agent.server import AgentServer, Listening
@@ -37,8 +38,9 @@ from agent.service import Desk, Terms
 from agent.stores.threads import LookupThreads
 from coordinator import relay
 from protos.e164 import E164
-from protos.identity import ProviderId, coordinator_uri
+from protos.identity import ProviderId, coordinator_uri, provider_uri
 from protos.live import Live
+from protos.renewal import Party
 from protos.tls import TlsFiles
 from tests.faults.proxy import Proxy, proxy
 
@@ -105,11 +107,12 @@ class Agent:
 
         handlers[ASK] = handle
 
-    def renew(self) -> None:
-        """Take up the certificates, for TLS and for evidence, that lie in its directory now."""
+    def party(self) -> Party:
+        """Its certificates, keys and roots."""
         assert self.answering.evidence is not None
-        self.tls.replace(read_tls(self.config, _now()))
-        self.answering.evidence.key.replace(read_evidence(self.config, _now())[0])
+        assert self.answering.roots is not None
+        evidence, roots = self.answering.evidence.key, self.answering.roots
+        return Party(provider_uri(self.me), places_of(self.config), self.tls, evidence, roots)
 
     def logged(self, kind: int) -> Counter[bytes]:
         """How many entries of this kind the audit log has, by question id."""

@@ -17,9 +17,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from benchmarks.line import WrittenLine, written_line
 from coordinator.asking import SignedAgents
 from coordinator.batching import LaneTerms
@@ -27,6 +24,7 @@ from coordinator.breaker import BreakerTerms
 from coordinator.chain import Status, Traceback
 from coordinator.dialout import SERVICE, DialedAgents
 from coordinator.driver import Driver, Rested
+from coordinator.lab_ca import ROOT_CERTIFICATE, Credentials, LabAuthority
 from coordinator.leases import Keeper, owner_name
 from coordinator.limits import Limits
 from coordinator.live import Silent
@@ -48,11 +46,15 @@ from hopback.v1 import audit_pb2 as audit
 from protos.certificates import PinnedRoots
 from protos.codec import digest
 from protos.e164 import E164
+from protos.evidence_key import read_evidence_key
 from protos.identity import ProviderId
+from protos.key_pairs import KeyPair, write_whole
 from protos.live import Live
 from protos.orders import Order, Purpose, encode_order
+from protos.renewal import Party, Places
 from protos.signing import Domain, read_signer
-from protos.tls import TlsFiles, read_tls_files
+from protos.taking_up import TakingUp
+from protos.tls import read_tls_files
 from tests.faults.agents import LAB, Agent, agent
 from tests.faults.proxy import Proxy, proxy
 
@@ -123,9 +125,10 @@ class Line:
         self.inside: Proxy
         """Between `run` and `serve`."""
         self.wires: Observed
-        self.channels: GrpcTransport
-        self.signed: SignedAgents
-        self.tls: Live[TlsFiles]
+        self.party: Party
+        self.authority = written.people.authority
+        self.roots = [(self.authority.directory / ROOT_CERTIFICATE).read_bytes()]
+        self.looking: dict[str, TakingUp] = {}
         self.driver: Driver
         self.scheduler: Scheduler
 
@@ -164,19 +167,37 @@ class Line:
 
     async def renew(self, name: ProviderId) -> None:
         """New keys and certificates for this provider's agent, for TLS and for evidence."""
-        authority, out = self.written.people.authority, self.written.configs[name].parent
-        await asyncio.to_thread(authority.issue_provider, name, out)
-        await asyncio.to_thread(authority.issue_provider_evidence, name, out)
-        self.agents[name].renew()
+        out = self.written.configs[name].parent
+        await asyncio.to_thread(self.authority.issue_provider, name, out)
+        await asyncio.to_thread(self.authority.issue_provider_evidence, name, out)
+        await self.put(self.agents[name].party())
 
     async def renew_coordinator(self) -> None:
         """The same for the coordinator."""
-        authority, home = self.written.people.authority, self.written.people.home
-        files = await asyncio.to_thread(authority.issue_coordinator, "lab", home)
-        evidence = await asyncio.to_thread(authority.issue_coordinator_evidence, "lab", home)
-        self.tls.replace(read_tls_files(files.certificate, files.key, files.roots, _now()))
-        await self.channels.renew(self.tls.current)
-        self.signed.renew(read_signer(evidence.key), _der(evidence.certificate))
+        home = self.party.places.roots.parent
+        await asyncio.to_thread(self.authority.issue_coordinator, "lab", home)
+        await asyncio.to_thread(self.authority.issue_coordinator_evidence, "lab", home)
+        await self.put(self.party)
+
+    async def put(self, party: Party) -> None:
+        """Write the roots that are pinned now beside its certificates, and have it take up all that lies there."""
+        for path in {party.places.roots, party.places.evidence_roots}:
+            write_whole(path, b"".join(self.roots), secret=False)
+        looking = self.looking.setdefault(party.uri, TakingUp(party, _now))
+        await looking.look()
+        await looking.look()
+
+    async def pin(self, *authorities: LabAuthority) -> None:
+        """Have everybody trust the roots of these authorities, and of no others; certificates are made by the last."""
+        self.authority = authorities[-1]
+        self.roots = [(one.directory / ROOT_CERTIFICATE).read_bytes() for one in authorities]
+        for party in self.parties:
+            await self.put(party)
+
+    @property
+    def parties(self) -> list[Party]:
+        """The coordinator, and all agents."""
+        return [self.party, *(one.party() for one in self.agents.values())]
 
     def rested(self, rested: Rested) -> None:
         """One is closed, or waits."""
@@ -258,8 +279,12 @@ def _order(called: E164, at: datetime, terminating: ProviderId, now: datetime) -
     )
 
 
-def _der(path: Path) -> bytes:
-    return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
+def _coordinator(tls: Credentials, evidence: Credentials) -> Party:
+    roots = PinnedRoots.from_pem(evidence.roots.read_bytes())
+    key = read_evidence_key(evidence.certificate, evidence.key, roots, LAB, _now())
+    files = read_tls_files(tls.certificate, tls.key, tls.roots, _now())
+    pairs = KeyPair(tls.certificate, tls.key), KeyPair(evidence.certificate, evidence.key)
+    return Party(LAB, Places(pairs[0], tls.roots, pairs[1], evidence.roots), Live(files), Live(key), roots)
 
 
 @asynccontextmanager
@@ -279,12 +304,12 @@ async def line(
     async with AsyncExitStack() as stack:
         store, book, clock = stack.enter_context(opened(engine)), OrderBook(engine), SystemClock()
         made = Line(written, store, book)
-        made.tls = Live(read_tls_files(files.certificate, files.key, files.roots, _now()))
-        made.channels = await stack.enter_async_context(GrpcTransport(made.tls.current))
+        made.party = party = _coordinator(files, evidence)
+        channels = await stack.enter_async_context(GrpcTransport(party.tls))
         dialed = DialedAgents()
         relay = Relay(LAB, dialed, lambda _: None)
         services = {SERVICE: dialed.handlers(), RELAY_SERVICE: relay.handlers()}
-        server = CoordinatorServer(made.tls, "127.0.0.1:0", services)
+        server = CoordinatorServer(party.tls, "127.0.0.1:0", services)
         address = (await server.start()).address
         stack.push_async_callback(server.stop, 0)
         stack.callback(dialed.close)
@@ -294,17 +319,18 @@ async def line(
             if way != "port":
                 await dialed.arrival(one.me)
         made.inside = await stack.enter_async_context(proxy(address))
-        relayed = await stack.enter_async_context(RelayTransport(made.inside.endpoint, LAB, made.tls.current))
-        made.wires = Observed(Switchboard(made.channels, relayed if "relay" in ways else dialed))
-        made.signed = SignedAgents(
+        relayed = await stack.enter_async_context(RelayTransport(made.inside.endpoint, LAB, party.tls))
+        made.wires = Observed(Switchboard(channels, relayed if "relay" in ways else dialed))
+        signed = SignedAgents(
             made.wires,
-            signer=read_signer(evidence.key),
-            certificate=_der(evidence.certificate),
-            roots=PinnedRoots.from_pem(evidence.roots.read_bytes()),
+            signer=party.evidence.current.signer,
+            certificate=party.evidence.current.certificate,
+            roots=party.roots,
             orders=book,
             certificates=book,
             clock=clock.now,
         )
+        party.evidence.on_change(lambda key: signed.renew(key.signer, key.certificate))
         providers = [
             Provider(name, name, one.network.endpoint if one.way == "port" else DIAL_OUT)
             for name, one in made.agents.items()
@@ -312,7 +338,7 @@ async def line(
         made.driver = Driver(
             store=store,
             registry=RegistrySnapshot(providers),
-            agents=made.signed,
+            agents=signed,
             clock=clock,
             watcher=Silent(),
             limits=limits,

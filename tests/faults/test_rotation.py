@@ -1,4 +1,4 @@
-"""Keys and certificates of everybody change, for TLS and for evidence, while calls are traced over ten agents."""
+"""Keys, certificates and roots of everybody change on disk, for TLS and for evidence, while ten agents are asked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography import x509
+
 from coordinator.chain import Traceback
+from coordinator.lab_ca import ROOT_CERTIFICATE, LabAuthority
 from tests.faults.line import PRODUCT, Line, line
 
-ROUNDS = 2
 AT_A_TIME = 3
 
 
@@ -26,23 +28,36 @@ async def load(chain: Line, done: asyncio.Event) -> Sequence[Traceback]:
     return [one for some in await asyncio.gather(*(one_by_one() for _ in range(AT_A_TIME))) for one in some]
 
 
-async def test_no_attempt_fails_while_everybody_renews(tmp_path: Path) -> None:
-    async with line(tmp_path, hops=10, calls=1000, ways=["port", "stream"], limits=PRODUCT) as chain:
+async def everybody_renews(chain: Line) -> None:
+    """One after the other, while calls go on."""
+    for name in chain.path:
+        over = chain.wires.over
+        await chain.renew(name)
+        while chain.wires.over < over + AT_A_TIME:
+            chain.wires.ended.clear()
+            await chain.wires.ended.wait()
+    await chain.renew_coordinator()
+
+
+async def test_no_attempt_fails_while_everybody_renews_and_the_root_is_replaced(tmp_path: Path) -> None:
+    async with line(tmp_path, hops=10, calls=1000, ways=["port", "stream", "relay"], limits=PRODUCT) as chain:
         done = asyncio.Event()
         loading = asyncio.create_task(load(chain, done))
-        serials = {agent.tls.current.certificate for agent in chain.agents.values()}
-        for _ in range(ROUNDS):
-            for name in chain.path:
-                over = chain.wires.over
-                await chain.renew(name)
-                while chain.wires.over < over + AT_A_TIME:
-                    chain.wires.ended.clear()
-                    await chain.wires.ended.wait()
-            await chain.renew_coordinator()
+        shown = {party.tls.current.certificate for party in chain.parties}
+        old, new = chain.authority, LabAuthority.create(tmp_path / "new root")
+        await chain.pin(old, new)
+        await everybody_renews(chain)
         done.set()
-        for traceback in await loading:
+        traced = list(await loading)
+
+        await chain.pin(new)  # what was signed under the old root has come to its end: it may go
+        last = chain.submit(AT_A_TIME)
+        traced += [await one for one in last]
+        for traceback in traced:
             chain.check_chain(traceback)
         chain.check_searches()
         chain.check_attempts()
         assert chain.wires.failures == []
-        assert serials.isdisjoint(agent.tls.current.certificate for agent in chain.agents.values())
+        assert shown.isdisjoint(party.tls.current.certificate for party in chain.parties)
+        only = tuple(x509.load_pem_x509_certificates((new.directory / ROOT_CERTIFICATE).read_bytes()))
+        assert {party.roots.roots for party in chain.parties} == {only}
