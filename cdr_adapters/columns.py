@@ -273,16 +273,7 @@ class ColumnMapper:
             "answer": (first.answer, second.answer, ~times.answered),
             "release": (first.release, second.release, ~times.released),
         }
-        again = times.repeated & ~rejected
-        each: npt.NDArray[np.int64] | None = None
-        is_second: Mask = np.zeros(0, np.bool_)
-        if again.any():
-            # a time that occurred twice is two rows, one after the other
-            each = np.sort(np.concatenate((np.flatnonzero(~rejected), np.flatnonzero(again))))
-            is_second = np.concatenate(([False], each[1:] == each[:-1]))
-        elif rejected.any():
-            each = np.flatnonzero(~rejected)
-            is_second = np.zeros(len(each), np.bool_)
+        each, is_second = _readings(times.repeated & ~rejected, rejected)
         if each is not None:
             taken = pa.array(each)
             columns = {name: column.take(taken) for name, column in columns.items()}
@@ -306,6 +297,20 @@ class ColumnMapper:
         return pa.RecordBatch.from_arrays(
             [as_kind(columns[field.name], field.type) for field in self._schema], schema=self._schema
         )
+
+
+def _readings(again: Mask, rejected: Mask) -> tuple[npt.NDArray[np.int64] | None, Mask]:
+    """Which records become rows, and which of these rows are a record's second reading; None where each is one row.
+
+    A time that occurred twice (`again`) is two rows, one after the other.
+    """
+    if again.any():
+        each = np.sort(np.concatenate((np.flatnonzero(~rejected), np.flatnonzero(again))))
+        return each, np.concatenate(([False], each[1:] == each[:-1]))
+    if rejected.any():
+        each = np.flatnonzero(~rejected)
+        return each, np.zeros(len(each), np.bool_)
+    return None, np.zeros(0, np.bool_)
 
 
 def _heading(name: str) -> str:
