@@ -105,17 +105,23 @@ def opened(path: Path, limits: Limits = LIMITS, *, beginning: bool = False) -> I
     """
     with closing(members(path, limits)) as files:
         for member in files:
-            with reported(member):
-                packed, layers, meter = _source(member, limits)
-                with closing(packed), closing(unpacked(packed, meter, layers)[0]) as reader:
-                    if beginning and member is not path and not reader.peek(1):
-                        continue
-                    yield reader
+            with _reader(member, limits) as reader:
+                if beginning and member is not path and not reader.peek(1):
+                    continue
+                yield reader
             break
         else:
             yield _slice(io.BytesIO(), 0, 0)
         if not beginning and next(files, None) is not None:
             raise AdapterError(f"{path}: this archive holds several files; they can only be read one after another")
+
+
+@contextmanager
+def _reader(member: Path, limits: Limits) -> Iterator[io.BufferedReader]:
+    with reported(member):
+        packed, layers, meter = _source(member, limits)
+        with closing(packed), closing(unpacked(packed, meter, layers)[0]) as reader:
+            yield reader
 
 
 @contextmanager
