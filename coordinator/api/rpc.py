@@ -31,6 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from coordinator.api.callers import ALLOWED, Caller, Role, caller_of
 from protos.codec import ContractError, check, parse
+from protos.printable import is_plain
 from protos.tls import PeerSerials, peer_uris
 
 AT_ONCE: Final = 2
@@ -192,16 +193,30 @@ class Door:
 
 
 def read(message: M, data: bytes) -> M:
-    """A message whose rules are kept.
+    """A message whose rules are kept, and whose texts steer no terminal, letter or table that they come into.
 
     Raises:
-        RefusedError: it is none, or they aren't.
+        RefusedError: it is none, or they aren't, or one does.
     """
     try:
         check(parse(message, data))
     except ContractError as error:
         raise malformed(error) from None
+    if (name := _not_plain(message)) is not None:
+        raise malformed(f"{name}: control characters and invisible ones are not taken")
     return message
+
+
+def _not_plain(message: Message) -> str | None:
+    """The first field whose text is not plain."""
+    for descriptor, value in message.ListFields():
+        if descriptor.type not in (descriptor.TYPE_STRING, descriptor.TYPE_MESSAGE):
+            continue
+        for one in [value] if isinstance(value, str | Message) else value:
+            name = _not_plain(one) if isinstance(one, Message) else None if is_plain(one) else str(descriptor.name)
+            if name is not None:
+                return name
+    return None
 
 
 @asynccontextmanager

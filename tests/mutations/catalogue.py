@@ -1368,6 +1368,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/coordinator/api/test_loud_callers.py::TestAProvider",
     ),
     Mutation(
+        "callers' texts may steer whoever reads them",
+        "coordinator/api/rpc.py",
+        "    if (name := _not_plain(message)) is not None:\n        raise malformed(",
+        "    if (name := None) is not None:\n        raise malformed(",
+        "tests/coordinator/api/test_hostile_texts.py",
+    ),
+    Mutation(
         "a connection that is closed here cancels whoever waits, and the traceback is lost",
         "coordinator/connections.py",
         "            if task is not None and task.cancelling():\n",
