@@ -61,3 +61,27 @@ def test_every_unit_is_well_formed_and_starts_a_command_that_exists(path: Path) 
         group = PROGRAMS[Path(program).name]
         assert isinstance(group.commands[name].make_context(name, args), click.Context)
         assert unit["Service"]["User"] == "hopback"
+
+
+SERVING = ("hopback-agent.service", "hopback-coordinator.service", "hopback-coordinator-serve.service")
+
+
+def test_units_that_hold_connections_are_closed_in_and_started_again_in_the_same_way() -> None:
+    """What each may is said once: their [Service] differs in what is started and how long it may take to stop."""
+    sections = []
+    for name in SERVING:
+        unit = ConfigParser(interpolation=None, strict=False)
+        unit.read(ROOT / "deploy/systemd" / name)
+        sections.append(
+            {key: value for key, value in unit["Service"].items() if key not in ("execstart", "timeoutstopsec")}
+        )
+    assert sections[0] == sections[1] == sections[2]
+    assert sections[0]["limitnofile"] == "65536"
+    assert "78" in sections[0]["restartpreventexitstatus"].split()
+
+
+def test_what_asks_through_serve_starts_after_it_and_does_without_it() -> None:
+    unit = ConfigParser(interpolation=None, strict=False)
+    unit.read(ROOT / "deploy/systemd/hopback-coordinator.service")
+    assert "hopback-coordinator-serve.service" in unit["Unit"]["After"].split()
+    assert not {"requires", "bindsto", "requisite"} & set(unit["Unit"])
