@@ -100,11 +100,13 @@ _LET_GO: Final = (
     f"UPDATE tracebacks SET owner = NULL, claimable = %b FROM {_columns(('id', 'fence'))}"  # noqa: S608
     " WHERE tracebacks.id = new.id AND tracebacks.fence = new.fence AND owner IS NOT NULL"
 )
-_WAKE: Final = (
+WAKE: Final = (
     "WITH asleep AS (SELECT id FROM tracebacks WHERE waits_for = %b AND owner IS NULL AND claimable > %b"
     " FOR UPDATE SKIP LOCKED)"
     " UPDATE tracebacks SET due = %b, claimable = %b FROM asleep WHERE tracebacks.id = asleep.id"
 )
+"""Letting all go on that wait for the silent agent of a provider; by the index of those."""
+
 _NEXT_DUE: Final = "SELECT claimable FROM tracebacks WHERE claimable IS NOT NULL ORDER BY claimable LIMIT 1"
 
 
@@ -217,7 +219,7 @@ class PostgresqlWriter:
     def wake(self, provider: ProviderId, now: datetime) -> int:
         """See `coordinator.ports.Store`."""
         with self._transaction(flush=False) as cursor:
-            return cursor.execute(_WAKE, (provider, now, now, now)).rowcount
+            return cursor.execute(WAKE, (provider, now, now, now)).rowcount
 
     def next_due(self) -> datetime | None:
         """See `coordinator.ports.Leases`."""

@@ -58,8 +58,10 @@ _HOPS: Final = (
 _RENEW: Final = "UPDATE tracebacks SET claimable = ?1 WHERE id = ?3 AND fence = ?4 AND owner = ?2"
 _LET_GO: Final = "UPDATE tracebacks SET owner = NULL, claimable = ?1 WHERE id = ?2 AND fence = ?3 AND owner IS NOT NULL"
 _ASLEEP: Final = "waits_for = ?2 AND owner IS NULL AND claimable > ?1"
-_ANYBODY_ASLEEP: Final = f"SELECT 1 FROM tracebacks WHERE {_ASLEEP} LIMIT 1"  # noqa: S608
-_WAKE: Final = f"UPDATE tracebacks SET due = ?1, claimable = ?1 WHERE {_ASLEEP}"  # noqa: S608
+ANYBODY_ASLEEP: Final = f"SELECT 1 FROM tracebacks WHERE {_ASLEEP} LIMIT 1"  # noqa: S608
+WAKE: Final = f"UPDATE tracebacks SET due = ?1, claimable = ?1 WHERE {_ASLEEP}"  # noqa: S608
+"""Whether anybody waits for the silent agent of a provider, and letting them all go on; by the index of those."""
+
 _NEXT_DUE: Final = "SELECT claimable FROM tracebacks WHERE claimable IS NOT NULL ORDER BY claimable LIMIT 1"
 
 
@@ -216,10 +218,10 @@ class SqliteWriter:
         """See `coordinator.ports.Store`."""
         values = (time_text(now), provider)
         with self._refusals():
-            if self._database().execute(_ANYBODY_ASLEEP, values).fetchone() is None:
+            if self._database().execute(ANYBODY_ASLEEP, values).fetchone() is None:
                 return 0
         with self._transaction(flush=False) as database:
-            return database.execute(_WAKE, values).rowcount
+            return database.execute(WAKE, values).rowcount
 
     def next_due(self) -> datetime | None:
         """See `coordinator.ports.Leases`."""

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import DBAPIError
 
 from coordinator.chain import Traceback
-from coordinator.events import Answered, Started
+from coordinator.events import AgentUnreachable, Answered, Cancelled, RetryDue, Started
 from coordinator.leases import Keeper, owner_name
 from coordinator.ports import Change, Kept, Lease
 from coordinator.priorities import BY_AGE_EVERY, Priority
@@ -30,7 +30,7 @@ from protos.codec import digest, encode_answer, encode_question
 from protos.types import Outcome
 from tests.coordinator import databases
 from tests.coordinator.fakes import JumpingClock
-from tests.coordinator.make import NOW, says, submitted
+from tests.coordinator.make import NOW, provider, says, submitted
 from tests.stores.servers import Server
 
 SECOND = timedelta(seconds=1)
@@ -239,6 +239,88 @@ class TestAWait:
         await store.save([Change(asked.after, waits, 1, NOW, exact, fence=kept.fence, held=held)])
         assert waits.due is not None
         return waits.due
+
+
+class TestAnAgentThatIsBack:
+    """`ginkgo` is, in all of them; what waits for it is due half a second from now."""
+
+    async def test_lets_everybody_go_on_that_waits_for_it_and_nobody_else(
+        self, store: SqlStore, other: SqlStore
+    ) -> None:
+        for number in (1, 2):
+            await self.waiting(store, number)
+        await self.waiting(store, 3, at="birch")
+        assert await other.claim(lease("two"), 5) == []
+        assert await store.wake(provider("ginkgo"), NOW) == 2
+        claimed = await other.claim(lease("two"), 5)
+        assert ids(claimed) == [1, 2]
+        assert {kept.traceback.due for kept in claimed} == {NOW}
+
+    async def test_wakes_nobody_twice(self, store: SqlStore) -> None:
+        await self.waiting(store, 1)
+        assert await store.wake(provider("ginkgo"), NOW) == 1
+        assert await store.wake(provider("ginkgo"), NOW) == 0
+
+    async def test_that_nobody_waits_for_wakes_nobody(self, store: SqlStore) -> None:
+        await self.waiting(store, 1)
+        assert await store.wake(provider("alder"), NOW) == 0
+        assert await store.claim(lease("one"), 5) == []
+
+    async def test_leaves_alone_what_a_process_sleeps_through_under_its_lease(
+        self, store: SqlStore, other: SqlStore
+    ) -> None:
+        kept = await self.waiting(store, 1, held=True)
+        assert await other.wake(provider("ginkgo"), NOW) == 0
+        assert await other.claim(lease("two"), 5) == []
+        assert await store.renew(lease("one", NOW + SECOND), {kept.traceback.id: kept.fence}) == set()
+
+    async def test_wakes_no_closed_one(self, store: SqlStore) -> None:
+        kept = await self.waiting(store, 1)
+        closed, _ = advance(kept.traceback, Cancelled(NOW))
+        assert await store.save([Change(kept.traceback, closed, kept.version, NOW, fence=kept.fence)]) == set()
+        assert await store.wake(provider("ginkgo"), NOW) == 0
+        assert await store.next_due() is None
+
+    async def test_wakes_nobody_whom_its_answer_told_to_come_again_later(self, store: SqlStore) -> None:
+        due = await TestAWait().waiting(store, held=False)
+        assert await store.wake(provider("ginkgo"), NOW) == 0
+        assert await store.next_due() == due
+
+    async def test_wakes_nobody_who_has_been_answered_since(self, store: SqlStore) -> None:
+        kept = await self.waiting(store, 1)
+        asks, _ = advance(kept.traceback, RetryDue(NOW + SECOND))
+        question = asks.hops[-1].question
+        answer = says("ginkgo", Outcome.NOT_YET_AVAILABLE, retry_after_s=60)
+        waits, _ = advance(asks, Answered(question.question_id, answer, NOW + SECOND))
+        exact = encode_answer(answer, digest(encode_question(question)))
+        await store.save([Change(kept.traceback, asks, kept.version, NOW + SECOND, fence=kept.fence)])
+        await store.save([Change(asks, waits, kept.version + 1, NOW + SECOND, exact, fence=kept.fence)])
+        assert await store.wake(provider("ginkgo"), NOW + SECOND) == 0
+        assert await store.next_due() == waits.due
+
+    async def test_takes_nothing_from_who_has_claimed_meanwhile_and_refuses_who_let_go(
+        self, store: SqlStore, other: SqlStore
+    ) -> None:
+        left = await self.waiting(store, 1)
+        await store.wake(provider("ginkgo"), NOW)
+        [claimed] = await other.claim(lease("two"), 1)
+        assert (claimed.version, claimed.fence) == (left.version, left.fence + 1)
+        assert await store.wake(provider("ginkgo"), NOW) == 0
+        closed, _ = advance(left.traceback, Cancelled(NOW))
+        assert await store.save([Change(left.traceback, closed, left.version, NOW, fence=left.fence)]) == {0}
+        assert await other.save([Change(left.traceback, closed, left.version, NOW, fence=claimed.fence)]) == set()
+
+    async def waiting(self, store: SqlStore, number: int, at: str = "ginkgo", *, held: bool = False) -> Kept:
+        """Written down as waiting for the silent agent of `at`."""
+        store.submit([replace(submitted(terminating=provider(at)), id=uuid.UUID(int=number))], NOW)
+        [kept] = await store.claim(lease("one"), 1)
+        asked = started(kept)
+        failed = AgentUnreachable(asked.after.hops[-1].question.question_id, NOW, "refused")
+        waits, _ = advance(asked.after, failed)
+        step = Change(asked.after, waits, kept.version + 1, NOW, fence=kept.fence, held=held)
+        assert await store.save([asked]) == set()
+        assert await store.save([step]) == set()
+        return replace(kept, traceback=waits, version=kept.version + 2)
 
 
 class TestPriority:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, Executable, text
 
+from coordinator.store import postgresql_writer, sqlite_writer
 from coordinator.store.models import HopRow
 from coordinator.store.pages import Place, older
 from coordinator.store.views import first_asked, own_rows
 from coordinator.tasks.clerk import ClerkTerms, left_to_people
 from coordinator.tasks.looking import untaken_results
-from tests.coordinator.make import ID, NOW
+from tests.coordinator.make import ID, NOW, provider
 
 _PAGE = first_asked("birch").order_by(HopRow.asked_at.desc(), HopRow.traceback_id).limit(100)
 
@@ -46,3 +47,19 @@ def test_a_providers_page_begins_in_the_middle_of_that_index_and_not_all_of_its_
 
 def test_what_a_provider_was_asked_in_a_traceback_is_found_by_that(either_engine: Engine) -> None:
     assert "ix_hops_provider_asked_at" not in plan(either_engine, own_rows("birch", [ID]))
+
+
+def test_who_waits_for_an_agent_is_found_by_that_however_many_others_wait(either_engine: Engine) -> None:
+    with either_engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        plans: list[tuple[str, tuple[object, ...]]]
+        if either_engine.dialect.name == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            plans = [(f"EXPLAIN {postgresql_writer.WAKE}", (provider("ginkgo"), NOW, NOW, NOW))]
+        else:
+            bound = (sqlite_writer.time_text(NOW), provider("ginkgo"))
+            wakes = (sqlite_writer.ANYBODY_ASLEEP, sqlite_writer.WAKE)
+            plans = [(f"EXPLAIN QUERY PLAN {statement}", bound) for statement in wakes]
+        for statement, values in plans:
+            cursor.execute(statement, values)
+            assert "ix_tracebacks_waits_for" in str(cursor.fetchall())

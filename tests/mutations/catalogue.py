@@ -1444,4 +1444,25 @@ MUTATIONS: tuple[Mutation, ...] = (
         "unattested = 0\n",
         "tests/coordinator/test_second_look.py::TestUnderAnOrder",
     ),
+    Mutation(
+        "an agent that is back takes from other processes what they hold (SQLite)",
+        "coordinator/store/sqlite_writer.py",
+        '"waits_for = ?2 AND owner IS NULL AND claimable > ?1"\n',
+        '"waits_for = ?2 AND claimable > ?1"\n',
+        "tests/coordinator/test_leases.py::TestAnAgentThatIsBack",
+    ),
+    Mutation(
+        "an agent that is back takes from other processes what they hold (PostgreSQL)",
+        "coordinator/store/postgresql_writer.py",
+        "WHERE waits_for = %b AND owner IS NULL AND claimable > %b",
+        "WHERE waits_for = %b AND claimable > %b",
+        "tests/coordinator/test_leases.py::TestAnAgentThatIsBack",
+    ),
+    Mutation(
+        "an agent that is back wakes those that wait for another one",
+        "coordinator/store/sqlite_writer.py",
+        '"waits_for = ?2 AND owner IS NULL AND claimable > ?1"\n',
+        '"waits_for IS NOT NULL AND ?2 <> ?1 AND owner IS NULL AND claimable > ?1"\n',
+        "tests/coordinator/test_leases.py::TestAnAgentThatIsBack",
+    ),
 )
