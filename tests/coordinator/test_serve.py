@@ -18,11 +18,13 @@ from coordinator import serving
 from coordinator.authority.ledger import Ledger
 from coordinator.cli import main
 from coordinator.config import ConfigError, load
-from coordinator.party import places_of
+from coordinator.online import agents_of
+from coordinator.party import party_of, places_of
 from coordinator.ports import DIAL_OUT, Provider, UnreachableError
 from coordinator.relay import RelayTransport
 from coordinator.revoked import revoked_by
 from coordinator.serve import Addresses
+from protos import taking_up
 from protos.certificates import PinnedRoots
 from protos.enrolling import by_certificate, by_token, fetch_list
 from protos.evidence_key import read_evidence_key
@@ -332,3 +334,15 @@ class TestAProcessThatOnlyAsks:
         built.ok("authority", "crl", "--out", str(tmp_path / "revoked.crl"))
         async with revoked_by(load(file), Live(own_files(built))) as is_revoked:
             assert not is_revoked(certified)
+
+    async def test_takes_up_what_others_renew_on_disk(self, built: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(taking_up, "EVERY", timedelta(milliseconds=10))
+        party = party_of(load(built.directory / "coordinator.toml"), datetime.now(UTC))
+        tls, evidence = party.tls.current, party.evidence.current
+        taken = asyncio.Event()
+        party.tls.on_change(lambda _: taken.set())
+        async with agents_of(load(built.directory / "coordinator.toml"), party) as agents:
+            await asyncio.to_thread(built.ok, "authority", "coordinator")
+            await taken.wait()
+            assert party.tls.current.certificate != tls.certificate
+            assert agents._certificate == party.evidence.current.certificate != evidence.certificate
