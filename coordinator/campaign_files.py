@@ -28,6 +28,8 @@ from protos.types import WINDOW_CAP
 
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _REQUIRED = ("called", "at", "terminating")
+_LONGEST = 65_536
+"""Characters of a value in Parquet, in which a file of a few bytes can repeat one as often as it likes."""
 Row = tuple[int, Mapping[str, str]]
 
 
@@ -99,8 +101,10 @@ def _parquet(file: Path) -> Iterator[Row | RejectedCall]:
     import pyarrow.parquet as pq
 
     try:
-        source = pq.ParquetFile(file)
-        names = source.schema_arrow.names
+        schema = pq.read_schema(file)
+        names = schema.names
+        texts = [one.name for one in schema if pa.types.is_string(one.type) or pa.types.is_large_string(one.type)]
+        source = pq.ParquetFile(file, read_dictionary=texts)  # a value that is repeated is in memory once
     except (pa.ArrowException, OSError) as error:
         raise CallsFileError(f"it is no Parquet: {str(error)[:200]}") from None
     unknown = [name for name in names if name not in COLUMNS]
@@ -113,11 +117,19 @@ def _parquet(file: Path) -> Iterator[Row | RejectedCall]:
     line = 0
     try:
         for batch in source.iter_batches(batch_size=4096):
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                if pa.types.is_dictionary(column.type) and any(map(_too_long, column.dictionary)):
+                    raise CallsFileError(f"{name}: a value is longer than {_LONGEST:,} characters")
             for values in batch.to_pylist():
                 line += 1
                 yield _parquet_row(line, values)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CallsFileError(f"row {line + 1} and what follows can't be read: {str(error)[:200]}") from None
+
+
+def _too_long(value: Any) -> bool:
+    text = value.as_py()
+    return isinstance(text, str) and len(text) > _LONGEST
 
 
 def _parquet_row(line: int, values: Mapping[str, Any]) -> Row | RejectedCall:

@@ -196,7 +196,10 @@ def read_rows(text: str, more: Sequence[str] = ()) -> Iterator[tuple[int, dict[s
         CallsFileError: the header lacks a column or has one that is not known, or the file is no CSV.
     """
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
-    header = [name.strip().lower() for name in next(reader, [])]
+    try:
+        header = [name.strip().lower() for name in next(reader, [])]
+    except csv.Error as error:
+        raise CallsFileError(f"line 1 is no CSV: {error}") from None
     missing = [name for name in _REQUIRED if name not in header]
     unknown = [name for name in header if name not in COLUMNS and name not in more]
     if missing or unknown or len(set(header)) != len(header):

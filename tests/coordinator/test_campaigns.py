@@ -111,6 +111,23 @@ class TestAFile:
         with pytest.raises(CallsFileError, match=why):
             list(read_reports(tmp_path / name, INTAKE))
 
+    def test_of_parquet_that_repeats_a_huge_value_is_refused_before_it_fills_the_memory(
+        self, tmp_path: FilePath
+    ) -> None:
+        file, once = tmp_path / "x.parquet", "x" * 200_000
+        short = {"called": [CALLED] * 64, "at": ["2026-11-20T18:00:00Z"] * 64, "terminating": ["ginkgo"] * 64}
+        pq.write_table(pa.table(short | {"identity": [once] * 64}), file, compression="zstd", store_schema=False)
+        assert file.stat().st_size < 4096
+        before = pa.total_allocated_bytes()
+        with pytest.raises(CallsFileError, match="identity: a value is longer than 65,536 characters"):
+            list(read_reports(file, INTAKE))
+        assert pa.total_allocated_bytes() - before < 64 * len(once) / 4
+
+    def test_of_csv_with_an_endless_header_is_refused(self, tmp_path: FilePath) -> None:
+        (tmp_path / "x.csv").write_text("called," + "a" * 200_000)
+        with pytest.raises(CallsFileError, match="line 1 is no CSV"):
+            list(read_reports(tmp_path / "x.csv", INTAKE))
+
     def test_of_parquet_with_a_column_that_nobody_knows_is_refused(self, tmp_path: FilePath) -> None:
         pq.write_table(
             pa.table({"called": [CALLED], "at": ["x"], "terminating": ["x"], "caling": ["x"]}), tmp_path / "x.parquet"

@@ -1375,6 +1375,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/coordinator/api/test_hostile_texts.py",
     ),
     Mutation(
+        "a few bytes of Parquet fill the memory",
+        "coordinator/campaign_files.py",
+        "pa.types.is_dictionary(column.type) and any(map(_too_long, column.dictionary))",
+        "False",
+        "tests/coordinator/test_campaigns.py",
+    ),
+    Mutation(
         "a connection that is closed here cancels whoever waits, and the traceback is lost",
         "coordinator/connections.py",
         "            if task is not None and task.cancelling():\n",
