@@ -63,8 +63,10 @@ def inspection(config: AgentConfig, found: Inspection) -> RenderableType:
         validity = time_text(trunk.valid_from), time_text(trunk.valid_to)
         row(trunks, label, trunk.direction.value, trunk.party, trunk.called_format, *validity)
     parts += [sources, *([stores] if config.stores else []), trunks]
-    if found.coverage is not None:
+    if found.coverage is not None and found.coverage.sources:
         parts.append(coverage_table(found.coverage))
+    elif found.coverage is not None:
+        parts.append(Text("Nothing is indexed yet: run `hopback-agent index` or `hopback-agent watch`.", "yellow"))
     if found.warnings:
         parts.append(mistakes(found.warnings, "yellow"))
     return Group(*spaced(parts))

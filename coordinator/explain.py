@@ -107,13 +107,13 @@ def _awaiting_person(traceback: Traceback) -> _Words:
     hop = _last(traceback)
     if hop.answer is not None and hop.answer.outcome is Outcome.NEEDS_HUMAN:
         return (
-            f"The people of {hop.provider} were written to, because its agent holds the answer for them{due}.",
+            f"The agent of {hop.provider} holds the answer for its own people, and a task asks them{due}.",
             "Wait: `run` and `serve` ask it again now and then. When they have let the answer go, "
             f"{_command(traceback, 'retry')} asks at once.",
         )
     why = f"once more, because {denied} denies the handover" if denied else "because no agent answers there"
     return (
-        f"A person at {hop.provider} was asked{'' if denied else ','} {why}{due}.",
+        f"A person at {hop.provider} is asked{'' if denied else ','} {why}{due}.",
         "Wait; `hopback-coordinator tasks list` shows the clock, and whether an answer is to be matched or attested. "
         f"If it has an agent meanwhile, {_command(traceback, 'retry')}.",
     )

@@ -51,19 +51,17 @@ async def agents_of(
     """
     from coordinator.asking import SignedAgents
     from coordinator.store.orders import OrderBook
-    from coordinator.transport import GrpcTransport, Switchboard
 
     roots, key = party.roots, party.evidence.current
     with engine_for(loaded.store_url) as engine:
         book = OrderBook(engine)
         async with (
-            GrpcTransport(party.tls) as channels,
-            _relay(loaded, party.tls) as relay,
+            way_to_agents(loaded, party.tls) as ours,
             revoked_by(loaded, party.tls) as revoked,
             _taking_up(party, quiet=not fetch),
         ):
             is_revoked = is_revoked or revoked
-            way = transport or (channels if relay is None else Switchboard(channels, relay))
+            way = transport or ours
             async with _watched(loaded, engine, way, roots, is_revoked, fetch=fetch) as watch:
                 agents = SignedAgents(
                     way,
@@ -78,6 +76,15 @@ async def agents_of(
                 )
                 party.evidence.on_change(lambda key: agents.renew(key.signer, key.certificate))
                 yield agents
+
+
+@asynccontextmanager
+async def way_to_agents(loaded: LoadedConfig, tls: Live[TlsFiles]) -> AsyncIterator[Transport]:
+    """Calls agents at their ports, and those that dial out through `serve`, where the configuration says of one."""
+    from coordinator.transport import GrpcTransport, Switchboard
+
+    async with GrpcTransport(tls) as channels, _relay(loaded, tls) as relay:
+        yield channels if relay is None else Switchboard(channels, relay)
 
 
 @asynccontextmanager

@@ -311,7 +311,7 @@ def forks_words(traceback: Traceback) -> list[RenderableType]:
 
 def fork_line(line: str) -> RenderableType:
     """A sentence on a fork."""
-    return Padding(Text(line, style="yellow"), (0, 0, 0, 2))
+    return Padding(Text(line, style="yellow"), (0, 0, 0, 2), expand=False)
 
 
 def status_style(status: Status) -> str:
@@ -333,8 +333,8 @@ def words_of(status: Status, title: str, means: str, following: str) -> Renderab
     """The same from their texts."""
     return Group(
         Text(title, style=status_style(status)),
-        Padding(Text(means), (0, 0, 0, 2)),
-        Padding(Text(following), (0, 0, 0, 2)),
+        Padding(Text(means), (0, 0, 0, 2), expand=False),
+        Padding(Text(following), (0, 0, 0, 2), expand=False),
     )
 
 

@@ -95,7 +95,8 @@ def show(config: Path, as_json: bool) -> None:
             for each in found["certificates"]:
                 until = each["valid_to"].replace("T", " ")
                 row(table, each["for"], each["party"], each["serial"], until, each["days_left"], each["renewal"])
-            screen.print(table)
+            if found["certificates"]:
+                screen.print(table)
             for root in found["roots"]:
                 screen.print(f"root {root['name']}, until {root['valid_to']}, SHA-256 {root['sha256']}", markup=False)
             if found["revocation_list"] is not None:

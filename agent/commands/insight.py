@@ -258,8 +258,8 @@ def _segment_json(fact: SegmentFacts) -> dict[str, Any]:
 def _segments_table(facts: list[SegmentFacts]) -> RenderableType:
     from agent.tables import new_table, row
 
-    numbers = ("rows", "bytes", "a row", "longest", "files")
-    table = new_table("Segments", "name", "source", *numbers, "from", "to", numbers=numbers)
+    numbers = ("rows", "bytes", "files")
+    table = new_table("Segments", "name", "source", *numbers, "calls from, to", numbers=numbers)
     for fact in facts:
         row(
             table,
@@ -267,11 +267,8 @@ def _segments_table(facts: list[SegmentFacts]) -> RenderableType:
             fact.source,
             f"{fact.rows:,}",
             f"{fact.bytes:,}",
-            f"{fact.bytes / fact.rows:.1f}",
-            f"{fact.longest_ms / 1000:g} s",
             f"{fact.files:,}",
-            f"{fact.earliest:%H:%M:%SZ}",
-            f"{fact.latest:%H:%M:%SZ}",
+            f"{fact.earliest:%H:%M:%SZ} {fact.latest:%H:%M:%SZ}",
         )
     return table
 

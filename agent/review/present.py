@@ -87,6 +87,8 @@ def _entry(matter: Matter, decided: Decided | None, now: datetime) -> tuple[Rend
 def explained(matter: Matter, decided: Decided | None, now: datetime) -> RenderableType:
     """One held answer with all that led to it."""
     facts = Table(show_header=False, box=None)
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
     rows = {
         "id": matter.short,
         "legal clock": left(matter, now),

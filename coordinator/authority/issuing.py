@@ -96,7 +96,7 @@ def issue(
         names.append(x509.DNSName(dns_name or tls_name(uri)))
         usages = TLS_USAGES
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, uri.rpartition("/")[2])])
-    return leaf(issuer, subject, names, usages, key, now - BACKDATED, now + lifetime)
+    return leaf(issuer, subject, names, usages, key, now - min(BACKDATED, lifetime / 4), now + lifetime)
 
 
 def tls_name(uri: str) -> str:

@@ -30,7 +30,14 @@ if TYPE_CHECKING:
 
 @click.group(cls=Commands)
 def authority() -> None:
-    """Who gets a certificate, and which ones no longer count."""
+    """Who gets a certificate, and which ones no longer count.
+
+    \b
+    hopback-coordinator authority init authority
+    hopback-coordinator authority coordinator
+    hopback-coordinator authority list --party birch
+    hopback-coordinator authority revoke --provider birch --reason "left the industry"
+    """
 
 
 @authority.command("init")

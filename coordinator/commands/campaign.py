@@ -73,6 +73,7 @@ def import_campaign(
     """
     from coordinator.campaign_files import read_reports
     from coordinator.intake import CallsFileError, Intake, RejectedCall
+    from coordinator.present import counted
 
     _named(name)
     with opened_store(config_path) as (loaded, store):
@@ -102,8 +103,8 @@ def import_campaign(
         write_json(counts)
     else:
         click.echo(
-            f"{counts['new']:,} new calls, {counts['repeated']:,} rows that report a call again, "
-            f"{counts['rejected']:,} rejected; {counts['untraced']:,} calls of {name} are still to be traced."
+            f"{counted(counts['new'], 'new call')}, {counted(counts['repeated'], 'report')} of calls that are there, "
+            f"{counted(counts['rejected'], 'row')} rejected; of {name}, {counts['untraced']:,} are still to be traced."
         )
     if rejected:
         sys.exit(BAD_DATA)

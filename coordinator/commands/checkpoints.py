@@ -104,12 +104,12 @@ def check(as_json: bool, config_path: Path) -> None:
 
 
 async def _round(loaded: LoadedConfig, engine: Any) -> list[ProviderId]:
-    from coordinator.online import online_key, watch_over
+    from coordinator.online import online_key, watch_over, way_to_agents
     from coordinator.runtime import tls_files
-    from coordinator.transport import GrpcTransport
+    from protos.live import Live
 
     _, _, roots = online_key(loaded, now())
-    async with GrpcTransport(tls_files(loaded, now())) as transport:
+    async with way_to_agents(loaded, Live(tls_files(loaded, now()))) as transport:
         return await watch_over(loaded, engine, transport, roots, quiet=True).round()
 
 

@@ -39,7 +39,13 @@ _key_option = click.option("--key", "key_path", type=_file, required=True, help=
 
 @click.group(cls=Commands)
 def enrolment() -> None:
-    """Letting providers in."""
+    """Letting providers in: one operator invites, another approves, the provider enrols with the token.
+
+    \b
+    hopback-coordinator enrolment invite birch --as carol --key carol.key
+    hopback-coordinator enrolment approve birch.invitation.json --as dave --key dave.key
+    hopback-coordinator enrolment tokens
+    """
 
 
 @enrolment.command("invite")

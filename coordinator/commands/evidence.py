@@ -214,11 +214,12 @@ def _with_log_proofs(loaded: LoadedConfig, notary: Notary, evidence: pb.Tracebac
     from dataclasses import replace
 
     from coordinator.audit_client import AgentAudits
+    from coordinator.online import way_to_agents
     from coordinator.runtime import tls_files
-    from coordinator.transport import GrpcTransport
+    from protos.live import Live
 
     async def ask() -> list[str]:
-        async with GrpcTransport(tls_files(loaded, now())) as transport:
+        async with way_to_agents(loaded, Live(tls_files(loaded, now()))) as transport:
             return await replace(notary, audits=AgentAudits(transport)).add_log_proofs(evidence)
 
     return asyncio.run(ask())

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from cryptography import x509
@@ -21,13 +22,14 @@ from hypothesis import strategies as st
 
 from coordinator.api.callers import Role
 from coordinator.authority.authority import MOST_A_DAY, Authority, NotGrantedError
-from coordinator.authority.issuing import Purpose, RequestError, requested_key
+from coordinator.authority.issuing import Purpose, RequestError, issue, requested_key
 from coordinator.authority.issuing_key import AuthorityError, read_issuer
 from coordinator.authority.ledger import Ledger
 from coordinator.authority.operators import Signed, StatementError, Token, from_json, to_json
 from protos.certificates import CertificateError, PinnedRoots
 from protos.identity import InvalidIdentityError, parse_provider_id
 from protos.key_pairs import key_pem, new_evidence_key, new_tls_key, signing_request
+from protos.renewal import Life, due_at
 from protos.revocation import RevocationError, Revocations, read_revocation_list
 from protos.signing import Domain, Signer
 from tests.coordinator.authorities import CAROL, DAVE, ERIN, OPERATORS, START, Requests, TestedAuthority, leaf, uris_of
@@ -53,6 +55,15 @@ def renew(
     shown = uris_of(certificate) if uris is None else uris
     pair = office.authority.renew(shown, certificate.serial_number, wants.tls, wants.evidence, office.now)
     return leaf(pair.tls), leaf(pair.evidence)
+
+
+@pytest.mark.parametrize("lifetime", [timedelta(hours=1), timedelta(days=30)])
+def test_a_certificate_is_not_due_for_renewal_when_it_is_issued(office: TestedAuthority, lifetime: timedelta) -> None:
+    key = Requests().tls_key.public_key()
+    made = issue(office.issuer, "hopback://provider/birch", key, Purpose.TLS, office.now, lifetime)
+    life = Life(made.not_valid_before_utc, made.not_valid_after_utc)
+    assert office.now - timedelta(hours=1) <= life.valid_from < office.now  # clocks that are a little behind take it
+    assert due_at([life], Random(1)) >= office.now + lifetime / 4
 
 
 class TestAToken:

@@ -169,7 +169,7 @@ class TestThePerson:
         assert (task.plan.received, task.plan.due) == (MONDAY + 2 * HOUR, MONDAY + 26 * HOUR)
         assert people.traceback().due == task.plan.due
         words = explain(people.traceback())
-        assert "A person at elm was asked once more, because birch denies the handover" in words.means
+        assert "A person at elm is asked once more, because birch denies the handover" in words.means
         assert CALLED not in f"{words}"
         assert [one.asked.kind for one in people.desk.list()].count(Kind.NO_AGENT) == 1
 

@@ -14,11 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
 
+import coordinator
 from coordinator import serving
 from coordinator.authority.ledger import Ledger
 from coordinator.cli import main
-from coordinator.config import ConfigError, load
-from coordinator.online import agents_of
+from coordinator.config import ConfigError, LoadedConfig, load
+from coordinator.online import agents_of, way_to_agents
 from coordinator.party import party_of, places_of
 from coordinator.ports import DIAL_OUT, Provider, UnreachableError
 from coordinator.relay import RelayTransport
@@ -188,6 +189,30 @@ async def test_an_agent_enrols_dials_out_is_asked_renews_itself_and_is_cut_off_w
     assert all(each["serial"] in shown for each in listed)  # whole, for `revoke --serial`
     assert len(listed) >= 4
     assert all(row["revoked"] for row in listed)
+
+
+async def test_agents_that_dial_out_are_reached_by_commands_as_by_services(served: Served, tmp_path: Path) -> None:
+    birch = await served.enrolled(tmp_path / "birch")
+    address = served.addresses.address
+    loaded = load(served.house.directory / "coordinator.toml")
+    assert loaded.config.listen is not None
+    listen = loaded.config.listen.model_copy(update={"inside": address})
+    elsewhere = LoadedConfig(loaded.config.model_copy(update={"listen": listen}), loaded.file)
+
+    async def answer(request: bytes, asker: tuple[str, ...]) -> bytes:
+        return request
+
+    async with (
+        way_to_agents(elsewhere, Live(own_files(served.house))) as way,
+        dialing(birch.tls, address, {ASK: answer}) as agent,
+    ):
+        await agent.serving.wait()
+        assert await way.call(BIRCH, ASK, b"a checkpoint", PATIENT) == b"a checkpoint"
+
+
+def test_no_command_has_a_way_to_agents_of_its_own() -> None:
+    for module in (Path(coordinator.__file__).parent / "commands").glob("*.py"):
+        assert "GrpcTransport" not in module.read_text(encoding="utf-8"), f"{module.name}: take way_to_agents"
 
 
 async def test_a_person_is_certified_for_a_key_of_her_own_calls_and_is_refused_when_revoked(

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from protos.program import Program
+from protos.program import Commands, Program
 
 
 def run(missing: str) -> Result:
@@ -49,3 +49,19 @@ def test_a_configuration_before_the_command_is_told_where_it_belongs(line: tuple
     assert "is named after the command: program work --config x.toml" in said.output
     for unknown in (("--other", "work"), ("work", "--config", "x")):
         assert "No such option" in CliRunner().invoke(program, unknown).output
+
+
+def test_help_lists_every_command_with_its_whole_first_sentence() -> None:
+    @click.group(cls=Commands)
+    def program() -> None: ...
+
+    @program.command()
+    def work() -> None:
+        """Do what is to be done, whatever it is, wherever it lies, and say at the end what came of all of it.
+
+        More.
+        """
+
+    said = CliRunner().invoke(program, ["--help"], terminal_width=60).output
+    assert "say at the end what came of all of it." in " ".join(said.split())
+    assert "More" not in said
