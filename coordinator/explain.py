@@ -323,7 +323,7 @@ def _order_expired(traceback: Traceback) -> _Words:
     why = "".join(f" ({hop.provider}: {hop.detail})" for hop in traceback.hops[-1:] if hop.detail)
     return (
         f"The order under which this call was traced has expired{when}; nobody may be asked any more{why}.",
-        "Submit a new order with `hopback-coordinator order submit`, have it approved, and trace the call under that.",
+        "Draft a new order with `hopback-coordinator order new`, have it signed and approved, and trace under it.",
     )
 
 
@@ -343,7 +343,7 @@ def _how(hop: Hop) -> str:
 
 
 def _cancelled(traceback: Traceback) -> _Words:
-    asked = f"{len(traceback.hops)} providers had been asked" if len(traceback.hops) != 1 else "one had been asked"
+    asked = "one provider had been asked" if len(traceback.hops) == 1 else f"{len(traceback.hops)} had been asked"
     return f"It was cancelled; {asked}.", "Nothing: what was answered is kept. Submit a new order to trace it again."
 
 
