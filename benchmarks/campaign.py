@@ -35,19 +35,19 @@ from rich.console import Console
 from benchmarks.line import Line, line
 from benchmarks.measure import Figure
 from benchmarks.peers import PostgreSql
-from coordinator.agents import GrpcAgents
-from coordinator.asking import SignedAgents
-from coordinator.chain import Call, Status, Traceback
-from coordinator.driver import Driver, Rested
-from coordinator.leases import Keeper, owner_name
-from coordinator.live import Silent
+from coordinator.lookups.agents import GrpcAgents
+from coordinator.lookups.asking import SignedAgents
+from coordinator.lookups.transport import GrpcTransport
+from coordinator.present.live import Silent
 from coordinator.registry import RegistrySnapshot
+from coordinator.running.driver import Driver, Rested
+from coordinator.running.leases import Keeper, owner_name
+from coordinator.running.scheduler import Everything, Scheduler
 from coordinator.runtime import SystemClock, settle_memory
-from coordinator.scheduler import Everything, Scheduler
 from coordinator.store.engine import migrate, open_engine
 from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import SqlStore, opened
-from coordinator.transport import GrpcTransport
+from coordinator.tracing.chain import Call, Status, Traceback
 from deploy.lab.people import SUBMITTER
 from protos.certificates import PinnedRoots
 from protos.e164 import E164

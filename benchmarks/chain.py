@@ -23,13 +23,13 @@ from rich.console import Console
 
 from benchmarks.line import Line, line
 from benchmarks.measure import Figure, ratio_of_medians, timed
-from coordinator.agents import GrpcAgents
-from coordinator.chain import Call, Status, Traceback
-from coordinator.driver import Driver
+from coordinator.lookups.agents import GrpcAgents
 from coordinator.registry import RegistrySnapshot
+from coordinator.running.driver import Driver
 from coordinator.runtime import SystemClock
 from coordinator.store.engine import migrate, open_engine
 from coordinator.store.sql_store import SqlStore
+from coordinator.tracing.chain import Call, Status, Traceback
 from protos.tls import channel_credentials, provider_channel_options
 
 HOPS = 10

@@ -18,8 +18,8 @@ from typing import Final
 import tomlkit
 
 from agent.index.root_key import create_root_key_file
-from coordinator.lab_ca import Credentials
-from coordinator.ports import Provider
+from coordinator.authority.lab_ca import Credentials
+from coordinator.tracing.ports import Provider
 from deploy.lab.fleet import Fleet
 from deploy.lab.people import People
 from protos.e164 import E164, parse_e164

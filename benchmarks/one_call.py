@@ -11,15 +11,15 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from coordinator.agents import GrpcAgents
-from coordinator.chain import Call, Status, Traceback
-from coordinator.driver import Driver
-from coordinator.live import Silent
-from coordinator.ports import Provider
+from coordinator.lookups.agents import GrpcAgents
+from coordinator.present.live import Silent
 from coordinator.registry import RegistrySnapshot
+from coordinator.running.driver import Driver
 from coordinator.runtime import SystemClock
 from coordinator.store.engine import open_engine, require_current
 from coordinator.store.sql_store import opened
+from coordinator.tracing.chain import Call, Status, Traceback
+from coordinator.tracing.ports import Provider
 from protos.e164 import parse_e164
 from protos.identity import parse_provider_id
 from protos.tls import read_tls_files

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine, insert
 
-from coordinator.api.callers import Caller, Role
-from coordinator.reports import own_scorecard, participants, scorecards, transparency
+from coordinator.callers import Caller, Role
+from coordinator.reports.figures import own_scorecard, participants, scorecards, transparency
+from coordinator.reports.views import ReportViews
 from coordinator.store.engine import engine_for, migrate
 from coordinator.store.models import HopRow, TracebackRow
-from coordinator.store.report_views import ReportViews
 from coordinator.store.views import Views
 from protos.codec import digest, encode_answer, encode_question
 from protos.e164 import parse_e164

@@ -32,7 +32,7 @@ from agent.service import Desk, Terms
 from benchmarks.index import ROOT, Lab, lab
 from benchmarks.measure import Figure, ratio_of_medians
 from benchmarks.records import EGRESS, INGRESS, SIZE, SOURCE, WINDOW_MS, Wanted
-from coordinator.lab_ca import Credentials, LabAuthority
+from coordinator.authority.lab_ca import Credentials, LabAuthority
 from deploy.lab.fleet import Fleet
 from hopback.v1 import lookup_pb2 as pb
 from protos import codec, codec_batch

@@ -49,7 +49,7 @@ from coordinator.commands.trace import import_calls, trace
 from protos.program import Program
 
 if TYPE_CHECKING:
-    from coordinator.chain import Status
+    from coordinator.tracing.chain import Status
 
 
 @click.group(
@@ -122,7 +122,7 @@ def resume(ids: tuple[str, ...], as_json: bool, show_numbers: bool, config_path:
 @config_option
 def retry(traceback_id: str, as_json: bool, show_numbers: bool, config_path: Path) -> None:
     """Ask the last provider of a closed traceback again, once what was in the way is mended."""
-    from coordinator.explain import TITLES
+    from coordinator.present.explain import TITLES
 
     with opened_store(config_path) as (loaded, store):
         kept = find_traceback(store, traceback_id)
@@ -144,8 +144,8 @@ def retry(traceback_id: str, as_json: bool, show_numbers: bool, config_path: Pat
 def show(traceback_id: str, as_json: bool, show_numbers: bool, config_path: Path) -> None:
     """Show one traceback, and what its call's Identity header says of it; the beginning of its id is enough."""
     from coordinator.commands.turns import turn_lines
-    from coordinator.present import traceback_json, whole
-    from coordinator.present_stir import block
+    from coordinator.present.chains import traceback_json, whole
+    from coordinator.present.stir import block
     from coordinator.stir.written import as_json as check_json
 
     with opened_store(config_path) as (loaded, store):
@@ -178,8 +178,8 @@ def list_tracebacks(
     hopback-coordinator list --campaign auto-warranty
     hopback-coordinator list --campaign auto-warranty --status disputed
     """
-    from coordinator.explain import TITLES
-    from coordinator.present import list_table, summary_json
+    from coordinator.present.chains import list_table, summary_json
+    from coordinator.present.explain import TITLES
 
     status = _status_called(status_name)
     with opened_store(config_path) as (_, store):
@@ -200,8 +200,8 @@ def list_tracebacks(
 
 def _status_called(name: str) -> Status | None:
     """The status of this name, as JSON or as people have it; None for none."""
-    from coordinator.chain import Status
-    from coordinator.explain import TITLES
+    from coordinator.present.explain import TITLES
+    from coordinator.tracing.chain import Status
 
     if not name:
         return None

@@ -14,17 +14,17 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from coordinator.batching import LaneTerms
-from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
-from coordinator.checkpoints import WitnessTerms
+from coordinator.audits.checkpoints import WitnessTerms
 from coordinator.config_tables import MailTable, RegistryTable, RetentionTable, StirTable, TasksTable
 from coordinator.deadlines.settings import DeadlinesTable
 from coordinator.identity_config import AuthorityTable, EnrolmentTable, ListenTable, Operators, RevocationTable
-from coordinator.intake import parse_duration
-from coordinator.leases import LENGTH
-from coordinator.limits import Limits
-from coordinator.patience import Patience
-from coordinator.scheduler import SchedulerTerms
+from coordinator.lookups.batching import LaneTerms
+from coordinator.ordering.intake import parse_duration
+from coordinator.running.leases import LENGTH
+from coordinator.running.limits import Limits
+from coordinator.running.scheduler import SchedulerTerms
+from coordinator.tracing.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
+from coordinator.tracing.patience import Patience
 from protos.hops import QUESTION_LIFE
 from protos.identity import ProviderId, parse_provider_id
 from protos.orders import MOST_HOPS, Persons
@@ -258,7 +258,7 @@ class TraceTable(_Table):
 
 
 class LaneTable(_Table):
-    """How one provider is asked, where that is told; see `coordinator.batching.LaneTerms`."""
+    """How one provider is asked, where that is told; see `coordinator.lookups.batching.LaneTerms`."""
 
     in_flight: int | None = Field(default=None, ge=1, le=100)
     largest: int | None = Field(default=None, ge=1, le=MOST_QUESTIONS)
@@ -272,7 +272,7 @@ class LaneTable(_Table):
 
 
 class LimitsTable(_Table):
-    """Bounds of the driver; see `coordinator.limits.Limits` and `coordinator.patience.Patience`."""
+    """Bounds of the driver; see `coordinator.running.limits.Limits` and `coordinator.tracing.patience.Patience`."""
 
     concurrent: int = Field(default=Limits().concurrent, ge=1, le=20_000)
     attempt_timeout: Duration = Limits().attempt_timeout
@@ -320,7 +320,7 @@ class LimitsTable(_Table):
 
 
 class CheckpointsTable(_Table):
-    """How the agents' audit logs are watched over; see `coordinator.checkpoints`."""
+    """How the agents' audit logs are watched over; see `coordinator.audits.checkpoints`."""
 
     witnesses: int = Field(default=WitnessTerms().count, ge=0, le=6)
     witness_every: Duration = WitnessTerms().every

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from coordinator.intake import parse_duration
+from coordinator.ordering.intake import parse_duration
 from coordinator.tasks.smtp import parse_address
 
 _LINK = re.compile(r"https://[^\s{}]+\{token\}|http://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?/[^\s{}]*\{token\}")

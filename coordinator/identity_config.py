@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from coordinator.authority.authority import LIFETIME, LISTS_EVERY
-from coordinator.intake import parse_duration
+from coordinator.ordering.intake import parse_duration
 from protos.identity import coordinators_among, parse_provider_id
 from protos.revocation import REFUSE_AFTER, WARN_AFTER
 from protos.signing import PublicKey

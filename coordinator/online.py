@@ -1,7 +1,7 @@
 """The coordinator's online key, and the client that signs with it, from the configuration.
 
 The key signs questions and nothing else. It stands on the coordinator's machine, so that whoever gets into that has it;
-what that is worth is nothing without orders, which persons sign elsewhere (`coordinator.orders`).
+what that is worth is nothing without orders, which persons sign elsewhere (`coordinator.ordering.orders`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from protos.identity import coordinator_uri
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from coordinator.asking import SignedAgents
+    from coordinator.audits.watching import Watch
     from coordinator.evidence.notary import Notary
-    from coordinator.transport import Transport
-    from coordinator.watching import Watch
+    from coordinator.lookups.asking import SignedAgents
+    from coordinator.lookups.transport import Transport
     from protos.certificates import Certified, PinnedRoots
     from protos.live import Live
     from protos.renewal import Party
@@ -49,7 +49,7 @@ async def agents_of(
     Raises:
         ConfigError: the ledger or the roots of the list can't be read.
     """
-    from coordinator.asking import SignedAgents
+    from coordinator.lookups.asking import SignedAgents
     from coordinator.store.orders import OrderBook
 
     roots, key = party.roots, party.evidence.current
@@ -81,7 +81,7 @@ async def agents_of(
 @asynccontextmanager
 async def way_to_agents(loaded: LoadedConfig, tls: Live[TlsFiles]) -> AsyncIterator[Transport]:
     """Calls agents at their ports, and those that dial out through `serve`, where the configuration says of one."""
-    from coordinator.transport import GrpcTransport, Switchboard
+    from coordinator.lookups.transport import GrpcTransport, Switchboard
 
     async with GrpcTransport(tls) as channels, _relay(loaded, tls) as relay:
         yield channels if relay is None else Switchboard(channels, relay)
@@ -94,7 +94,7 @@ async def _relay(loaded: LoadedConfig, tls: Live[TlsFiles]) -> AsyncIterator[Tra
     if listen is None:
         yield None
         return
-    from coordinator.relay import RelayTransport
+    from coordinator.lookups.relay import RelayTransport
 
     async with RelayTransport(listen.reached_at, coordinator_uri(loaded.config.coordinator.name), tls) as relay:
         yield relay
@@ -151,9 +151,9 @@ def watch_over(
 
     `quiet` is for commands, whose results go to standard output: warnings alone are told, on standard error.
     """
-    from coordinator.audit_client import AgentAudits
+    from coordinator.audits.client import AgentAudits
+    from coordinator.audits.watching import Watch
     from coordinator.store.checkpoints import SqlCheckpoints, registered
-    from coordinator.watching import Watch
 
     return Watch(
         SqlCheckpoints(engine),

@@ -40,18 +40,8 @@ from sqlalchemy import (
     update,
 )
 
-from coordinator.chain import Phase, Status
 from coordinator.pseudonyms import PREFIX, Pseudonyms, without_numbers
 from coordinator.registry.names import fold
-from coordinator.signed import (
-    AGENT,
-    CONTEST_HEAD,
-    decode_answer,
-    decode_question,
-    keep_said,
-    said_answer,
-    word_of,
-)
 from coordinator.stir.written import lasting
 from coordinator.store.campaign_models import campaign_calls, campaigns
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
@@ -62,6 +52,16 @@ from coordinator.store.stir_models import campaign_identities, order_identities
 from coordinator.store.task_models import task_attestations, task_history, tasks
 from coordinator.store.writing import writing
 from coordinator.tasks.task import State
+from coordinator.tracing.chain import Phase, Status
+from coordinator.tracing.signed import (
+    AGENT,
+    CONTEST_HEAD,
+    decode_answer,
+    decode_question,
+    keep_said,
+    said_answer,
+    word_of,
+)
 from protos.codec import digest, encode_answer, encode_question
 from protos.e164 import E164
 from protos.types import Answer, Question

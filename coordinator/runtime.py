@@ -15,11 +15,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from coordinator.chain import Traceback
 from coordinator.config import ConfigError, LoadedConfig
-from coordinator.ports import Kept, Registry, Watcher
 from coordinator.store.engine import StoreError, engine_for, require_current
 from coordinator.store.sql_store import SqlStore, opened
+from coordinator.tracing.chain import Traceback
+from coordinator.tracing.ports import Kept, Registry, Watcher
 from protos.identity import coordinator_uri
 
 if TYPE_CHECKING:
@@ -104,11 +104,11 @@ async def carry_on(
     Those that another process drives are watched, and taken over if it falls silent. `reopen` asks the last provider
     of closed ones again.
     """
-    from coordinator.driver import Driver, Rested
-    from coordinator.leases import Keeper
-    from coordinator.offset_book import OffsetBook
     from coordinator.online import agents_of
-    from coordinator.scheduler import Chosen, Scheduler
+    from coordinator.running.driver import Driver, Rested
+    from coordinator.running.leases import Keeper
+    from coordinator.running.offset_book import OffsetBook
+    from coordinator.running.scheduler import Chosen, Scheduler
 
     clock, limits = SystemClock(), loaded.config.limits
     at_rest: asyncio.Queue[Traceback | None] = asyncio.Queue()

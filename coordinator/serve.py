@@ -19,7 +19,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from coordinator.transport import LARGEST_MESSAGE
+from coordinator.lookups.transport import LARGEST_MESSAGE
 from protos.live import Live
 from protos.tls import SERVER_OPTIONS, TlsFiles, open_server_credentials, server_credentials
 

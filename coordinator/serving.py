@@ -22,18 +22,18 @@ from coordinator.authority.authority import Authority, NotGrantedError
 from coordinator.authority.issuing_key import AuthorityError, read_issuer
 from coordinator.authority.ledger import Ledger
 from coordinator.config import ConfigError, LoadedConfig
-from coordinator.daemon import Daemon
-from coordinator.dialout import SERVICE as DIAL_OUT_SERVICE
-from coordinator.dialout import DialedAgents
 from coordinator.enrolment import SERVICE as ENROLMENT_SERVICE
 from coordinator.enrolment import Enrolment
+from coordinator.lookups.dialout import SERVICE as DIAL_OUT_SERVICE
+from coordinator.lookups.dialout import DialedAgents
+from coordinator.lookups.relay import SERVICE as RELAY_SERVICE
+from coordinator.lookups.relay import Relay
+from coordinator.lookups.transport import GrpcTransport, Switchboard, Transport
 from coordinator.online import agents_of
 from coordinator.party import party_of, places_of
-from coordinator.relay import SERVICE as RELAY_SERVICE
-from coordinator.relay import Relay
+from coordinator.running.daemon import Daemon
 from coordinator.runtime import open_store
 from coordinator.serve import Addresses, CoordinatorServer, Methods
-from coordinator.transport import GrpcTransport, Switchboard, Transport
 from protos.certificates import Certified
 from protos.enrolling import by_certificate, fetch_list
 from protos.identity import ProviderId

@@ -9,7 +9,7 @@ Files are checked when they are read, all mistakes at once: a key that belongs t
 that has expired would otherwise show only as a failed handshake on the other side.
 
 Certificates are renewed while calls run: a server looks at a `Live` at every handshake; a connection that stands
-keeps those with which it began. Clients open new channels (`coordinator.transport`, `agent.dialout`).
+keeps those with which it began. Clients open new channels (`coordinator.lookups.transport`, `agent.dialout`).
 """
 
 from __future__ import annotations

@@ -24,14 +24,19 @@ FLOORS = {
 OURS = set(FLOORS) | {"hopback", "buf", "tests", "deploy", "benchmarks"}
 
 
-def imported(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and top-level name of every import in a file, those inside functions too."""
+def modules(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and module of every import in a file, those inside functions too."""
     for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name.partition(".")[0]) for alias in node.names)
+            yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
-            yield node.lineno, (node.module or "").partition(".")[0]
+            yield node.lineno, node.module or ""
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """The same with the top-level names alone."""
+    yield from ((line, name.partition(".")[0]) for line, name in modules(path))
 
 
 def sources(floor: str) -> list[Path]:
@@ -48,6 +53,35 @@ def test_imports_go_only_downwards(floor: str) -> None:
     ]
     assert sources(floor)
     assert wrong == []
+
+
+TRACING = {
+    *(
+        "__future__",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "functools",
+        "hashlib",
+        "itertools",
+        "statistics",
+    ),
+    *("typing", "uuid", "protos", "hopback"),
+}
+"""All that the heart of the coordinator may know beside itself: no file, no socket, no database, no chance."""
+
+
+def test_the_heart_of_the_coordinator_knows_nothing_of_the_world() -> None:
+    inside = sorted((ROOT / "coordinator" / "tracing").glob("*.py"))
+    found = {
+        f"{path.name}: {name}"
+        for path in inside
+        for _, name in modules(path)
+        if name.partition(".")[0] not in TRACING and not name.startswith("coordinator.tracing.")
+    }
+    assert len(inside) > 10
+    assert found == set()
 
 
 EXTRAS = {

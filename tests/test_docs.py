@@ -15,8 +15,8 @@ from agent.kit import main as cdr_cli
 from cdr_adapters.kit.facts import facts_of, markdown
 from cdr_adapters.mapping import SourceMapping
 from cdr_adapters.registry import BUILT_IN
-from coordinator.chain import Status
 from coordinator.cli import main as coordinator_cli
+from coordinator.tracing.chain import Status
 from hopback.v1 import lookup_pb2 as pb
 
 ROOT = Path(__file__).parents[1]

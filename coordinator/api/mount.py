@@ -7,30 +7,30 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from coordinator.api.callers import ORDERS, REGISTRY, REPORTS, SERVICE, Role
 from coordinator.api.orders import OrderApi
 from coordinator.api.registry import RegistryApi
 from coordinator.api.reports import ReportApi
 from coordinator.api.rpc import Door, Handlers
 from coordinator.api.service import House, TracebackApi
-from coordinator.audit_client import AgentAudits
-from coordinator.campaign_book import CampaignBook
+from coordinator.audits.client import AgentAudits
+from coordinator.callers import ORDERS, REGISTRY, REPORTS, SERVICE, Role
+from coordinator.campaigns.book import CampaignBook
 from coordinator.config import LoadedConfig
-from coordinator.leases import owner_name
+from coordinator.lookups.transport import Transport
 from coordinator.online import notary_of
-from coordinator.priorities import Priority, priority_of
 from coordinator.registry.book import RegistryBook
-from coordinator.reports import Improper
+from coordinator.reports.figures import Improper
+from coordinator.reports.views import ReportViews
+from coordinator.running.leases import owner_name
 from coordinator.runtime import open_store
 from coordinator.stir.book import IdentityBook
 from coordinator.stir.examiner import Examiner, revoked_of, roots_of
 from coordinator.store.engine import engine_for
 from coordinator.store.order_views import OrderViews
 from coordinator.store.orders import OrderBook
-from coordinator.store.report_views import ReportViews
 from coordinator.store.views import Views
 from coordinator.tasks.desk import TaskDesk
-from coordinator.transport import Transport
+from coordinator.tracing.priorities import Priority, priority_of
 from protos.orders import Granted, Purpose
 
 

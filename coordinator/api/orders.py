@@ -18,10 +18,10 @@ from datetime import datetime
 import grpc
 from sqlalchemy.exc import IntegrityError
 
-from coordinator.api.callers import Caller, Role
 from coordinator.api.rpc import Door, Handlers, RefusedError, malformed, not_now, not_there, read_uuid
-from coordinator.campaign_book import CampaignBook
-from coordinator.orders import MOST_ORDERS, OrdersError, OrderSet, Signature, signer_of, state_by
+from coordinator.callers import Caller, Role
+from coordinator.campaigns.book import CampaignBook
+from coordinator.ordering.orders import MOST_ORDERS, OrdersError, OrderSet, Signature, signer_of, state_by
 from coordinator.stir.book import IdentityBook, Taken
 from coordinator.stir.passport import Identity, PassportError, parse_identity
 from coordinator.store.order_views import OrderViews, SetSeen

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from coordinator.api.callers import Caller, Role
 from coordinator.api.rpc import Door, Handlers, malformed, not_now, not_there, read_uuid
-from coordinator.ports import Provider
+from coordinator.callers import Caller, Role
 from coordinator.registry.aliases import AliasError, parse_alias
 from coordinator.registry.book import Entry, Proposal, RegistryBook
 from coordinator.registry.changes import ChangeError, parse_change
 from coordinator.registry.changing import RegistryError
+from coordinator.tracing.ports import Provider
 from hopback.v1 import registry_pb2 as pb
 from protos.codec import unix_ms
 from protos.identity import InvalidIdentityError, ProviderId, parse_provider_id

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from coordinator.chain import Status
 from coordinator.deadlines.cooperation import Label, Metric
-from coordinator.reports import FIGURES, Figure, Part, Participant, Scorecard, Spread, Transparency
+from coordinator.reports.figures import FIGURES, Figure, Part, Participant, Scorecard, Spread, Transparency
+from coordinator.tracing.chain import Status
 from hopback.v1 import report_pb2 as pb
 from protos.codec import from_unix_ms, unix_ms
 from protos.identity import ProviderId, parse_provider_id

@@ -10,7 +10,6 @@ from functools import partial
 import grpc
 from sqlalchemy import Engine
 
-from coordinator.api.callers import Caller, Role
 from coordinator.api.report_messages import (
     participants_message,
     period_of,
@@ -18,9 +17,10 @@ from coordinator.api.report_messages import (
     transparency_message,
 )
 from coordinator.api.rpc import Door, Handlers, RefusedError
-from coordinator.report_reader import provider_names
-from coordinator.reports import Improper, Scorecard, own_scorecard, participants, scorecards, transparency
-from coordinator.store.report_views import ReportViews
+from coordinator.callers import Caller, Role
+from coordinator.reports.figures import Improper, Scorecard, own_scorecard, participants, scorecards, transparency
+from coordinator.reports.reader import provider_names
+from coordinator.reports.views import ReportViews
 from hopback.v1 import report_pb2 as pb
 from protos.identity import ProviderId
 

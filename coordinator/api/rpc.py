@@ -29,7 +29,7 @@ import structlog
 from google.protobuf.message import Message
 from sqlalchemy.exc import SQLAlchemyError
 
-from coordinator.api.callers import ALLOWED, Caller, Role, caller_of
+from coordinator.callers import ALLOWED, Caller, Role, caller_of
 from protos.codec import ContractError, check, parse
 from protos.printable import is_plain
 from protos.tls import PeerSerials, peer_uris

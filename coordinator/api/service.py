@@ -12,16 +12,12 @@ from typing import Final
 import grpc
 import structlog
 
-from coordinator.api.callers import SERVICE, Caller, Role
 from coordinator.api.rpc import Door, Handlers, RefusedError, malformed, not_now, not_there, read_uuid
-from coordinator.chain import Phase, Traceback
+from coordinator.callers import SERVICE, Caller, Role
 from coordinator.config import ConfigError
 from coordinator.deadlines.standing import Standing
-from coordinator.events import Cancelled
 from coordinator.evidence.notary import Notary
-from coordinator.orders import call_of, start_problem
-from coordinator.ports import Change, Lease
-from coordinator.priorities import Priority
+from coordinator.ordering.orders import call_of, start_problem
 from coordinator.registry.book import RegistryBook
 from coordinator.store.evidence import NoEvidenceError
 from coordinator.store.orders import OrderBook
@@ -31,7 +27,11 @@ from coordinator.store.views import Views
 from coordinator.tasks.answers import AnswerError
 from coordinator.tasks.desk import LinkError, NoSuchTaskError, NotOpenError, TaskDesk, TaskError
 from coordinator.tasks.task import State, Task
-from coordinator.traceback import advance
+from coordinator.tracing.chain import Phase, Traceback
+from coordinator.tracing.events import Cancelled
+from coordinator.tracing.ports import Change, Lease
+from coordinator.tracing.priorities import Priority
+from coordinator.tracing.traceback import advance
 from hopback.v1 import traceback_pb2 as pb
 from protos.codec import digest, from_unix_ms, unix_ms
 from protos.identity import ProviderId

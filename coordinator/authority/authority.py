@@ -17,11 +17,11 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from coordinator.api.callers import Role, caller_tls_name, caller_uri
 from coordinator.authority.issuing import Purpose, issue, requested_key, revocation_list
 from coordinator.authority.issuing_key import AuthorityError, Issuer
 from coordinator.authority.ledger import Ledger
 from coordinator.authority.operators import Signed, problem, to_json
+from coordinator.callers import Role, caller_tls_name, caller_uri
 from protos.identity import coordinators_among, provider_uri, providers_among
 from protos.signing import PublicKey, SealChecker
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.api.callers import SERVICE
+from coordinator.callers import SERVICE
 from coordinator.commands.api_export import export
 from coordinator.commands.api_identity import attach
 from coordinator.commands.api_import import import_calls
@@ -78,7 +78,7 @@ def submit(line: Line, orders: tuple[str, ...], set_id: str, as_json: bool) -> N
     hopback-coordinator api submit --set 5f1c2a7e
     hopback-coordinator api submit 3f9a0c...
     """
-    from coordinator.live import console, progress_bar
+    from coordinator.present.live import console, progress_bar
     from hopback.v1 import traceback_pb2 as pb
     from protos.codec import digest
 
@@ -149,7 +149,7 @@ def watch(line: Line, traceback_id: str, as_json: bool, show_numbers: bool) -> N
     from rich.live import Live
 
     from coordinator.commands.api_chain import drawn
-    from coordinator.live import console
+    from coordinator.present.live import console
     from hopback.v1 import traceback_pb2 as pb
 
     request = pb.WatchRequest(traceback_id=line.patiently(lambda: traceback_called(line, traceback_id)))
@@ -188,8 +188,8 @@ def watch(line: Line, traceback_id: str, as_json: bool, show_numbers: bool) -> N
 @click.pass_obj
 def list_tracebacks(line: Line, status: str, campaign: str, limit: int, as_json: bool, show_numbers: bool) -> None:
     """List the tracebacks that you may see, newest first; `api export tracebacks` writes all of them."""
-    from coordinator.chain import Status
     from coordinator.commands.api_chain import listed
+    from coordinator.tracing.chain import Status
     from hopback.v1 import traceback_pb2 as pb
 
     if status and status not in (known := (*(one.value for one in Status), "open", "answered")):
@@ -294,7 +294,7 @@ def answer(line: Line, /, task_id: str, seized_at: str, as_json: bool, **said: s
     """Answer a task for a provider."""
     from datetime import UTC, datetime
 
-    from coordinator.intake import parse_time
+    from coordinator.ordering.intake import parse_time
     from hopback.v1 import traceback_pb2 as pb
     from protos.codec import unix_ms
 

@@ -12,12 +12,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from coordinator.api.callers import Role
-from coordinator.chain import Problem, Status
+from coordinator.callers import Role
 from coordinator.commands.api_words import in_reach
 from coordinator.commands.tables import table
-from coordinator.explain import TITLES
-from coordinator.present import Said, chain_table, fork_line, number, status_style, took_words, words_of
+from coordinator.present.chains import Said, chain_table, fork_line, number, status_style, took_words, words_of
+from coordinator.present.explain import TITLES
+from coordinator.tracing.chain import Problem, Status
 from hopback.v1 import traceback_pb2 as pb
 from protos.codec import from_unix_ms
 from protos.printable import printable

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from coordinator.api.callers import SERVICE
+from coordinator.callers import SERVICE
 from coordinator.commands.api_line import Line, patience_option, plain, traceback_called
 from coordinator.commands.frame import Failed, json_option, write_json
 from coordinator.commands.reporting import period_of, period_options
@@ -168,7 +168,7 @@ def _csv_line(view: pb.TracebackView) -> str:
 
 
 def _csv(cells: tuple[object, ...]) -> str:
-    from coordinator.report_tables import safe_cell
+    from coordinator.reports.tables import safe_cell
 
     buffer = io.StringIO()
     csv.writer(buffer).writerow([safe_cell(cell) for cell in cells])
@@ -176,7 +176,7 @@ def _csv(cells: tuple[object, ...]) -> str:
 
 
 def _bar() -> Progress:
-    from coordinator.live import console, progress_bar
+    from coordinator.present.live import console, progress_bar
 
     return progress_bar(console(stderr=True))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.api.callers import ORDERS
+from coordinator.callers import ORDERS
 from coordinator.commands.api_line import Line, patience_option
 from coordinator.commands.api_orders import orders_of
 from coordinator.commands.frame import BadData, text_of

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordinator.api.callers import ORDERS
+from coordinator.callers import ORDERS
 from coordinator.commands.api_identity import send_identities
 from coordinator.commands.api_line import Line, patience_option
 from coordinator.commands.api_orders import next_of, sign_set
@@ -28,9 +28,9 @@ from coordinator.commands.signing import signer_at
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from coordinator.campaign_files import Distinct
-    from coordinator.drafts import Wording
-    from coordinator.orders import OrderSet
+    from coordinator.campaigns.files import Distinct
+    from coordinator.ordering.drafts import Wording
+    from coordinator.ordering.orders import OrderSet
     from hopback.v1 import order_pb2 as pb
     from protos.orders import Order
 
@@ -70,9 +70,9 @@ def import_calls(
     hopback-coordinator api import calls.parquet --campaign auto-warranty --evidence complaint.wav \\
         --certify "I have listened to the recording." --sign-with ann.key
     """
-    from coordinator.campaign_files import distinct, read_reports
-    from coordinator.intake import CallsFileError, Intake, RejectedCall
-    from coordinator.present import counted
+    from coordinator.campaigns.files import distinct, read_reports
+    from coordinator.ordering.intake import CallsFileError, Intake, RejectedCall
+    from coordinator.present.chains import counted
     from coordinator.registry import RegistrySnapshot
     from protos.codec import digest
 
@@ -128,7 +128,7 @@ def import_calls(
 
 
 def _own_name(line: Line) -> str:
-    from coordinator.api.callers import Role
+    from coordinator.callers import Role
 
     caller = line.caller()
     if caller is None or caller.role is not Role.REQUESTER:
@@ -140,8 +140,8 @@ def _set_of(
     line: Line, calls: list[Distinct], wording: Wording, life: timedelta, submitter: str, directory: Path
 ) -> OrderSet:
     """The calls as a set of orders; what is wrong with what is said of them all ends the command."""
-    from coordinator.drafts import PURPOSES, evidence_named
-    from coordinator.orders import OrdersError, OrderSet, Terms, order_of
+    from coordinator.ordering.drafts import PURPOSES, evidence_named
+    from coordinator.ordering.orders import OrdersError, OrderSet, Terms, order_of
     from protos.orders import encode_order
 
     problems = [
@@ -178,7 +178,7 @@ def _set_of(
 
 
 def _draft(line: Line, orders: OrderSet) -> pb.OrderSetView:
-    from coordinator.live import console, progress_bar
+    from coordinator.present.live import console, progress_bar
     from hopback.v1 import order_pb2 as pb
 
     def send() -> pb.OrderSetView:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from coordinator.api.callers import SERVICE
+from coordinator.callers import SERVICE
 from coordinator.commands.frame import Failed
 
 if TYPE_CHECKING:
     import grpc
     from google.protobuf.message import Message
 
-    from coordinator.api.callers import Caller, Role
+    from coordinator.callers import Caller, Role
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Message")
@@ -101,7 +101,7 @@ class Line:
         """Who the certificate says that we are; None where it says nobody."""
         from cryptography import x509
 
-        from coordinator.api.callers import Role, caller_of
+        from coordinator.callers import Role, caller_of
 
         try:
             leaf = x509.load_pem_x509_certificate(self.certificate.read_bytes())
@@ -122,7 +122,7 @@ class Line:
     def _reached(self) -> Iterator[grpc.Channel]:
         import grpc
 
-        from coordinator.transport import LARGEST_MESSAGE
+        from coordinator.lookups.transport import LARGEST_MESSAGE
         from protos.identity import coordinator_tls_name
 
         credentials = grpc.ssl_channel_credentials(
@@ -164,7 +164,7 @@ def patience_option(function: F) -> F:
     def keep(context: click.Context, parameter: click.Parameter, value: str) -> None:
         from dataclasses import replace
 
-        from coordinator.intake import parse_duration
+        from coordinator.ordering.intake import parse_duration
 
         del parameter
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordinator.api.callers import ORDERS
+from coordinator.callers import ORDERS
 from coordinator.commands.api_line import Line, plain, whole_id
 from coordinator.commands.frame import BadData, json_option, numbers_option, show_rich, write_json
 from coordinator.commands.signing import all_option, signer_at
@@ -22,7 +22,7 @@ from coordinator.commands.tables import table
 from protos.program import Commands
 
 if TYPE_CHECKING:
-    from coordinator.orders import OrderSet
+    from coordinator.ordering.orders import OrderSet
     from hopback.v1 import order_pb2 as pb
     from protos.signing import Domain
 
@@ -80,8 +80,8 @@ def list_sets(line: Line, as_json: bool) -> None:
 @click.pass_obj
 def show_set(line: Line, set_id: str, everything: bool, as_json: bool, show_numbers: bool) -> None:
     """Show a set of orders, and who signed it."""
-    from coordinator.orders import State
-    from coordinator.present_orders import set_json
+    from coordinator.ordering.orders import State
+    from coordinator.present.orders import set_json
 
     view, orders = orders_of(line, set_id)
     if as_json:
@@ -176,8 +176,8 @@ def _see(
 
 def orders_of(line: Line, text: str) -> tuple[pb.OrderSetView, OrderSet]:
     """A set with its orders, as its own bytes make it: its id is computed here, never believed."""
-    from coordinator.live import console, progress_bar
-    from coordinator.orders import OrdersError, OrderSet, Signature
+    from coordinator.ordering.orders import OrdersError, OrderSet, Signature
+    from coordinator.present.live import console, progress_bar
     from hopback.v1 import order_pb2 as pb
     from protos.codec import ContractError
     from protos.signing import Seal
@@ -240,8 +240,8 @@ def _signed(view: pb.OrderSetView) -> list[Any]:
 
 
 def _show(view: pb.OrderSetView, orders: OrderSet, *, show_numbers: bool, everything: bool) -> None:
-    from coordinator.orders import State
-    from coordinator.present_orders import whole_set
+    from coordinator.ordering.orders import State
+    from coordinator.present.orders import whole_set
 
     signed, needed = _signed(view), view.approvals_needed
     state = State(view.state)

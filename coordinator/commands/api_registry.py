@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.api.callers import REGISTRY
+from coordinator.callers import REGISTRY
 from coordinator.commands.api_line import Line, plain, whole_id
 from coordinator.commands.frame import json_option, show_rich, write_json
 from coordinator.commands.registry import provider_id
@@ -17,7 +17,7 @@ from protos.program import Commands
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from coordinator.ports import Provider
+    from coordinator.tracing.ports import Provider
     from hopback.v1 import registry_pb2 as pb
 
 
@@ -178,7 +178,7 @@ def reject(line: Line, proposal: str) -> None:
 
 def known_providers(line: Line) -> list[Provider]:
     """The registry as far as one may list it, for checking what is handed in."""
-    from coordinator.ports import Provider
+    from coordinator.tracing.ports import Provider
     from protos.identity import parse_provider_id
 
     return [

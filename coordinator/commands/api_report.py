@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from coordinator.api.callers import REPORTS
+from coordinator.callers import REPORTS
 from coordinator.commands.api_line import Line, patience_option
 from coordinator.commands.registry import provider_id
 from coordinator.commands.reporting import (

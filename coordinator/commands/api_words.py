@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from coordinator.api.callers import ALLOWED, Role
+from coordinator.callers import ALLOWED, Role
 
 _COMMAND: Final = re.compile(r"`hopback-coordinator ([^`]+)`")
 ELSEWHERE: Final[Mapping[str, tuple[str, str]]] = {

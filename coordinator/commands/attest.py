@@ -15,7 +15,7 @@ from coordinator.commands.frame import BadData, config_option, now, text_of
 from coordinator.commands.task_room import Room, find_task, opened_desk, say_turn
 
 if TYPE_CHECKING:
-    from coordinator.attesting import Draft
+    from coordinator.tasks.attesting import Draft
     from coordinator.tasks.ports import PersonsResult
     from protos.types import Question
 
@@ -32,9 +32,9 @@ def attest(name: str, key_path: Path, sure: bool, config_path: Path) -> None:
 
     Takes a task by its ID, or on another machine a FILE that `draft` wrote.
     """
-    from coordinator.attesting import AttestationError, from_file, to_file
-    from coordinator.attesting import attest as sealed
     from coordinator.commands.signing import signer_at
+    from coordinator.tasks.attesting import AttestationError, from_file, to_file
+    from coordinator.tasks.attesting import attest as sealed
 
     signer, file = signer_at(key_path), Path(name)
     try:
@@ -59,7 +59,7 @@ def attest(name: str, key_path: Path, sure: bool, config_path: Path) -> None:
 @config_option
 def draft_attestation(task_id: str, out: Path, config_path: Path) -> None:
     """Write the answer to task ID to a file, to be attested elsewhere. A telephone number stands in it."""
-    from coordinator.attesting import AttestationError, to_file
+    from coordinator.tasks.attesting import AttestationError, to_file
 
     with opened_desk(config_path) as room:
         try:
@@ -76,7 +76,7 @@ def draft_attestation(task_id: str, out: Path, config_path: Path) -> None:
 @config_option
 def take(file: Path, config_path: Path) -> None:
     """Take in a FILE that was attested elsewhere; the signature is checked."""
-    from coordinator.attesting import AttestationError, from_file
+    from coordinator.tasks.attesting import AttestationError, from_file
 
     with opened_desk(config_path) as room:
         try:
@@ -88,15 +88,15 @@ def take(file: Path, config_path: Path) -> None:
 
 
 def _drafted(room: Room, task_id: uuid.UUID) -> Draft:
-    from coordinator.attesting import draft
+    from coordinator.tasks.attesting import draft
 
     result = room.desk.answer_of(task_id)
     return draft(result, _question(room, result))
 
 
 def _question(room: Room, result: PersonsResult) -> Question:
-    from coordinator.attesting import AttestationError, question_of
     from coordinator.store.sql_store import SqlStore
+    from coordinator.tasks.attesting import AttestationError, question_of
 
     kept = SqlStore(room.engine).load(result.traceback_id)
     if kept is None:
@@ -106,8 +106,8 @@ def _question(room: Room, result: PersonsResult) -> Question:
 
 def _take_in(room: Room, held: Draft) -> str:
     """Keep an attestation that counts; whose it is."""
-    from coordinator.attesting import AttestationError, attester
     from coordinator.store.orders import OrderBook
+    from coordinator.tasks.attesting import AttestationError, attester
 
     result = room.desk.answer_of(held.task_id)
     question = _question(room, result)
@@ -122,7 +122,7 @@ def _take_in(room: Room, held: Draft) -> str:
 
 def _show_draft(held: Draft, *, sure: bool) -> None:
     """What is attested, in words, and whether the approver wants to."""
-    from coordinator.attesting import AttestationError
+    from coordinator.tasks.attesting import AttestationError
     from protos.codec import ContractError
     from protos.hops import decode_parts, decode_question
 

@@ -147,10 +147,10 @@ def certify(role: str, name: str, request: Path, out: Path | None, config_path: 
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    from coordinator.api.callers import Role
     from coordinator.api.mount import listed
     from coordinator.authority.issuing import RequestError
     from coordinator.authority.issuing_key import AuthorityError
+    from coordinator.callers import Role
     from protos.identity import InvalidIdentityError
     from protos.key_pairs import write_whole
 

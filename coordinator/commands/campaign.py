@@ -27,10 +27,10 @@ from coordinator.commands.tables import iso, minute, table
 from protos.program import Commands
 
 if TYPE_CHECKING:
-    from coordinator.campaign_book import CampaignBook
-    from coordinator.campaigns import Findings, Share
-    from coordinator.chain import Call, Traceback
-    from coordinator.sisters import Doubt, Suggestion
+    from coordinator.campaigns.book import CampaignBook
+    from coordinator.campaigns.common import Findings, Share
+    from coordinator.tracing.chain import Call, Traceback
+    from coordinator.tracing.sisters import Doubt, Suggestion
 
 MOST_SHOWN = 10
 
@@ -71,9 +71,9 @@ def import_campaign(
     called number and terminating provider, times within the window, caller IDs that don't contradict) are one call.
     Every row that is none is named with its line and the reason; then the exit code is 65.
     """
-    from coordinator.campaign_files import read_reports
-    from coordinator.intake import CallsFileError, Intake, RejectedCall
-    from coordinator.present import counted
+    from coordinator.campaigns.files import read_reports
+    from coordinator.ordering.intake import CallsFileError, Intake, RejectedCall
+    from coordinator.present.chains import counted
 
     _named(name)
     with opened_store(config_path) as (loaded, store):
@@ -145,10 +145,10 @@ def list_campaigns(as_json: bool, config_path: Path) -> None:
 @config_option
 def show_campaign(name: str, untraced: Path | None, as_json: bool, config_path: Path) -> None:
     """Show what the chains of campaign NAME have in common: the common upstream, origins, gateways, supply."""
-    from coordinator.campaigns import findings
+    from coordinator.campaigns.common import findings
     from coordinator.commands.stir import examiner_of
-    from coordinator.explain import TITLES
-    from coordinator.present_stir import recurring_rows, signer_rows, survey_json, survey_lines
+    from coordinator.present.explain import TITLES
+    from coordinator.present.stir import recurring_rows, signer_rows, survey_json, survey_lines
 
     with opened_engine(config_path) as (loaded, engine):
         book = _book(engine)
@@ -208,8 +208,8 @@ def suggest_in_campaign(name: str, as_json: bool, config_path: Path) -> None:
     sister calls settle for certain is asked by itself, and not in this list. Calls that may be one and the same,
     reported twice, are named.
     """
-    from coordinator.elimination import repeated
-    from coordinator.sisters import Suggestion, suggest
+    from coordinator.tracing.elimination import repeated
+    from coordinator.tracing.sisters import Suggestion, suggest
 
     with opened_store(config_path) as (_, store), opened_engine(config_path) as (_, engine):
         ids = _book(engine).tracebacks(name)
@@ -231,7 +231,7 @@ def suggest_in_campaign(name: str, as_json: bool, config_path: Path) -> None:
 
 
 def _suggestion_json(one: Traceback, said: Suggestion | Doubt) -> dict[str, Any]:
-    from coordinator.sisters import Suggestion
+    from coordinator.tracing.sisters import Suggestion
 
     if not isinstance(said, Suggestion):
         return {"id": str(one.id), "suggested": None, "doubt": said.value, "facts": []}
@@ -240,7 +240,7 @@ def _suggestion_json(one: Traceback, said: Suggestion | Doubt) -> dict[str, Any]
 
 
 def _book(engine: Any) -> CampaignBook:
-    from coordinator.campaign_book import CampaignBook
+    from coordinator.campaigns.book import CampaignBook
 
     return CampaignBook(engine)
 

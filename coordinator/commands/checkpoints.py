@@ -13,7 +13,7 @@ from coordinator.commands.tables import minute, table
 from protos.program import Commands
 
 if TYPE_CHECKING:
-    from coordinator.checkpoints import Alarm, Seen
+    from coordinator.audits.checkpoints import Alarm, Seen
     from coordinator.config import LoadedConfig
     from coordinator.store.checkpoints import SqlCheckpoints
     from protos.identity import ProviderId

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from coordinator.config import LoadedConfig
-    from coordinator.drafts import Draft, Wording
-    from coordinator.orders import OrderSet
+    from coordinator.ordering.drafts import Draft, Wording
+    from coordinator.ordering.orders import OrderSet
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,8 +46,8 @@ identity_option = click.option(
 
 def wording_of(words: dict[str, str]) -> tuple[Wording, Any]:
     """What `wording_options` gave, and the life of an order."""
-    from coordinator.drafts import Wording
-    from coordinator.intake import parse_duration
+    from coordinator.ordering.drafts import Wording
+    from coordinator.ordering.intake import parse_duration
     from protos.orders import LONGEST_LIFE
 
     try:
@@ -64,8 +64,8 @@ def desk_of(
     loaded: LoadedConfig, engine: Any, submitter: str, directory: Path, life: Any, hop_limit: int | None = None
 ) -> Any:
     """Where drafts are made, with the registry as it is now."""
-    from coordinator.drafts import Desk
-    from coordinator.intake import Intake
+    from coordinator.ordering.drafts import Desk
+    from coordinator.ordering.intake import Intake
     from coordinator.registry import RegistrySnapshot
     from coordinator.store.sql_store import SqlStore
 
@@ -76,7 +76,7 @@ def desk_of(
 
 def one_draft(desk: Any, fields: dict[str, str], wording: Wording) -> Draft:
     """The draft for one call; what is wrong with it ends the command."""
-    from coordinator.intake import IntakeError
+    from coordinator.ordering.intake import IntakeError
 
     try:
         made: Draft = desk.draft(fields, wording)
@@ -92,7 +92,7 @@ def one_draft(desk: Any, fields: dict[str, str], wording: Wording) -> Draft:
 
 def drafted(desk: Any, text: str, wording: Wording, file: Path) -> list[Any]:
     """Drafts and rejected rows of a file; the latter are named. A file without a good row ends the command."""
-    from coordinator.intake import CallsFileError, RejectedCall
+    from coordinator.ordering.intake import CallsFileError, RejectedCall
 
     try:
         rows = list(desk.drafts(text, wording))
@@ -108,8 +108,8 @@ def drafted(desk: Any, text: str, wording: Wording, file: Path) -> list[Any]:
 
 def keep_drafts(engine: Engine, drafts: Sequence[Draft]) -> OrderSet:
     """These drafts as a set in the database, their calls in their campaigns, Identity headers beside them."""
-    from coordinator.campaign_book import CampaignBook
-    from coordinator.orders import OrdersError, OrderSet
+    from coordinator.campaigns.book import CampaignBook
+    from coordinator.ordering.orders import OrdersError, OrderSet
     from coordinator.stir.book import IdentityBook
     from coordinator.store.orders import OrderBook
     from protos.codec import digest

@@ -213,7 +213,7 @@ def _with_log_proofs(loaded: LoadedConfig, notary: Notary, evidence: pb.Tracebac
     import asyncio
     from dataclasses import replace
 
-    from coordinator.audit_client import AgentAudits
+    from coordinator.audits.client import AgentAudits
     from coordinator.online import way_to_agents
     from coordinator.runtime import tls_files
     from protos.live import Live

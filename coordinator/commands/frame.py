@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from coordinator.config import ConfigError, LoadedConfig
-    from coordinator.foreground import Office
-    from coordinator.ports import Kept
     from coordinator.registry import RegistrySnapshot
+    from coordinator.running.foreground import Office
     from coordinator.store.sql_store import SqlStore
+    from coordinator.tracing.ports import Kept
 
 BAD_DATA = 65
 
@@ -134,8 +134,8 @@ def _failures_ended() -> Iterator[None]:
 
 def office_of(loaded: LoadedConfig, store: SqlStore) -> Office:
     """Everything that a traceback is driven with; keys and certificates are checked here, before it is submitted."""
-    from coordinator.foreground import Office
     from coordinator.party import party_of
+    from coordinator.running.foreground import Office
 
     return Office(loaded, store, snapshot(store), party_of(loaded, now()))
 
@@ -169,7 +169,7 @@ def text_of(file: Path) -> str:
 
 def show_rich(renderable: RenderableType) -> None:
     """Print for people."""
-    from coordinator.live import console
+    from coordinator.present.live import console
 
     console().print(renderable)
 

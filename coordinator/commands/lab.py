@@ -13,8 +13,8 @@ import click
 from coordinator.commands.frame import Misconfigured, config_option, loaded_config
 
 if TYPE_CHECKING:
+    from coordinator.authority.lab_ca import Credentials
     from coordinator.config import LoadedConfig
-    from coordinator.lab_ca import Credentials
 
 SUBMITTER, APPROVER = "ann", "bob"
 PERSONS = ("requester", "approver", "analyst", "auditor")
@@ -29,8 +29,8 @@ def init(directory: Path, name: str) -> None:
     \b
     hopback-coordinator init lab
     """
+    from coordinator.authority.lab_ca import LabAuthority, LabAuthorityError, make_person_key
     from coordinator.config import FILE_NAME, TEMPLATE
-    from coordinator.lab_ca import LabAuthority, LabAuthorityError, make_person_key
     from coordinator.store.engine import StoreError, engine_for, migrate
     from protos.identity import InvalidIdentityError, parse_provider_id
 
@@ -92,7 +92,7 @@ def lab_cert(provider: str, role: str | None, out: Path | None, config_path: Pat
     hopback-coordinator lab-cert birch --out ../birch
     hopback-coordinator lab-cert ann --role requester --out people
     """
-    from coordinator.lab_ca import LabAuthority, LabAuthorityError
+    from coordinator.authority.lab_ca import LabAuthority, LabAuthorityError
     from protos.identity import InvalidIdentityError
 
     loaded = loaded_config(config_path)
@@ -117,8 +117,8 @@ def lab_cert(provider: str, role: str | None, out: Path | None, config_path: Pat
 
 def _say_how_to_call(loaded: LoadedConfig, role: str, name: str, issued: Credentials) -> None:
     """What makes `api` use this certificate, as lines for a shell; and what the configuration still lacks."""
-    from coordinator.api.callers import Role
     from coordinator.api.mount import listed
+    from coordinator.callers import Role
 
     server = loaded.config.listen.address if loaded.config.listen else "HOST:PORT"
     click.echo(f"""For trying out only, valid for 90 days:

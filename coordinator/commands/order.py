@@ -94,7 +94,7 @@ def order_new(
     A file may have columns purpose, legal_basis, campaign, evidence, certification and identity of its own. A row of
     which no order can be made is named with its line; then the exit code is 65.
     """
-    from coordinator.intake import RejectedCall
+    from coordinator.ordering.intake import RejectedCall
 
     fields = {"called": called, "at": at, "terminating": terminating, "calling": calling, "window": window}
     if (file is None) == (not called):
@@ -136,8 +136,8 @@ def order_show(name: str, everything: bool, as_json: bool, show_numbers: bool, c
 @config_option
 def order_list(limit: int, as_json: bool, config_path: Path) -> None:
     """List the sets of orders that were drafted last."""
-    from coordinator.orders import state_of
-    from coordinator.present_orders import set_json, sets_table
+    from coordinator.ordering.orders import state_of
+    from coordinator.present.orders import set_json, sets_table
     from protos.signing import SealChecker
 
     with opened_engine(config_path) as (loaded, engine):

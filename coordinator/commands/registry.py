@@ -73,7 +73,7 @@ def registry_import(file: Path, replace: bool, config_path: Path) -> None:
     ginkgo,Ginkgo Wireless,agents.ginkgo.example:7443,US,terminating
     elm,Elm Voice,,US,
     """
-    from coordinator.present import counted
+    from coordinator.present.chains import counted
     from coordinator.registry import RegistryFileError, read_registry
 
     with opened_store(config_path) as (loaded, store):
@@ -138,7 +138,7 @@ def import_rmd(file: Path, known_only: bool, operator: str, as_json: bool, confi
 @config_option
 def registry_list(as_json: bool, config_path: Path) -> None:
     """Show the registry."""
-    from coordinator.present import registry_table
+    from coordinator.present.chains import registry_table
     from coordinator.registry import FIELDS
 
     with opened_store(config_path) as (_, store):

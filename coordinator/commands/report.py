@@ -35,9 +35,9 @@ def report() -> None:
 @config_option
 def transparency_report(config_path: Path, **asked: Any) -> None:
     """Who originated, let in, passed on and delivered the calls that were traced; how long it took; who was silent."""
-    from coordinator.report_reader import persons_between, provider_names
-    from coordinator.reports import transparency
-    from coordinator.way_reader import ways_between
+    from coordinator.reports.figures import transparency
+    from coordinator.reports.reader import persons_between, provider_names
+    from coordinator.reports.way_reader import ways_between
 
     form = form_of(**asked)
     with opened_engine(config_path) as (_, engine):
@@ -52,9 +52,9 @@ def transparency_report(config_path: Path, **asked: Any) -> None:
 @config_option
 def participants_report(config_path: Path, **asked: Any) -> None:
     """Who answers and who doesn't, how often, and for which reasons."""
-    from coordinator.report_reader import persons_between, provider_names
-    from coordinator.reports import participants
-    from coordinator.way_reader import ways_between
+    from coordinator.reports.figures import participants
+    from coordinator.reports.reader import persons_between, provider_names
+    from coordinator.reports.way_reader import ways_between
 
     form = form_of(**asked)
     with opened_engine(config_path) as (_, engine):
@@ -70,9 +70,9 @@ def participants_report(config_path: Path, **asked: Any) -> None:
 def scorecard_report(provider: str, config_path: Path, **asked: Any) -> None:
     """How PROVIDER, or everybody, answered: figures with the questions behind them (in JSON), and the label."""
     from coordinator.commands.stir import examiner_of
-    from coordinator.report_reader import persons_between, provider_names
-    from coordinator.reports import scorecards
-    from coordinator.way_reader import ways_between
+    from coordinator.reports.figures import scorecards
+    from coordinator.reports.reader import persons_between, provider_names
+    from coordinator.reports.way_reader import ways_between
 
     form = form_of(**asked)
     wanted = provider_id(provider) if provider else None

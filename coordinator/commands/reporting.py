@@ -17,7 +17,7 @@ from coordinator.commands.frame import BadData, now, show_rich
 from coordinator.commands.tables import iso, table
 
 if TYPE_CHECKING:
-    from coordinator.reports import Participant, Scorecard, Spread, Transparency
+    from coordinator.reports.figures import Participant, Scorecard, Spread, Transparency
     from protos.identity import ProviderId
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,7 +85,7 @@ def form_of(quarter: str, since: str, until: str, form: str, out: Path | None, *
 
 def show_transparency(found: Transparency, names: Names, form: Form) -> None:
     """The report of a period."""
-    from coordinator.report_tables import transparency_rows
+    from coordinator.reports.tables import transparency_rows
 
     rows = transparency_rows(found, names)
     _put(form, rows, lambda: _transparency_json(found, rows))
@@ -96,8 +96,8 @@ def show_transparency(found: Transparency, names: Names, form: Form) -> None:
 
 def _whole(found: Transparency) -> Iterator[str]:
     """What the report says of all calls together."""
-    from coordinator.explain import TITLES
-    from coordinator.present import counted, lasted
+    from coordinator.present.chains import counted, lasted
+    from coordinator.present.explain import TITLES
 
     if not found.tracebacks:
         return
@@ -112,7 +112,7 @@ def _whole(found: Transparency) -> Iterator[str]:
 
 def show_participants(found: Sequence[Participant], names: Names, form: Form) -> None:
     """Participants and refusers."""
-    from coordinator.report_tables import participant_rows
+    from coordinator.reports.tables import participant_rows
 
     _put(
         form,
@@ -133,7 +133,7 @@ def show_participants(found: Sequence[Participant], names: Names, form: Form) ->
 
 def show_scorecards(cards: Sequence[Scorecard], names: Names, form: Form, *, one: bool) -> None:
     """Scorecards; of `one` provider all figures, line by line."""
-    from coordinator.report_tables import scorecard_rows
+    from coordinator.reports.tables import scorecard_rows
 
     rows = scorecard_rows(cards, names)
     if form.for_people and cards:
@@ -158,7 +158,7 @@ def show_scorecards(cards: Sequence[Scorecard], names: Names, form: Form, *, one
 
 def _shown(row: Mapping[str, object], name: str) -> object:
     """A cell of a scorecard for people."""
-    from coordinator.present import lasted
+    from coordinator.present.chains import lasted
 
     value = row.get(name)
     if isinstance(value, timedelta):
@@ -230,7 +230,7 @@ def _put(form: Form, rows: Sequence[Sequence[object]], as_json: Callable[[], Any
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> str:
-    from coordinator.report_tables import safe_cell
+    from coordinator.reports.tables import safe_cell
 
     buffer = io.StringIO()
     csv.writer(buffer).writerows([safe_cell(cell) for cell in row] for row in rows)
@@ -238,7 +238,7 @@ def _csv(rows: Sequence[Sequence[object]]) -> str:
 
 
 def _spread_json(found: Spread) -> dict[str, Any]:
-    from coordinator.report_tables import milliseconds
+    from coordinator.reports.tables import milliseconds
 
     return {"count": found.count, "p50_ms": milliseconds(found.median), "p95_ms": milliseconds(found.p95)}
 

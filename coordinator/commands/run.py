@@ -43,8 +43,8 @@ async def _run(loaded: LoadedConfig, store: SqlStore, party: Party, ready_file: 
     import os
     import signal
 
-    from coordinator.daemon import Daemon
     from coordinator.online import agents_of
+    from coordinator.running.daemon import Daemon
 
     async with agents_of(loaded, party, fetch=True) as agents:
         daemon = Daemon(loaded, store, agents)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import uuid
 
     from coordinator.config import LoadedConfig
-    from coordinator.orders import OrderSet
+    from coordinator.ordering.orders import OrderSet
     from coordinator.store.orders import OrderBook
     from protos.signing import Domain, Signer
 
@@ -70,7 +70,7 @@ def order_approve(
 @config_option
 def order_export(name: str, out: Path, config_path: Path) -> None:
     """Write a set to a file, to be signed elsewhere. Telephone numbers stand in it."""
-    from coordinator.orders import to_file
+    from coordinator.ordering.orders import to_file
 
     with opened_engine(config_path) as (_, engine):
         from coordinator.store.orders import OrderBook
@@ -88,7 +88,7 @@ def order_export(name: str, out: Path, config_path: Path) -> None:
 @config_option
 def order_import(file: Path, config_path: Path) -> None:
     """Take in the signatures of a file, each checked; a set that is not known yet is taken in with them."""
-    from coordinator.orders import OrdersError, from_file
+    from coordinator.ordering.orders import OrdersError, from_file
 
     with opened_engine(config_path) as (loaded, engine):
         from coordinator.store.orders import OrderBook
@@ -124,7 +124,7 @@ def take_in(loaded: LoadedConfig, book: OrderBook, came: OrderSet) -> list[str]:
     Raises:
         OrdersError: one of them doesn't count; then none is kept.
     """
-    from coordinator.orders import merged, signer_of
+    from coordinator.ordering.orders import merged, signer_of
     from protos.signing import Domain, SealChecker
 
     persons, seals = loaded.config.orders.persons, SealChecker()
@@ -141,7 +141,7 @@ def take_in(loaded: LoadedConfig, book: OrderBook, came: OrderSet) -> list[str]:
 
 def find_set(book: OrderBook, name: str) -> OrderSet:
     """The set whose id, or of one of whose orders the id, begins with `name`."""
-    from coordinator.orders import OrdersError
+    from coordinator.ordering.orders import OrdersError
     from coordinator.store.orders import known_set
 
     found: list[uuid.UUID] = book.find_sets(name) or [
@@ -167,8 +167,8 @@ def show_set(
     everything: bool = False,
 ) -> None:
     """A set, who signed it and what is next, for people or for programs."""
-    from coordinator.orders import state_of
-    from coordinator.present_orders import next_step, set_json, whole_set
+    from coordinator.ordering.orders import state_of
+    from coordinator.present.orders import next_step, set_json, whole_set
     from protos.signing import SealChecker
 
     table, signed = loaded.config.orders, book.signers(orders.id)
@@ -191,8 +191,8 @@ def _sign(
     show_numbers: bool = False,
     everything: bool = False,
 ) -> None:
-    from coordinator.orders import OrdersError, from_file, sign, to_file
-    from coordinator.present_orders import whole_set
+    from coordinator.ordering.orders import OrdersError, from_file, sign, to_file
+    from coordinator.present.orders import whole_set
     from protos.signing import Domain as Domains
 
     signer, file = signer_at(key_path), Path(name)
@@ -231,7 +231,7 @@ def _check(loaded: LoadedConfig, signed: OrderSet) -> None:
     Raises:
         OrdersError: the last signature doesn't count.
     """
-    from coordinator.orders import signer_of
+    from coordinator.ordering.orders import signer_of
     from protos.signing import SealChecker
 
     signer_of(signed, signed.signatures[-1], loaded.config.orders.persons, SealChecker())
@@ -243,8 +243,8 @@ def _ask_whether(sure: bool) -> None:
 
 
 def _say_next(loaded: LoadedConfig, book: OrderBook, set_id: uuid.UUID) -> None:
-    from coordinator.orders import state_of
-    from coordinator.present_orders import next_step
+    from coordinator.ordering.orders import state_of
+    from coordinator.present.orders import next_step
     from coordinator.store.orders import known_set
     from protos.signing import SealChecker
 

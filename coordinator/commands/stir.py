@@ -74,7 +74,7 @@ def check(
     With --certificates and --roots nothing of the coordinator is needed. Neither a certificate nor a list is ever
     fetched. Whether the certificate was revoked is judged as of the time in the header.
     """
-    from coordinator.present_stir import passport_rows
+    from coordinator.present.stir import passport_rows
     from coordinator.stir.certificates import Shelf, SignerError, read_pem, read_roots
     from coordinator.stir.examiner import revoked_of, roots_of
     from coordinator.stir.passport import PassportError, parse_identity

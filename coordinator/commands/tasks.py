@@ -98,7 +98,7 @@ def show_task(task_id: str, as_json: bool, show_numbers: bool, config_path: Path
     if as_json:
         write_json(_view_json(view) | {"suggestions": [[one.provider, one.score, one.why] for one in suggested]})
         return
-    from coordinator.present import number
+    from coordinator.present.chains import number
 
     task, asked = view.task, view.task.asked
     rows: list[tuple[str, object]] = [
@@ -132,8 +132,8 @@ def show_task(task_id: str, as_json: bool, show_numbers: bool, config_path: Path
 @config_option
 def ask(traceback_id: str, config_path: Path) -> None:
     """Put the last question of TRACEBACK to a person, where the provider has no agent or holds its answer."""
-    from coordinator.chain import Status
     from coordinator.tasks.task import Asked, Kind
+    from coordinator.tracing.chain import Status
 
     with opened_store(config_path) as (_, store):
         traceback = find_traceback(store, traceback_id).traceback
@@ -255,8 +255,8 @@ def run(as_json: bool, config_path: Path) -> None:
     """Do what is due: letters, reminders, escalations, giving up. Safe to run at any time, also twice at once."""
     import asyncio
 
-    from coordinator.clerking import clerking
-    from coordinator.leases import owner_name
+    from coordinator.running.clerking import clerking
+    from coordinator.running.leases import owner_name
     from coordinator.store.sql_store import opened
     from coordinator.tasks.outbox import unsent_letters
 
@@ -286,8 +286,8 @@ def run(as_json: bool, config_path: Path) -> None:
 
 
 def _mailer(loaded: LoadedConfig) -> SmtpMailer | None:
-    from coordinator.clerking import mailer_of
     from coordinator.config import ConfigError
+    from coordinator.running.clerking import mailer_of
 
     try:
         return mailer_of(loaded)

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from coordinator.config import LoadedConfig
-    from coordinator.drafts import Draft, Wording
-    from coordinator.foreground import Office
-    from coordinator.orders import OrderSet
+    from coordinator.ordering.drafts import Draft, Wording
+    from coordinator.ordering.orders import OrderSet
+    from coordinator.running.foreground import Office
     from coordinator.store.orders import OrderBook
     from coordinator.store.sql_store import SqlStore
     from protos.orders import Granted
@@ -163,7 +163,7 @@ def import_calls(
     called,at,terminating,calling
     +12025550143,2026-11-20T18:03:11Z,ginkgo,+12025550199
     """
-    from coordinator.intake import RejectedCall
+    from coordinator.ordering.intake import RejectedCall
 
     with opened_store(config_path) as (loaded, store):
         from coordinator.store.engine import engine_for
@@ -202,7 +202,7 @@ class _Lab:
     def __init__(
         self, loaded: LoadedConfig, engine: Engine, submit_key: Path | None, approve_keys: Sequence[Path]
     ) -> None:
-        from coordinator.orders import name_of
+        from coordinator.ordering.orders import name_of
 
         if submit_key is None or not approve_keys:
             raise click.UsageError(
@@ -220,7 +220,7 @@ class _Lab:
 
     def granted(self, drafts: Sequence[Draft]) -> list[Granted]:
         """The orders of these drafts, submitted and approved."""
-        from coordinator.orders import OrdersError, sign
+        from coordinator.ordering.orders import OrdersError, sign
         from coordinator.store.orders import OrderBook
         from protos.signing import Domain
 
@@ -258,7 +258,7 @@ def _submitted(orders: OrderSet, name: str) -> list[Granted]:
 
 
 def _require_startable(loaded: LoadedConfig, granted: Sequence[Granted]) -> None:
-    from coordinator.orders import start_problem
+    from coordinator.ordering.orders import start_problem
     from protos.signing import SealChecker
 
     seals, table, coordinator = SealChecker(), loaded.config.orders, loaded.config.coordinator.name
@@ -273,14 +273,14 @@ def _require_startable(loaded: LoadedConfig, granted: Sequence[Granted]) -> None
 
 
 def _tracebacks(granted: Sequence[Granted]) -> list[Any]:
-    from coordinator.chain import Traceback
-    from coordinator.orders import call_of
+    from coordinator.ordering.orders import call_of
+    from coordinator.tracing.chain import Traceback
 
     return [Traceback(uuid.uuid4(), call_of(one.order, one.sha256)) for one in granted]
 
 
 def _priorities(granted: Sequence[Granted]) -> Callable[[Any], Any]:
-    from coordinator.priorities import priority_of
+    from coordinator.tracing.priorities import priority_of
     from protos.orders import Purpose
 
     urgent = {one.sha256 for one in granted if one.order.purpose is Purpose.THREAT_TO_LIFE}

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 from sqlalchemy import Engine
 
-from coordinator.audit_client import AgentAudits
-from coordinator.checkpoints import LARGEST_LOG, with_witnesses
-from coordinator.ports import AgentError, Provider, UnreachableError
+from coordinator.audits.checkpoints import LARGEST_LOG, with_witnesses
+from coordinator.audits.client import AgentAudits
 from coordinator.store.checkpoints import SqlCheckpoints
 from coordinator.store.evidence import collect
+from coordinator.tracing.ports import AgentError, Provider, UnreachableError
 from hopback.v1 import evidence_pb2
 from hopback.v1.audit_pb2 import AuditEntry
 from protos.codec import digest

@@ -20,7 +20,6 @@ from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
 from coordinator.deadlines.calendar import BusinessCalendar
 from coordinator.deadlines.schedule import AnswerRule
 from coordinator.deadlines.settings import DeadlinesTable
-from coordinator.ports import Provider
 from coordinator.registry.aliases import Alias, AliasKind
 from coordinator.registry.changes import Change, ChangeKind
 from coordinator.registry.changing import (
@@ -48,6 +47,7 @@ from coordinator.store.registry_models import (
 )
 from coordinator.store.writing import writing
 from coordinator.tasks.task import NoticeKind
+from coordinator.tracing.ports import Provider
 from protos.identity import ProviderId, parse_provider_id
 
 _providers: Any = ProviderRow.__table__
@@ -103,7 +103,7 @@ class Match:
 
 
 class RegistryBook:
-    """The registry of one coordinator: `coordinator.ports.Registry`, and the `Contacts` and `Deadlines` of tasks.
+    """The registry of one coordinator: `tracing.ports.Registry`, and the `Contacts` and `Deadlines` of tasks.
 
     `deadlines` are those of a provider that has none of its own.
     """

@@ -13,7 +13,6 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, Table, delete, func, insert, select, update
 
-from coordinator.ports import DIAL_OUT, Provider
 from coordinator.registry.aliases import Alias, AliasKind
 from coordinator.registry.changes import Change, ChangeKind
 from coordinator.store.models import ProviderRow
@@ -24,6 +23,7 @@ from coordinator.store.registry_models import (
     provider_details,
 )
 from coordinator.tasks.outbox import tell_newcomers
+from coordinator.tracing.ports import DIAL_OUT, Provider
 from protos.identity import ProviderId, parse_provider_id
 
 _providers: Any = ProviderRow.__table__

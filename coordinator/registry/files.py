@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from coordinator.ports import DIAL_OUT, Provider
+from coordinator.tracing.ports import DIAL_OUT, Provider
 from protos.identity import InvalidIdentityError, ProviderId, parse_provider_id
 
 FIELDS = ("id", "name", "endpoint", "country", "role")
@@ -56,7 +56,7 @@ class Reading:
 
 
 class RegistrySnapshot:
-    """The registry as it was read at the start of a run. Implements `coordinator.ports.Registry`."""
+    """The registry as it was read at the start of a run. Implements `coordinator.tracing.ports.Registry`."""
 
     def __init__(self, providers: Iterable[Provider]) -> None:
         self._by_id = {provider.id: provider for provider in providers}

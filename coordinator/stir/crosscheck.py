@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from coordinator.chain import Hop, Status, Traceback, denies, standing
 from coordinator.registry.aliases import Alias, AliasKind
-from coordinator.signed import AttestedAnswer, SaidAnswer
 from coordinator.stir.certificates import Grade, Judged
 from coordinator.stir.passport import FRESH, Identity, Passport, same_number
 from coordinator.stir.revocation import Revocation, State
+from coordinator.tracing.chain import Hop, Status, Traceback, denies, standing
+from coordinator.tracing.signed import AttestedAnswer, SaidAnswer
 from protos.identity import ProviderId
 from protos.types import Outcome
 

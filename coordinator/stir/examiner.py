@@ -10,11 +10,10 @@ from pathlib import Path
 from cryptography import x509
 from sqlalchemy import Engine
 
-from coordinator.chain import Status, Traceback
 from coordinator.config import ConfigError, LoadedConfig
 from coordinator.registry.aliases import Alias
 from coordinator.registry.book import RegistryBook
-from coordinator.reports import Improper
+from coordinator.reports.figures import Improper
 from coordinator.stir.book import IdentityBook
 from coordinator.stir.certificates import Grade, Judged, Shelf, SignerError, pem_of, read_roots
 from coordinator.stir.crosscheck import CrossCheck, Kind, Sister, crosscheck, provider_of
@@ -24,6 +23,7 @@ from coordinator.stir.survey import Checked, Survey, survey
 from coordinator.stir.written import keep
 from coordinator.stir.written import kept as read_kept
 from coordinator.store.sql_store import SqlStore
+from coordinator.tracing.chain import Status, Traceback
 
 _FINISHED = frozenset({Status.ORIGIN_FOUND, Status.GATEWAY_FOUND})
 

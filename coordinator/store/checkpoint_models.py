@@ -67,7 +67,7 @@ checkpoint_alarms = Table(
     Base.metadata,
     Column("first", LargeBinary(32), ForeignKey("checkpoints.sha256"), primary_key=True, comment="The earlier one"),
     Column("second", LargeBinary(32), ForeignKey("checkpoints.sha256"), primary_key=True, comment="The later one"),
-    Column("kind", String(24), primary_key=True, comment="coordinator.checkpoints.AlarmKind"),
+    Column("kind", String(24), primary_key=True, comment="coordinator.audits.checkpoints.AlarmKind"),
     Column("provider", String(63), nullable=False, comment="Id of the provider whose log it is"),
     Column("detail", Text, nullable=False, comment="What is wrong, in words"),
     Column("raised_at", UtcDateTime, nullable=False, comment="When it was found, UTC"),

@@ -8,8 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from coordinator.checkpoints import MOST_WITNESSES, Alarm, AlarmKind, Seen, Witnessed
-from coordinator.ports import Provider
+from coordinator.audits.checkpoints import MOST_WITNESSES, Alarm, AlarmKind, Seen, Witnessed
 from coordinator.store.checkpoint_models import (
     checkpoint_alarms,
     checkpoint_certificates,
@@ -17,6 +16,7 @@ from coordinator.store.checkpoint_models import (
     checkpoints,
 )
 from coordinator.store.models import ProviderRow
+from coordinator.tracing.ports import Provider
 from protos.codec import digest
 from protos.identity import ProviderId
 
@@ -24,7 +24,7 @@ _SEEN = (checkpoints, checkpoint_certificates.c.der)
 
 
 class SqlCheckpoints:
-    """Implements `coordinator.checkpoints.CheckpointStore` over an engine."""
+    """Implements `coordinator.audits.checkpoints.CheckpointStore` over an engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

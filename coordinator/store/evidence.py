@@ -11,9 +11,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Engine, RowMapping, select
 
-from coordinator.signed import Contest, is_said, read_contest, read_kept, read_sisters
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
 from coordinator.store.orders import OrderBook
+from coordinator.tracing.signed import Contest, is_said, read_contest, read_kept, read_sisters
 from hopback.v1 import bundle_pb2 as pb
 from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1 import hop_pb2 as hop

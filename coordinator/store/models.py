@@ -84,7 +84,7 @@ STOPPED = "status NOT IN ('submitted', 'asking')"
 
 
 class TracebackRow(Base):
-    """One call to trace, and where its tracing stands. Transitions of `status`: see coordinator/traceback.py."""
+    """One call to trace, and where its tracing stands. Transitions of `status`: `coordinator.tracing.traceback`."""
 
     __tablename__ = "tracebacks"
     __table_args__ = (
@@ -133,7 +133,7 @@ class TracebackRow(Base):
     expires: Mapped[datetime | None] = mapped_column(
         UtcDateTime, comment="Until when that order counts, UTC; null in a trial"
     )
-    status: Mapped[str] = mapped_column(String(24), comment="coordinator.chain.Status")
+    status: Mapped[str] = mapped_column(String(24), comment="coordinator.tracing.chain.Status")
     due: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="When to ask again; set while waiting alone")
     found: Mapped[str | None] = mapped_column(String(63), comment="Id of the originating or gateway provider, if found")
     hop_count: Mapped[int] = mapped_column(Integer, comment="Number of hops so far")
@@ -141,7 +141,7 @@ class TracebackRow(Base):
     submitted_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="When it was submitted, UTC")
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="When it last changed, UTC")
     priority: Mapped[int] = mapped_column(
-        SmallInteger, server_default="3", comment="coordinator.priorities.Priority; 0 comes first"
+        SmallInteger, server_default="3", comment="coordinator.tracing.priorities.Priority; 0 comes first"
     )
     owner: Mapped[str | None] = mapped_column(
         String(128), comment="Process that drives it, until `claimable`; null if none does"
@@ -191,7 +191,7 @@ class HopRow(Base):
         String(24), comment="protos.types.Outcome of an accepted answer; null where there is none"
     )
     problem: Mapped[str | None] = mapped_column(
-        String(24), comment="coordinator.chain.Problem; null where nothing went wrong"
+        String(24), comment="coordinator.tracing.chain.Problem; null where nothing went wrong"
     )
     detail: Mapped[str] = mapped_column(Text, comment="The problem in words; holds no number of a subscriber")
     failures: Mapped[int] = mapped_column(Integer, comment="Attempts in a row that reached no answer")
@@ -206,7 +206,8 @@ class HopRow(Base):
     )
     contested: Mapped[bytes | None] = mapped_column(
         LargeBinary,
-        comment="coordinator.signed.Contest: why it was asked once more; null where no answer before was contested",
+        comment="coordinator.tracing.signed.Contest: why it was asked once more; "
+        "null where no answer before was contested",
     )
 
 

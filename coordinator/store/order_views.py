@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Engine, and_, exists, func, or_, select
 
-from coordinator.api.callers import Caller, Role
+from coordinator.callers import Caller, Role
 from coordinator.store.order_models import OrderRow, OrderSealRow, OrderSetRow
 from coordinator.store.pages import DEFAULT_PAGE, Place, older, place_of, token_of
 from protos.orders import Persons

@@ -14,11 +14,11 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, func, insert, select
 
-from coordinator.orders import OrdersError, OrderSet, Signature
-from coordinator.signed import seal_id
+from coordinator.ordering.orders import OrdersError, OrderSet, Signature
 from coordinator.store.models import BatchRow
 from coordinator.store.order_models import OrderRow, OrderSealRow, OrderSetRow
 from coordinator.store.writing import writing
+from coordinator.tracing.signed import seal_id
 from hopback.v1 import evidence_pb2 as pb
 from hopback.v1 import hop_pb2
 from protos.codec import digest, parse
@@ -55,7 +55,7 @@ class SetSummary:
 
 
 class OrderBook:
-    """Implements `coordinator.asking.Orders` and `coordinator.asking.Certificates` over an engine."""
+    """Implements `coordinator.lookups.asking.Orders` and `coordinator.lookups.asking.Certificates` over an engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

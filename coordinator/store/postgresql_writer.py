@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from coordinator.ports import Change, Kept, Lease
-from coordinator.priorities import Priority, places_by_age
 from coordinator.store.rows import ADDED, ENDED, FREED, SUBMITTED, Packing, Row, kept
 from coordinator.store.writing import idle_limit
+from coordinator.tracing.ports import Change, Kept, Lease
+from coordinator.tracing.priorities import Priority, places_by_age
 from protos.identity import ProviderId
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class PostgresqlWriter:
             cursor.execute(_SUBMIT, packed)
 
     def claim(self, lease: Lease, places: int) -> list[Kept]:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         by_age = places_by_age(places, self._given)
         with self._transaction(flush=False) as cursor:
             rows: list[Row] = []
@@ -197,7 +197,7 @@ class PostgresqlWriter:
         return claimed
 
     def claim_these(self, lease: Lease, ids: Sequence[uuid.UUID], *, closed_too: bool, early: bool) -> list[Kept]:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         free = "claimable <= %b" + (" OR (owner IS NULL AND claimable IS NOT NULL)" if early else "")
         free += " OR claimable IS NULL" if closed_too else ""
         claim = _CLAIM.format(f"id = ANY(%b::uuid[]) AND ({free})")
@@ -206,23 +206,23 @@ class PostgresqlWriter:
             return _kept(cursor, rows)
 
     def renew(self, lease: Lease, fences: Mapping[uuid.UUID, int]) -> set[uuid.UUID]:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         with self._transaction(flush=False) as cursor:
             values = (lease.until, list(fences), list(fences.values()), lease.owner)
             return set(fences) - {row[0] for row in cursor.execute(_RENEW, values).fetchall()}
 
     def let_go(self, fences: Mapping[uuid.UUID, int], due: datetime) -> None:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         with self._transaction(flush=False) as cursor:
             cursor.execute(_LET_GO, (due, list(fences), list(fences.values())))
 
     def wake(self, provider: ProviderId, now: datetime) -> int:
-        """See `coordinator.ports.Store`."""
+        """See `coordinator.tracing.ports.Store`."""
         with self._transaction(flush=False) as cursor:
             return cursor.execute(WAKE, (provider, now, now, now)).rowcount
 
     def next_due(self) -> datetime | None:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         with self._transaction(flush=False) as cursor:
             row = cursor.execute(_NEXT_DUE).fetchone()
         return row[0] if row else None

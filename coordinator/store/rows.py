@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from coordinator.chain import Call, Hop, Problem, Status, Traceback, place_after
-from coordinator.ports import Change, Exchange, Kept
-from coordinator.priorities import Priority
-from coordinator.signed import (
+from coordinator.tracing.chain import Call, Hop, Problem, Status, Traceback, place_after
+from coordinator.tracing.ports import Change, Exchange, Kept
+from coordinator.tracing.priorities import Priority
+from coordinator.tracing.signed import (
     SignedQuestion,
     decode_answer,
     decode_question,

@@ -25,15 +25,15 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, exists, func, insert, or_, select, update
 
-from coordinator.chain import Phase, Status, Traceback
-from coordinator.ports import Change, Kept, Lease, Provider
-from coordinator.priorities import Priority
 from coordinator.store.campaign_models import campaign_calls
 from coordinator.store.models import HopRow, ProviderRow, TracebackRow
 from coordinator.store.order_models import OrderRow
 from coordinator.store.postgresql_writer import PostgresqlWriter
 from coordinator.store.rows import Packing, Row, kept
 from coordinator.store.sqlite_writer import SqliteWriter
+from coordinator.tracing.chain import Phase, Status, Traceback
+from coordinator.tracing.ports import Change, Kept, Lease, Provider
+from coordinator.tracing.priorities import Priority
 from protos.identity import ProviderId, parse_provider_id
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class Writer(Protocol):
 
 
 class SqlStore:
-    """Implements `coordinator.ports.Store` and `coordinator.ports.Leases` over an engine whose tables are current.
+    """Implements `tracing.ports.Store` and `tracing.ports.Leases` over an engine whose tables are current.
 
     Every method that writes or reads raises `sqlalchemy.exc.SQLAlchemyError` when the database fails; then nothing of
     that call was written.
@@ -104,36 +104,36 @@ class SqlStore:
     # While tracebacks are driven
 
     async def save(self, changes: Sequence[Change]) -> set[int]:
-        """See `coordinator.ports.Store`."""
+        """See `coordinator.tracing.ports.Store`."""
         if len(changes) <= _SINGLE and not self._turn.locked():
             return self._writer.save(changes, flush=any(map(_is_result, changes)))
         async with self._turn:
             return await self._in_a_thread(self._writer.saving(changes))
 
     async def claim(self, lease: Lease, places: int) -> list[Kept]:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         return await self._written(lambda: self._writer.claim(lease, places))
 
     async def claim_these(
         self, lease: Lease, ids: Sequence[uuid.UUID], *, closed_too: bool = False, early: bool = False
     ) -> list[Kept]:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         return await self._written(lambda: self._writer.claim_these(lease, ids, closed_too=closed_too, early=early))
 
     async def renew(self, lease: Lease, fences: Mapping[uuid.UUID, int]) -> set[uuid.UUID]:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         return await self._written(lambda: self._writer.renew(lease, fences))
 
     async def let_go(self, fences: Mapping[uuid.UUID, int], due: datetime) -> None:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         await self._written(lambda: self._writer.let_go(fences, due))
 
     async def wake(self, provider: ProviderId, now: datetime) -> int:
-        """See `coordinator.ports.Store`."""
+        """See `coordinator.tracing.ports.Store`."""
         return await self._written(lambda: self._writer.wake(provider, now))
 
     async def next_due(self) -> datetime | None:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         return await self._written(self._writer.next_due)
 
     async def _written(self, work: Callable[[], T]) -> T:

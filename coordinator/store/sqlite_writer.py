@@ -18,9 +18,9 @@ from typing import Any, Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from coordinator.ports import Change, Kept, Lease
-from coordinator.priorities import Priority, places_by_age
 from coordinator.store.rows import ADDED, SUBMITTED, Packing, Row, kept
+from coordinator.tracing.ports import Change, Kept, Lease
+from coordinator.tracing.priorities import Priority, places_by_age
 from protos.identity import ProviderId
 
 _ADVANCE: Final = (
@@ -169,7 +169,7 @@ class SqliteWriter:
             database.executemany(_SUBMIT, rows(_packing()))
 
     def claim(self, lease: Lease, places: int) -> list[Kept]:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         owner, now, until = lease.owner, time_text(lease.now), time_text(lease.until)
         by_age = places_by_age(places, self._given)
         with self._transaction(flush=False) as database:
@@ -184,7 +184,7 @@ class SqliteWriter:
         return claimed
 
     def claim_these(self, lease: Lease, ids: Sequence[uuid.UUID], *, closed_too: bool, early: bool) -> list[Kept]:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         free = "claimable <= ?3" + (" OR (owner IS NULL AND claimable IS NOT NULL)" if early else "")
         free += " OR claimable IS NULL" if closed_too else ""
         claim = _CLAIM.format("?4").replace(" RETURNING", f" AND ({free}) RETURNING")
@@ -196,7 +196,7 @@ class SqliteWriter:
             return _kept(database, rows)
 
     def renew(self, lease: Lease, fences: Mapping[uuid.UUID, int]) -> set[uuid.UUID]:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         until, lost = time_text(lease.until), set()
         rows = [(until, lease.owner, identity.hex, fence) for identity, fence in fences.items()]
         with self._transaction(flush=False) as database:
@@ -209,13 +209,13 @@ class SqliteWriter:
         return lost
 
     def let_go(self, fences: Mapping[uuid.UUID, int], due: datetime) -> None:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         text = time_text(due)
         with self._transaction(flush=False) as database:
             database.executemany(_LET_GO, [(text, identity.hex, fence) for identity, fence in fences.items()])
 
     def wake(self, provider: ProviderId, now: datetime) -> int:
-        """See `coordinator.ports.Store`."""
+        """See `coordinator.tracing.ports.Store`."""
         values = (time_text(now), provider)
         with self._refusals():
             if self._database().execute(ANYBODY_ASLEEP, values).fetchone() is None:
@@ -224,7 +224,7 @@ class SqliteWriter:
             return database.execute(WAKE, values).rowcount
 
     def next_due(self) -> datetime | None:
-        """See `coordinator.ports.Leases`."""
+        """See `coordinator.tracing.ports.Leases`."""
         with self._refusals():
             row = self._database().execute(_NEXT_DUE).fetchone()
         return text_time(row[0]) if row else None

@@ -111,7 +111,7 @@ task_attestations = Table(
     "task_attestations",
     Base.metadata,
     Column("task_id", Uuid, ForeignKey("tasks.id"), primary_key=True, comment="The task whose answer it is"),
-    Column("kept", LargeBinary, nullable=False, comment="The sealed answer in the form of coordinator.signed"),
+    Column("kept", LargeBinary, nullable=False, comment="The sealed answer in the form of coordinator.tracing.signed"),
     Column("attested_by", Text, nullable=False, comment="Name of the approver"),
     Column("at", UtcDateTime, nullable=False, comment="When it was taken in, UTC"),
     comment="Persons' answers that an approver attested",

@@ -19,16 +19,16 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping, Select, exists, select
 from sqlalchemy.orm import aliased
 
-from coordinator.api.callers import Caller, Role
-from coordinator.chain import Hop, Phase, Status, Traceback, moved_by, role, standing
-from coordinator.disputes import hop_labels
-from coordinator.explain import explain
-from coordinator.explain_again import explain_contests, explain_forks
-from coordinator.signed import decode_question, word_of
+from coordinator.callers import Caller, Role
+from coordinator.present.explain import explain
+from coordinator.present.explain_again import explain_contests, explain_forks
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.order_models import OrderRow, OrderSealRow, OrderSetRow
 from coordinator.store.pages import DEFAULT_PAGE, BadPageError, Place, older, place_of, token_of
 from coordinator.store.rows import hop_of, kept
+from coordinator.tracing.chain import Hop, Phase, Status, Traceback, moved_by, role, standing
+from coordinator.tracing.disputes import hop_labels
+from coordinator.tracing.signed import decode_question, word_of
 from hopback.v1 import traceback_pb2 as pb
 from protos.codec import unix_ms
 from protos.types import Outcome

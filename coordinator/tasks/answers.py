@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from coordinator.intake import parse_time
-from coordinator.ports import Registry
+from coordinator.ordering.intake import parse_time
 from coordinator.tasks.task import Asked
+from coordinator.tracing.ports import Registry
 from protos.e164 import E164, InvalidNumberError, parse_e164
 from protos.identity import InvalidIdentityError, ProviderId, parse_provider_id
 from protos.types import WINDOW_CAP, Handover, Outcome, RefusalReason

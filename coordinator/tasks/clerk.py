@@ -11,7 +11,7 @@ In rounds, each of which may end anywhere and be taken up by any process:
   as taken afterwards. What was in its chain already when a process died changes nothing the second time.
 - Tasks that their chains no longer need are withdrawn.
 
-What a person answered decides nothing here: `coordinator.traceback` does.
+What a person answered decides nothing here: `coordinator.tracing.traceback` does.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from functools import partial
 
 from sqlalchemy import Engine, Select, and_, exists, not_, or_, select, text
 
-from coordinator.chain import Phase, Status, Traceback
-from coordinator.events import Event, GivenUp, LeftToPerson, PersonAnswered, Reopened, Unattested
-from coordinator.patience import Patience
-from coordinator.signed import decode_answer, encode_question, keep_said, said_answer
-from coordinator.steps import Chains, Steps
 from coordinator.store.models import FOR_PEOPLE, TracebackRow
+from coordinator.store.steps import Chains, Steps
 from coordinator.store.task_models import tasks
 from coordinator.tasks.desk import COORDINATOR, TaskDesk
 from coordinator.tasks.ports import PersonsResult
 from coordinator.tasks.task import HEARS, Asked, Kind, State
-from coordinator.traceback import hears_person
+from coordinator.tracing.chain import Phase, Status, Traceback
+from coordinator.tracing.events import Event, GivenUp, LeftToPerson, PersonAnswered, Reopened, Unattested
+from coordinator.tracing.patience import Patience
+from coordinator.tracing.signed import decode_answer, encode_question, keep_said, said_answer
+from coordinator.tracing.traceback import hears_person
 from protos.codec import ContractError
 from protos.types import Outcome
 

@@ -16,7 +16,6 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from coordinator.deadlines.schedule import schedule
-from coordinator.ports import Registry
 from coordinator.store.task_models import task_attestations, task_notices, tasks
 from coordinator.store.writing import writing
 from coordinator.tasks.answers import NAMES_UPSTREAM, PersonsAnswer, read_answer
@@ -27,6 +26,7 @@ from coordinator.tasks.ports import Deadlines, PersonsResult
 from coordinator.tasks.rows import new_row, notice_row, task_at
 from coordinator.tasks.task import Asked, State, Task, notices
 from coordinator.tasks.tokens import new_token
+from coordinator.tracing.ports import Registry
 from protos.identity import ProviderId
 
 COORDINATOR = "coordinator"

@@ -20,7 +20,6 @@ from itertools import groupby
 
 from sqlalchemy import Connection, Engine, Select, insert, select, update
 
-from coordinator.ports import Registry
 from coordinator.store.task_models import letters, task_notices, tasks
 from coordinator.store.writing import writing
 from coordinator.tasks.desk import NotOpenError, TaskDesk
@@ -28,6 +27,7 @@ from coordinator.tasks.history import note_history
 from coordinator.tasks.letters import Sender, letter
 from coordinator.tasks.ports import Contacts, Deadlines, Mailer, MailError
 from coordinator.tasks.task import Notice, NoticeKind, State, to_send
+from coordinator.tracing.ports import Registry
 from protos.identity import ProviderId
 
 CLAIM = timedelta(minutes=5)

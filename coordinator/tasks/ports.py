@@ -1,7 +1,7 @@
 """What tracebacks and tasks know of each other, and what tasks need from the world.
 
 A traceback puts a hop to a person (`coordinator.tasks.desk.TaskDesk`: `ask`), and later takes what came of it
-(`results`, then `taken`): at least once each, so that taking must bear repetition, as `coordinator.traceback.advance`
+(`results`, then `taken`): at least once each, so that taking must bear repetition, as `tracing.traceback.advance`
 does: an answer to a question that is no longer open changes nothing. An answer turns into `Answered` with
 `PersonsResult.answer`; being given up into a closed chain that a later answer reopens.
 """
@@ -26,7 +26,7 @@ class PersonsResult:
     """Something that a traceback is to take: an answer, or (None) that the provider was given up as non-responsive.
 
     `review` says that the provider's agent holds the answer, `attestation` is the answer as an approver sealed it
-    (`coordinator.signed.keep`).
+    (`coordinator.tracing.signed.keep`).
 
     `question_id` is the question that the hop waits with. `late` says that the answer came after it was due.
     `version` goes back with `taken`.

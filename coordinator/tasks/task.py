@@ -17,9 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from coordinator.chain import Status, Traceback, is_second_look
 from coordinator.deadlines.schedule import Schedule
 from coordinator.deadlines.standing import Standing, standing
+from coordinator.tracing.chain import Status, Traceback, is_second_look
 from protos.e164 import E164
 from protos.identity import ProviderId
 from protos.types import Question

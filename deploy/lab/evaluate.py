@@ -29,13 +29,13 @@ from agent.index.root_key import root_key_from
 from agent.ingest import IngestReport, ingest
 from agent.notes import Notes
 from agent.service import Clock, Consultation, Desk, Terms
-from coordinator.asking import SignedAgents
-from coordinator.chain import Call, Status, Traceback, standing
-from coordinator.driver import Driver
-from coordinator.offsets import Offsets
-from coordinator.orders import Terms as OrderTerms
-from coordinator.orders import call_of, order_of
-from coordinator.ports import Change, Kept, Provider
+from coordinator.lookups.asking import SignedAgents
+from coordinator.ordering.orders import Terms as OrderTerms
+from coordinator.ordering.orders import call_of, order_of
+from coordinator.running.driver import Driver
+from coordinator.tracing.chain import Call, Status, Traceback, standing
+from coordinator.tracing.offsets import Offsets
+from coordinator.tracing.ports import Change, Kept, Provider
 from deploy.lab.build import Lab
 from deploy.lab.judge import Judged, judge
 from deploy.lab.people import COORDINATOR, SUBMITTER, People

@@ -12,11 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from coordinator.chain import Call
+from coordinator.authority.lab_ca import LabAuthority, make_person_key
 from coordinator.config import load
-from coordinator.lab_ca import LabAuthority, make_person_key
-from coordinator.orders import OrderSet, call_of, sign
+from coordinator.ordering.orders import OrderSet, call_of, sign
 from coordinator.store.orders import OrderBook
+from coordinator.tracing.chain import Call
 from protos.codec import digest
 from protos.orders import Granted, Order, Persons, encode_order
 from protos.signing import Domain, read_signer

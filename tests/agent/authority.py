@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from coordinator.lab_ca import Credentials, LabAuthority
+from coordinator.authority.lab_ca import Credentials, LabAuthority
 from protos.certificates import PinnedRoots
 from protos.codec import digest
 from protos.e164 import E164

@@ -17,7 +17,7 @@ from agent.legs import Leg
 from agent.match_settings import MatchSettings
 from agent.service import Desk, Terms
 from agent.trunks import Direction, Party, PartyKind, TrunkEntry, TrunkMap
-from coordinator.lab_ca import Credentials
+from coordinator.authority.lab_ca import Credentials
 from protos.e164 import E164, parse_e164
 from protos.identity import ProviderId
 from protos.tls import TlsFiles, read_tls_files

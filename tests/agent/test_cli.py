@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from agent.cli import main
 from agent.config import load
 from agent.index.layout import MANIFEST
-from coordinator.lab_ca import LabAuthority
+from coordinator.authority.lab_ca import LabAuthority
 from hopback.v1 import lookup_pb2 as pb
 from protos import codec
 from protos.tls import channel_credentials, provider_channel_options

@@ -16,9 +16,9 @@ from agent.ask import ASK
 from agent.dialout import DialOut, Pauses, _Held, _Stream
 from agent.handlers import Handlers, reading_records
 from agent.server import AgentServer, Listening
-from coordinator.lab_ca import LabAuthority
-from coordinator.ports import DIAL_OUT, BadAnswerError, DeclinedError, Provider
-from coordinator.transport import GrpcTransport, Transport
+from coordinator.authority.lab_ca import LabAuthority
+from coordinator.lookups.transport import GrpcTransport, Transport
+from coordinator.tracing.ports import DIAL_OUT, BadAnswerError, DeclinedError, Provider
 from protos.evidence_key import read_evidence_key
 from protos.identity import coordinator_uri, provider_uri
 from protos.live import Live

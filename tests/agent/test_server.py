@@ -24,7 +24,7 @@ from agent.journal import Journal
 from agent.lookups import SERVICE, SLICE, UnsignedLookups
 from agent.notes import Notes
 from agent.server import AgentServer, CannotListenError, Listening
-from coordinator.lab_ca import LabAuthority
+from coordinator.authority.lab_ca import LabAuthority
 from hopback.v1 import lookup_pb2 as pb
 from protos import codec, codec_batch
 from protos.e164 import parse_e164

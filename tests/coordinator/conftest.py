@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from coordinator.agents import GrpcAgents
-from coordinator.lab_ca import LabAuthority
+from coordinator.authority.lab_ca import LabAuthority
+from coordinator.lookups.agents import GrpcAgents
 from tests.coordinator import databases
 from tests.coordinator.fake_agent import tls
 from tests.stores import servers

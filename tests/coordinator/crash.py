@@ -22,17 +22,17 @@ from typing import TypeVar
 import psycopg  # noqa: F401  imported once, before processes are forked
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
-from coordinator.asking import SignedAgents
-from coordinator.driver import Driver
-from coordinator.leases import Keeper, owner_name
-from coordinator.limits import Limits
-from coordinator.live import Silent
-from coordinator.ports import AgentClient, Change, Kept, Lease, Provider, Reply
+from coordinator.lookups.asking import SignedAgents
+from coordinator.present.live import Silent
+from coordinator.running.driver import Driver
+from coordinator.running.leases import Keeper, owner_name
+from coordinator.running.limits import Limits
+from coordinator.running.scheduler import Everything, Scheduler, SchedulerTerms
 from coordinator.runtime import SystemClock
-from coordinator.scheduler import Everything, Scheduler, SchedulerTerms
 from coordinator.store.engine import open_engine
 from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import SqlStore
+from coordinator.tracing.ports import AgentClient, Change, Kept, Lease, Provider, Reply
 from protos.codec import digest, encode_answer
 from protos.hops import Asked
 from protos.types import Answer, Outcome, Question

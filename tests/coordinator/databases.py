@@ -106,7 +106,14 @@ def in_sqlite(file: Path, template: Path) -> Iterator[Engine]:
 
 def put_traceback(engine: Engine, traceback_id: uuid.UUID = ID, **values: object) -> uuid.UUID:
     """A traceback's row and nothing more, for what refers to one."""
-    row = {
+    with engine.begin() as connection:
+        connection.execute(insert(TracebackRow), row(traceback_id, **values))
+    return traceback_id
+
+
+def row(traceback_id: uuid.UUID, **values: object) -> dict[str, object]:
+    """The columns of a traceback's row; `values` in place of what they are else."""
+    return {
         "id": traceback_id,
         "called": CALLED,
         "at": T0,
@@ -118,7 +125,5 @@ def put_traceback(engine: Engine, traceback_id: uuid.UUID = ID, **values: object
         "version": 0,
         "submitted_at": NOW,
         "changed_at": NOW,
+        **values,
     }
-    with engine.begin() as connection:
-        connection.execute(insert(TracebackRow), row | values)
-    return traceback_id

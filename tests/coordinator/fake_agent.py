@@ -12,8 +12,8 @@ from typing import Any
 
 import grpc
 
-from coordinator.lab_ca import Credentials, LabAuthority
-from coordinator.ports import Provider
+from coordinator.authority.lab_ca import Credentials, LabAuthority
+from coordinator.tracing.ports import Provider
 from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1 import lookup_pb2 as pb
 from protos import envelopes, hops

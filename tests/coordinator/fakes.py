@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from coordinator.chain import Traceback
-from coordinator.ports import Change, Provider, Reply
+from coordinator.tracing.chain import Traceback
+from coordinator.tracing.ports import Change, Provider, Reply
 from protos.codec import decode_question, digest, encode_answer
 from protos.identity import ProviderId
 from protos.types import Answer, Question

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from coordinator.chain import Call, Traceback
+from coordinator.tracing.chain import Call, Traceback
 from protos.e164 import E164, parse_e164
 from protos.identity import ProviderId, parse_provider_id
 from protos.types import Answer, Handover, Outcome

@@ -26,10 +26,10 @@ from sqlalchemy import Engine, func, select
 from agent.audit.layout import LOG_DIRECTORY
 from agent.audit.reader import AuditReader
 from benchmarks.line import Line
-from coordinator.chain import Status, Traceback
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import opened
+from coordinator.tracing.chain import Status, Traceback
 from deploy.lab.fleet import command
 from hopback.v1 import audit_pb2 as pb
 from protos.codec import digest

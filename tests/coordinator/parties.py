@@ -16,12 +16,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from coordinator.asking import SignedAgents
-from coordinator.chain import Call, Traceback
-from coordinator.lab_ca import Credentials, LabAuthority, make_person_key
-from coordinator.orders import OrderSet, call_of, sign
-from coordinator.ports import Provider
+from coordinator.authority.lab_ca import Credentials, LabAuthority, make_person_key
+from coordinator.lookups.asking import SignedAgents
+from coordinator.ordering.orders import OrderSet, call_of, sign
 from coordinator.store.orders import OrderBook
+from coordinator.tracing.chain import Call, Traceback
+from coordinator.tracing.ports import Provider
 from hopback.v1 import evidence_pb2 as evidence
 from protos import hops
 from protos.certificates import PinnedRoots
@@ -149,7 +149,7 @@ def traceback_of(granted: Granted, traceback_id: uuid.UUID = ID) -> Traceback:
 
 
 class Drawer:
-    """Orders and certificates in memory, as `coordinator.asking` wants them."""
+    """Orders and certificates in memory, as `coordinator.lookups.asking` wants them."""
 
     def __init__(self, *granted: Granted) -> None:
         self.orders = {one.sha256: one for one in granted}

@@ -8,16 +8,16 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
-from coordinator.chain import Traceback
 from coordinator.deadlines.calendar import BusinessCalendar
 from coordinator.deadlines.schedule import FEDERAL_RULE, AnswerRule
-from coordinator.driver import Driver
-from coordinator.live import Silent
-from coordinator.ports import AgentClient, Lease
+from coordinator.present.live import Silent
+from coordinator.running.driver import Driver
 from coordinator.store.sql_store import SqlStore
 from coordinator.tasks.clerk import Clerk, ClerkTerms, Round
 from coordinator.tasks.desk import TaskDesk
 from coordinator.tasks.task import State, Task
+from coordinator.tracing.chain import Traceback
+from coordinator.tracing.ports import AgentClient, Lease
 from protos.identity import ProviderId
 from tests.coordinator.fakes import JumpingClock, NamedProviders
 from tests.coordinator.make import ID, provider

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coordinator.agents import GrpcAgents
-from coordinator.events import Started
-from coordinator.lab_ca import LabAuthority
-from coordinator.ports import (
+from coordinator.authority.lab_ca import LabAuthority
+from coordinator.lookups.agents import GrpcAgents
+from coordinator.tracing.events import Started
+from coordinator.tracing.ports import (
     AttemptTimedOutError,
     BadAnswerError,
     DeclinedError,
@@ -23,7 +23,7 @@ from coordinator.ports import (
     Reply,
     UnreachableError,
 )
-from coordinator.traceback import advance
+from coordinator.tracing.traceback import advance
 from hopback.v1 import lookup_pb2 as pb
 from protos.codec import digest, encode_answer, encode_question
 from protos.errors import Fault

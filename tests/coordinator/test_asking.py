@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coordinator.asking import SignedAgents
-from coordinator.chain import Traceback
-from coordinator.envelope import Packed, encode
-from coordinator.events import Answered, Started
-from coordinator.ports import BadAnswerError, Provider, Reply
-from coordinator.signed import (
+from coordinator.lookups.asking import SignedAgents
+from coordinator.lookups.envelope import Packed, encode
+from coordinator.tracing.chain import Traceback
+from coordinator.tracing.events import Answered, Started
+from coordinator.tracing.ports import BadAnswerError, Provider, Reply
+from coordinator.tracing.signed import (
     SignedAnswer,
     SignedQuestion,
     decode_answer,
@@ -25,7 +25,7 @@ from coordinator.signed import (
     encode_question,
     read_kept,
 )
-from coordinator.traceback import advance
+from coordinator.tracing.traceback import advance
 from hopback.v1 import hop_pb2 as pb
 from protos import envelopes, hops
 from protos.codec import ContractError, digest

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from coordinator.attesting import (
+from coordinator.evidence.chain_statements import chain_statements
+from coordinator.evidence.hop_statements import hops_seen
+from coordinator.evidence.signatures import Signatures, Trust
+from coordinator.evidence.statements import Standing
+from coordinator.evidence.verify import order_seen
+from coordinator.present.chains import traceback_json
+from coordinator.store.evidence import collect
+from coordinator.tasks.attesting import (
     AttestationError,
     Draft,
     attest,
@@ -19,20 +26,13 @@ from coordinator.attesting import (
     question_of,
     to_file,
 )
-from coordinator.chain import Status
-from coordinator.events import PersonAnswered
-from coordinator.evidence.chain_statements import chain_statements
-from coordinator.evidence.hop_statements import hops_seen
-from coordinator.evidence.signatures import Signatures, Trust
-from coordinator.evidence.statements import Standing
-from coordinator.evidence.verify import order_seen
-from coordinator.present import traceback_json
-from coordinator.signed import AttestedAnswer, SignedAnswer
-from coordinator.store.evidence import collect
 from coordinator.tasks.desk import NotOpenError
 from coordinator.tasks.ports import PersonsResult
 from coordinator.tasks.task import State
-from coordinator.traceback import advance
+from coordinator.tracing.chain import Status
+from coordinator.tracing.events import PersonAnswered
+from coordinator.tracing.signed import AttestedAnswer, SignedAnswer
+from coordinator.tracing.traceback import advance
 from hopback.v1 import hop_pb2 as pb
 from protos.orders import Granted, Persons
 from protos.signing import Domain, Signer
@@ -191,7 +191,7 @@ class TestAnAttestation:
 
 
 def kept_order(engine: Engine, granted: Granted) -> None:
-    from coordinator.orders import OrderSet, Signature
+    from coordinator.ordering.orders import OrderSet, Signature
     from coordinator.store.orders import OrderBook
 
     book = OrderBook(engine)

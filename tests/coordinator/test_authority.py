@@ -20,12 +20,12 @@ from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coordinator.api.callers import Role
 from coordinator.authority.authority import MOST_A_DAY, Authority, NotGrantedError
 from coordinator.authority.issuing import Purpose, RequestError, issue, requested_key
 from coordinator.authority.issuing_key import AuthorityError, read_issuer
 from coordinator.authority.ledger import Ledger
 from coordinator.authority.operators import Signed, StatementError, Token, from_json, to_json
+from coordinator.callers import Role
 from protos.certificates import CertificateError, PinnedRoots
 from protos.identity import InvalidIdentityError, parse_provider_id
 from protos.key_pairs import key_pem, new_evidence_key, new_tls_key, signing_request

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from coordinator.agents import GrpcAgents
-from coordinator.alarms import Alarms
-from coordinator.batching import Asked, Ending, Lanes, LaneTerms, Postponed, Silent
-from coordinator.breaker import BreakerTerms
-from coordinator.events import Started
-from coordinator.lab_ca import LabAuthority
-from coordinator.ports import AgentClient, BadAnswerError, DeclinedError, Provider, Reply, UnreachableError
-from coordinator.priorities import Priority
-from coordinator.traceback import advance
+from coordinator.authority.lab_ca import LabAuthority
+from coordinator.lookups.agents import GrpcAgents
+from coordinator.lookups.alarms import Alarms
+from coordinator.lookups.batching import Asked, Ending, Lanes, LaneTerms, Postponed, Silent
+from coordinator.lookups.breaker import BreakerTerms
+from coordinator.tracing.events import Started
+from coordinator.tracing.ports import AgentClient, BadAnswerError, DeclinedError, Provider, Reply, UnreachableError
+from coordinator.tracing.priorities import Priority
+from coordinator.tracing.traceback import advance
 from protos.codec import decode_answer, digest, encode_answer, encode_question
 from protos.codec_batch import decode_answers, decode_questions
 from protos.identity import ProviderId

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.breaker import Breaker, BreakerTerms, Budget, Rate
+from coordinator.lookups.breaker import Breaker, BreakerTerms, Budget, Rate
 from tests.coordinator.make import NOW
 
 SECOND = timedelta(seconds=1)

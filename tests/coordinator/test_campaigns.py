@@ -17,16 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert
 
-from coordinator.campaign_book import CampaignBook
-from coordinator.campaign_files import Distinct, Report, distinct, read_reports, same_call
-from coordinator.campaigns import Path, Share, findings
-from coordinator.chain import Call, Status
-from coordinator.intake import CallsFileError, Intake, RejectedCall
-from coordinator.orders import OrderSet, call_of
-from coordinator.ports import Provider
+from coordinator.campaigns.book import CampaignBook
+from coordinator.campaigns.common import Path, Share, findings
+from coordinator.campaigns.files import Distinct, Report, distinct, read_reports, same_call
+from coordinator.ordering.intake import CallsFileError, Intake, RejectedCall
+from coordinator.ordering.orders import OrderSet, call_of
 from coordinator.registry import RegistrySnapshot
 from coordinator.store.models import HopRow
 from coordinator.store.sql_store import SqlStore
+from coordinator.tracing.chain import Call, Status
+from coordinator.tracing.ports import Provider
 from protos.e164 import E164, parse_e164
 from protos.orders import encode_order
 from tests.coordinator.databases import put_traceback

@@ -18,8 +18,7 @@ from sqlalchemy import Engine, text
 from agent.audit.book import AuditBook
 from agent.audit.service import SERVICE, AuditService
 from agent.audit.witness import Witness
-from coordinator.audit_client import AgentAudits
-from coordinator.checkpoints import (
+from coordinator.audits.checkpoints import (
     AlarmKind,
     BadCheckpointError,
     Seen,
@@ -30,14 +29,15 @@ from coordinator.checkpoints import (
     with_witnesses,
     witnesses_for,
 )
+from coordinator.audits.client import AgentAudits
+from coordinator.audits.watching import MOST_WAITING, Watch
 from coordinator.evidence.log_statements import log_statements
 from coordinator.evidence.notary import Notary
 from coordinator.evidence.signatures import Signatures, Trust
 from coordinator.evidence.statements import Standing, Statement
-from coordinator.ports import BadAnswerError, Provider, UnreachableError
 from coordinator.store.checkpoints import SqlCheckpoints
 from coordinator.store.engine import migrate, open_engine
-from coordinator.watching import MOST_WAITING, Watch
+from coordinator.tracing.ports import BadAnswerError, Provider, UnreachableError
 from hopback.v1 import audit_pb2 as pb
 from hopback.v1 import evidence_pb2 as evidence
 from hopback.v1.bundle_pb2 import TracebackEvidence

@@ -19,8 +19,8 @@ from agent.audit.log import AuditLog
 from agent.audit.service import AuditService
 from agent.audit.witness import Witness
 from agent.server import AgentServer, Listening
+from coordinator.authority.lab_ca import LabAuthority
 from coordinator.cli import main
-from coordinator.lab_ca import LabAuthority
 from coordinator.store.checkpoints import SqlCheckpoints
 from coordinator.store.engine import open_engine
 from protos.certificates import PinnedRoots

@@ -10,22 +10,22 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, insert, select, text
 
-from coordinator.chain import Phase, Status
-from coordinator.events import Cancelled
-from coordinator.explain import explain
-from coordinator.ports import Change
-from coordinator.present import outcome_words, traceback_json
+from coordinator.present.chains import outcome_words, traceback_json
+from coordinator.present.explain import explain
 from coordinator.pseudonyms import Pseudonyms
-from coordinator.report_reader import persons_between
-from coordinator.reports import Participant, Scorecard, participants, scorecards
+from coordinator.reports.figures import Participant, Scorecard, participants, scorecards
+from coordinator.reports.reader import persons_between
+from coordinator.reports.way_reader import ways_between
 from coordinator.retention import retire
-from coordinator.signed import SaidAnswer
 from coordinator.store.engine import open_engine
 from coordinator.store.sql_store import SqlStore
 from coordinator.store.task_models import task_attestations
 from coordinator.tasks.task import State
-from coordinator.traceback import advance
-from coordinator.way_reader import ways_between
+from coordinator.tracing.chain import Phase, Status
+from coordinator.tracing.events import Cancelled
+from coordinator.tracing.ports import Change
+from coordinator.tracing.signed import SaidAnswer
+from coordinator.tracing.traceback import advance
 from protos.types import Outcome
 from tests.coordinator.fakes import NamedProviders, ScriptedAgents
 from tests.coordinator.make import CALLED, ID, TOLL_FREE, provider, says, submitted, upstream

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from coordinator.authority.lab_ca import LabAuthority
 from coordinator.cli import main
-from coordinator.lab_ca import LabAuthority
 from protos.errors import Fault
 from protos.types import Answer, ErrorReason, Handover, Outcome, Question
 from tests.coordinator.fake_agent import Behaviour, FakeAgent, never, served

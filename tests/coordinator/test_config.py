@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
 from coordinator.config import TEMPLATE, ConfigError, LimitsTable, TraceTable, load
-from coordinator.limits import Limits
+from coordinator.running.limits import Limits
+from coordinator.tracing.chain import DEFAULT_HOP_LIMIT, DEFAULT_WINDOW
 from protos.orders import Persons
 
 

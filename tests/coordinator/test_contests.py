@@ -16,25 +16,25 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Engine, select, update
 
-from coordinator.chain import Problem, Status, is_contested, places, standing
-from coordinator.contesting import Contester
-from coordinator.contests import MOST_LOOKS, Other, contested
-from coordinator.events import Answered, Contested
 from coordinator.evidence.chain_statements import chain_statements
 from coordinator.evidence.hop_statements import hops_seen
 from coordinator.evidence.signatures import Signatures, Trust
 from coordinator.evidence.statements import Standing, Statement
 from coordinator.evidence.verify import order_seen
-from coordinator.explain import explain
-from coordinator.explain_again import explain_contests
-from coordinator.present import traceback_json
+from coordinator.present.chains import traceback_json
+from coordinator.present.explain import explain
+from coordinator.present.explain_again import explain_contests
 from coordinator.pseudonyms import Pseudonyms
 from coordinator.retention import retire
-from coordinator.signed import CONTEST_HEAD
+from coordinator.running.contesting import Contester
 from coordinator.store.evidence import collect
 from coordinator.store.models import HopRow
 from coordinator.store.order_models import OrderRow, OrderSetRow
-from coordinator.traceback import advance
+from coordinator.tracing.chain import Problem, Status, is_contested, places, standing
+from coordinator.tracing.contests import MOST_LOOKS, Other, contested
+from coordinator.tracing.events import Answered, Contested
+from coordinator.tracing.signed import CONTEST_HEAD
+from coordinator.tracing.traceback import advance
 from hopback.v1 import bundle_pb2 as pb
 from protos.types import Handover, Outcome
 from tests.coordinator.make import CALLED, NOW, T0, says, upstream

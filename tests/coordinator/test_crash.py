@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,11 +25,11 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Engine, func, select, text
 
-from coordinator.chain import Status, Traceback
 from coordinator.runtime import SystemClock
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import opened
+from coordinator.tracing.chain import Status, Traceback
 from protos.e164 import parse_e164
 from tests.coordinator import databases
 from tests.coordinator.crash import HOPS, KILLED, PATH, STOPPED, Point, process, searches
@@ -36,6 +38,8 @@ from tests.coordinator.parties import Parties, order
 
 STEPS = 1 + 1 + HOPS  # the claim, the first question, one step for each answer
 AT_ONCE = 6
+ONE_LOOKS = threading.Lock()
+"""Starting a process looks at how all others ended, and how one ended can be read once."""
 T = TypeVar("T")
 
 
@@ -61,12 +65,15 @@ class Case:
     def start(self, point: Point | None = None) -> ForkServerProcess:
         parties = None if self._parties is None else self._parties.authority.directory
         child = self._processes.Process(target=process, args=(self._url, self.agents, parties, point))
-        child.start()
+        with ONE_LOOKS:
+            child.start()
         return child
 
     def run(self, point: Point | None = None) -> int:
         child = self.start(point)
-        child.join(60)
+        assert wait([child.sentinel], 60)
+        with ONE_LOOKS:
+            child.join()
         assert child.exitcode is not None
         return child.exitcode
 

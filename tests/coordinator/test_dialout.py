@@ -16,11 +16,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coordinator import dialout
-from coordinator.dialout import MOST_STREAMS, SERVICE, DialedAgents
-from coordinator.lab_ca import LabAuthority
-from coordinator.ports import DIAL_OUT, AgentError, AttemptTimedOutError, BadAnswerError, Provider, UnreachableError
+from coordinator.authority.lab_ca import LabAuthority
+from coordinator.lookups import dialout
+from coordinator.lookups.dialout import MOST_STREAMS, SERVICE, DialedAgents
 from coordinator.serve import CoordinatorServer
+from coordinator.tracing.ports import (
+    DIAL_OUT,
+    AgentError,
+    AttemptTimedOutError,
+    BadAnswerError,
+    Provider,
+    UnreachableError,
+)
 from hopback.v1 import enrolment_pb2 as pb
 from protos.errors import read_fault
 from protos.identity import ProviderId

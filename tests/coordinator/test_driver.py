@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from coordinator.chain import Problem, Status, Traceback
-from coordinator.driver import Driver, Rested
-from coordinator.events import Ask, Started, TimedOut
-from coordinator.limits import Limits
-from coordinator.patience import Patience
-from coordinator.ports import (
+from coordinator.running.driver import Driver, Rested
+from coordinator.running.limits import Limits
+from coordinator.tracing.chain import Problem, Status, Traceback
+from coordinator.tracing.events import Ask, Started, TimedOut
+from coordinator.tracing.patience import Patience
+from coordinator.tracing.ports import (
     AttemptTimedOutError,
     BadAnswerError,
     DeclinedError,
@@ -21,7 +21,7 @@ from coordinator.ports import (
     Provider,
     UnreachableError,
 )
-from coordinator.traceback import advance
+from coordinator.tracing.traceback import advance
 from protos.codec import decode_answer, digest, encode_question
 from protos.types import Outcome, Question
 from tests.coordinator.fakes import JumpingClock, MemoryStore, NamedProviders, Notes, ScriptedAgents

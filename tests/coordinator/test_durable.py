@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from coordinator.chain import Status, Traceback
-from coordinator.driver import Driver
-from coordinator.leases import Keeper, owner_name
-from coordinator.live import Silent
-from coordinator.ports import Provider
-from coordinator.priorities import Priority
+from coordinator.present.live import Silent
+from coordinator.running.driver import Driver
+from coordinator.running.leases import Keeper, owner_name
+from coordinator.running.scheduler import Everything, Scheduler, SchedulerTerms
 from coordinator.runtime import SystemClock, settle_memory
-from coordinator.scheduler import Everything, Scheduler, SchedulerTerms
 from coordinator.store.engine import open_engine
 from coordinator.store.sql_store import SqlStore, opened
+from coordinator.tracing.chain import Status, Traceback
+from coordinator.tracing.ports import Provider
+from coordinator.tracing.priorities import Priority
 from protos.e164 import parse_e164
 from protos.types import Question
 from tests.coordinator.crash import HOPS, PATH, Agents, Registry

@@ -17,14 +17,14 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from coordinator.chain import Status
+from coordinator.authority.lab_ca import LabAuthority
 from coordinator.cli import main
 from coordinator.config import FILE_NAME, load
-from coordinator.daemon import Daemon
-from coordinator.lab_ca import LabAuthority
-from coordinator.ports import Change, Provider
+from coordinator.running.daemon import Daemon
 from coordinator.store.engine import open_engine
 from coordinator.store.sql_store import SqlStore, opened
+from coordinator.tracing.chain import Status
+from coordinator.tracing.ports import Change, Provider
 from protos.types import Outcome
 from tests.coordinator.fake_agent import FakeAgent, served
 from tests.coordinator.fakes import ScriptedAgents

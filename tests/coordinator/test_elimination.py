@@ -18,25 +18,25 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Engine, select, update
 
-from coordinator import eliminating
-from coordinator.chain import Status, Traceback, places, standing
-from coordinator.elimination import MOST_ATTEMPTS, NEAR, repeated, sisters_for
-from coordinator.events import AgentUnreachable, Answered, Ask, SistersKnown, Started
 from coordinator.evidence.chain_statements import chain_statements
 from coordinator.evidence.hop_statements import hops_seen
 from coordinator.evidence.signatures import Signatures, Trust
 from coordinator.evidence.sisters import sisters_problem
 from coordinator.evidence.statements import Standing
 from coordinator.evidence.verify import order_seen
-from coordinator.explain import explain
-from coordinator.present import hop_line, traceback_json
+from coordinator.present.chains import hop_line, traceback_json
+from coordinator.present.explain import explain
 from coordinator.pseudonyms import Pseudonyms
 from coordinator.retention import retire
-from coordinator.signed import SignedQuestion, encode_question
+from coordinator.running import eliminating
 from coordinator.store.evidence import collect
 from coordinator.store.models import BatchRow, HopRow
 from coordinator.store.order_models import OrderRow, OrderSetRow
-from coordinator.traceback import advance
+from coordinator.tracing.chain import Status, Traceback, places, standing
+from coordinator.tracing.elimination import MOST_ATTEMPTS, NEAR, repeated, sisters_for
+from coordinator.tracing.events import AgentUnreachable, Answered, Ask, SistersKnown, Started
+from coordinator.tracing.signed import SignedQuestion, encode_question
+from coordinator.tracing.traceback import advance
 from hopback.v1 import hop_pb2
 from protos.codec import digest
 from protos.hops import Asked

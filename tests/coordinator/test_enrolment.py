@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coordinator.authority.issuing_key import AuthorityError
+from coordinator.authority.lab_ca import LabAuthority
 from coordinator.enrolment import SERVICE, Enrolment
-from coordinator.lab_ca import LabAuthority
 from coordinator.serve import Addresses, CannotListenError, CoordinatorServer
 from hopback.v1 import enrolment_pb2 as pb
 from protos.certificates import PinnedRoots

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from coordinator.chain import Hop, Problem, Status, Traceback
-from coordinator.events import Started
-from coordinator.explain import TITLES, explain
-from coordinator.present import hop_line, outcome_words, status_lines, traceback_json, whole
-from coordinator.traceback import advance
+from coordinator.present.chains import hop_line, outcome_words, status_lines, traceback_json, whole
+from coordinator.present.explain import TITLES, explain
+from coordinator.tracing.chain import Hop, Problem, Status, Traceback
+from coordinator.tracing.events import Started
+from coordinator.tracing.traceback import advance
 from protos.types import Answer, Handover, Outcome, RefusalReason
 from tests.coordinator.make import CALLED, NOW, TOLL_FREE, provider, says, submitted, upstream
 
@@ -59,7 +59,7 @@ def test_two_providers_are_said_to_agree_on_a_handover_only_where_both_say_so(ha
 
 def test_people_who_hold_their_agents_answer_are_not_said_to_have_no_agent() -> None:
     held = explain(ended(Status.AWAITING_PERSON, says("birch", Outcome.NEEDS_HUMAN)))
-    assert "its agent holds the answer" in held.means
+    assert "The agent of birch holds the answer" in held.means
     assert "no agent" in explain(ended(Status.AWAITING_PERSON, problem=Problem.NO_AGENT)).means
 
 

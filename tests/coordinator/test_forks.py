@@ -5,16 +5,16 @@ from __future__ import annotations
 from rich.console import Console
 from sqlalchemy import Engine
 
-from coordinator.chain import Status, Traceback
-from coordinator.disputes import Settled, forks
-from coordinator.driver import Driver
-from coordinator.explain import explain
-from coordinator.explain_again import explain_forks
-from coordinator.present import traceback_json, whole
-from coordinator.reports import scorecards
+from coordinator.present.chains import traceback_json, whole
+from coordinator.present.explain import explain
+from coordinator.present.explain_again import explain_forks
+from coordinator.reports.figures import scorecards
+from coordinator.reports.way_reader import ways_of
+from coordinator.reports.ways import Way
+from coordinator.running.driver import Driver
 from coordinator.store.sql_store import opened
-from coordinator.way_reader import ways_of
-from coordinator.ways import Way
+from coordinator.tracing.chain import Status, Traceback
+from coordinator.tracing.disputes import Settled, forks
 from protos.types import Answer, Handover, Outcome
 from tests.coordinator.fakes import JumpingClock, NamedProviders, Notes, ScriptedAgents
 from tests.coordinator.make import NOW, provider, says, submitted, upstream

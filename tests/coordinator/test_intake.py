@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.chain import Call
-from coordinator.intake import (
+from coordinator.ordering.intake import (
     CallsFileError,
     Intake,
     IntakeError,
@@ -19,8 +18,9 @@ from coordinator.intake import (
     parse_window,
     read_calls,
 )
-from coordinator.ports import Provider
 from coordinator.registry import RegistrySnapshot
+from coordinator.tracing.chain import Call
+from coordinator.tracing.ports import Provider
 from tests.coordinator.make import CALLED, CALLING, NOW, T0, provider
 
 INTAKE = Intake(RegistrySnapshot([Provider(provider("ginkgo"), "Ginkgo")]), NOW)

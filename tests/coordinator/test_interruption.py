@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from coordinator.authority.lab_ca import LabAuthority
 from coordinator.cli import main
-from coordinator.lab_ca import LabAuthority
 from protos.types import Answer, Outcome, Question
 from tests.coordinator.fake_agent import FakeAgent, served
 from tests.coordinator.make import says, upstream

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from coordinator.lab_ca import LAB_ORGANISATION, LabAuthority, LabAuthorityError
+from coordinator.authority.lab_ca import LAB_ORGANISATION, LabAuthority, LabAuthorityError
 from protos.identity import InvalidIdentityError
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

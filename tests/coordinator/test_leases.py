@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import DBAPIError
 
-from coordinator.chain import Traceback
-from coordinator.events import AgentUnreachable, Answered, Cancelled, RetryDue, Started
-from coordinator.leases import Keeper, owner_name
-from coordinator.ports import Change, Kept, Lease
-from coordinator.priorities import BY_AGE_EVERY, Priority
+from coordinator.running.leases import Keeper, owner_name
 from coordinator.store import writing
 from coordinator.store.engine import open_engine
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.postgresql_writer import PostgresqlWriter
 from coordinator.store.sql_store import SqlStore, opened
-from coordinator.traceback import advance
+from coordinator.tracing.chain import Traceback
+from coordinator.tracing.events import AgentUnreachable, Answered, Cancelled, RetryDue, Started
+from coordinator.tracing.ports import Change, Kept, Lease
+from coordinator.tracing.priorities import BY_AGE_EVERY, Priority
+from coordinator.tracing.traceback import advance
 from protos.codec import digest, encode_answer, encode_question
 from protos.types import Outcome
 from tests.coordinator import databases

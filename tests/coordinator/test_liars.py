@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.chain import Status, Traceback
-from coordinator.disputes import THE_ORDER, THE_REGISTRY, disputes
-from coordinator.events import Answered, Ask, NoAgent, Started
-from coordinator.explain import explain
-from coordinator.ports import Provider
-from coordinator.signed import encode_question
-from coordinator.traceback import advance
+from coordinator.present.explain import explain
+from coordinator.tracing.chain import Status, Traceback
+from coordinator.tracing.disputes import THE_ORDER, THE_REGISTRY, disputes
+from coordinator.tracing.events import Answered, Ask, NoAgent, Started
+from coordinator.tracing.ports import Provider
+from coordinator.tracing.signed import encode_question
+from coordinator.tracing.traceback import advance
 from protos.hops import Asked
 from protos.types import Answer, Handover, Outcome, RefusalReason
 from tests.coordinator.make import NOW, provider, says, upstream
@@ -179,7 +179,7 @@ class TestOneLiarAmongTen:
 
 
 class TestWhatNoChainCanShow:
-    """Stated, so that nobody believes more: see coordinator/disputes.py and docs/threat-model.md."""
+    """Stated, so that nobody believes more: see coordinator/tracing/disputes.py and docs/threat-model.md."""
 
     async def test_a_provider_that_may_originate_calls_can_take_the_blame_for_one_that_it_was_handed(
         self, parties: Parties

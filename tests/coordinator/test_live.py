@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
-from coordinator.chain import Traceback
-from coordinator.events import Answered, RetryDue, Started, TimedOut
-from coordinator.live import ChainLines, GrowingChain, Silent
-from coordinator.present import lasted
-from coordinator.traceback import advance
+from coordinator.present.chains import lasted
+from coordinator.present.live import ChainLines, GrowingChain, Silent
+from coordinator.tracing.chain import Traceback
+from coordinator.tracing.events import Answered, RetryDue, Started, TimedOut
+from coordinator.tracing.traceback import advance
 from protos.types import Outcome
 from tests.coordinator.make import CALLED, NOW, says, submitted, upstream
 

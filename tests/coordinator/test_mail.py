@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from sqlalchemy import Engine, select
 
-from coordinator.lab_ca import LabAuthority
+from coordinator.authority.lab_ca import LabAuthority
 from coordinator.registry.book import RegistryBook
 from coordinator.registry.changes import parse_change
 from coordinator.store.task_models import letters, task_links

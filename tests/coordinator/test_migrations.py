@@ -16,10 +16,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
-from coordinator.chain import Status
 from coordinator.store.engine import HEAD, MIGRATIONS, StoreError, engine_for, migrate, require_current
 from coordinator.store.models import all_tables
 from coordinator.store.sql_store import opened
+from coordinator.tracing.chain import Status
 from tests.coordinator.databases import empty_postgresql
 from tests.coordinator.make import CALLED, ID, NOW, T0, submitted
 from tests.stores.servers import Server

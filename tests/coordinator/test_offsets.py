@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
-from coordinator.chain import Call, Traceback, moved_by
-from coordinator.events import Answered, Started
-from coordinator.offset_book import OffsetBook
-from coordinator.offsets import FARTHEST, FEWEST, LATEST, SMALLEST, SPREAD, Observation, observation, offset
-from coordinator.present import hop_line, traceback_json
+from coordinator.present.chains import hop_line, traceback_json
+from coordinator.running.offset_book import OffsetBook
 from coordinator.store.offset_models import clock_observations
-from coordinator.traceback import advance
+from coordinator.tracing.chain import Call, Traceback, moved_by
+from coordinator.tracing.events import Answered, Started
+from coordinator.tracing.offsets import FARTHEST, FEWEST, LATEST, SMALLEST, SPREAD, Observation, observation, offset
+from coordinator.tracing.traceback import advance
 from protos.types import Handover, Outcome, Question
 from tests.coordinator.make import CALLED, ID, NOW, T0, provider, says, submitted, upstream
 

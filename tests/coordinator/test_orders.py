@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
 from coordinator.cli import main
-from coordinator.drafts import Desk, Wording
-from coordinator.intake import Intake, IntakeError, RejectedCall
-from coordinator.orders import (
+from coordinator.ordering.drafts import Desk, Wording
+from coordinator.ordering.intake import Intake, IntakeError, RejectedCall
+from coordinator.ordering.orders import (
     OrdersError,
     OrderSet,
     State,
@@ -495,7 +495,7 @@ class TestTheCommands:
 
 
 def test_a_person_key_is_never_overwritten(tmp_path: Path) -> None:
-    from coordinator.lab_ca import LabAuthorityError, make_person_key
+    from coordinator.authority.lab_ca import LabAuthorityError, make_person_key
 
     make_person_key(tmp_path / "ann.key")
     assert stat.S_IMODE((tmp_path / "ann.key").stat().st_mode) == 0o600

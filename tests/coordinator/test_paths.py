@@ -8,10 +8,10 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.chain import Call, Phase, Status, Traceback, standing
-from coordinator.events import Answered, Started
-from coordinator.questions import LOOP_TOLERANCE
-from coordinator.traceback import advance
+from coordinator.tracing.chain import Call, Phase, Status, Traceback, standing
+from coordinator.tracing.events import Answered, Started
+from coordinator.tracing.questions import LOOP_TOLERANCE
+from coordinator.tracing.traceback import advance
 from protos.e164 import E164, parse_e164
 from protos.types import Answer, Handover, Outcome, Question
 from tests.coordinator.make import CALLED, ID, NOW, T0, TOLL_FREE, provider, says, upstream

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
+from datetime import timedelta
+
 import pytest
-from sqlalchemy import Engine, Executable, text
+from sqlalchemy import Engine, Executable, insert, text
 
 from coordinator.store import postgresql_writer, sqlite_writer
-from coordinator.store.models import HopRow
+from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.pages import Place, older
 from coordinator.store.views import first_asked, own_rows
 from coordinator.tasks.clerk import ClerkTerms, left_to_people
 from coordinator.tasks.looking import untaken_results
+from tests.coordinator.databases import row
 from tests.coordinator.make import ID, NOW, provider
 
+OTHERS = 2000
 _PAGE = first_asked("birch").order_by(HopRow.asked_at.desc(), HopRow.traceback_id).limit(100)
 
 QUERIES = {
@@ -50,11 +55,14 @@ def test_what_a_provider_was_asked_in_a_traceback_is_found_by_that(either_engine
 
 
 def test_who_waits_for_an_agent_is_found_by_that_however_many_others_wait(either_engine: Engine) -> None:
-    with either_engine.connect() as connection:
+    later = NOW + timedelta(seconds=30)
+    with either_engine.begin() as connection:
+        others = [row(uuid.uuid4(), claimable=later, due=later) for _ in range(OTHERS)]
+        connection.execute(insert(TracebackRow), others)
+        connection.execute(text("ANALYZE tracebacks"))
         cursor = connection.connection.cursor()
         plans: list[tuple[str, tuple[object, ...]]]
         if either_engine.dialect.name == "postgresql":
-            cursor.execute("SET LOCAL enable_seqscan = off")
             plans = [(f"EXPLAIN {postgresql_writer.WAKE}", (provider("ginkgo"), NOW, NOW, NOW))]
         else:
             bound = (sqlite_writer.time_text(NOW), provider("ginkgo"))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.priorities import BY_AGE_EVERY, FairQueue, Priority, places_by_age, priority_of
+from coordinator.tracing.priorities import BY_AGE_EVERY, FairQueue, Priority, places_by_age, priority_of
 from tests.coordinator.make import NOW
 
 

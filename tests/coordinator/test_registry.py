@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.ports import Provider
 from coordinator.registry import RegistryFileError, RegistrySnapshot, read_registry
+from coordinator.tracing.ports import Provider
 from tests.coordinator.make import provider
 
 HEADER = "id,name,endpoint,country,role\n"

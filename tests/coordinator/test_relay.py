@@ -14,10 +14,12 @@ import grpc.aio
 import pytest
 
 from agent.handlers import Handlers
-from coordinator.dialout import SERVICE as DIAL_OUT_SERVICE
-from coordinator.dialout import DialedAgents
-from coordinator.lab_ca import LabAuthority
-from coordinator.ports import (
+from coordinator.authority.lab_ca import LabAuthority
+from coordinator.lookups.dialout import SERVICE as DIAL_OUT_SERVICE
+from coordinator.lookups.dialout import DialedAgents
+from coordinator.lookups.relay import CALL, SERVICE, Relay, RelayTransport
+from coordinator.serve import CoordinatorServer
+from coordinator.tracing.ports import (
     DIAL_OUT,
     AgentError,
     AttemptTimedOutError,
@@ -26,8 +28,6 @@ from coordinator.ports import (
     Provider,
     UnreachableError,
 )
-from coordinator.relay import CALL, SERVICE, Relay, RelayTransport
-from coordinator.serve import CoordinatorServer
 from hopback.v1 import relay_pb2 as pb
 from protos.errors import Fault, FaultError
 from protos.live import Live

@@ -15,13 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from coordinator.chain import Problem, Status
 from coordinator.deadlines.cooperation import RequestFact
 from coordinator.deadlines.schedule import schedule
 from coordinator.registry.book import RegistryBook
 from coordinator.registry.changes import parse_change
-from coordinator.report_tables import safe_cell, scorecard_rows, transparency_rows
-from coordinator.reports import (
+from coordinator.reports.figures import (
     FIGURES,
     PersonFact,
     participants,
@@ -29,8 +27,10 @@ from coordinator.reports import (
     spread,
     transparency,
 )
+from coordinator.reports.tables import safe_cell, scorecard_rows, transparency_rows
+from coordinator.reports.ways import HopFact, Way
 from coordinator.tasks.desk import TaskDesk
-from coordinator.ways import HopFact, Way
+from coordinator.tracing.chain import Problem, Status
 from protos.types import Outcome, RefusalReason
 from tests.coordinator.house import House
 from tests.coordinator.make import CALLED, provider

@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, event, insert, select, text, update
 
-from coordinator.campaign_book import CampaignBook
-from coordinator.chain import Call, Traceback
+from coordinator.campaigns.book import CampaignBook
 from coordinator.pseudonyms import Pseudonyms, is_pseudonym, parse_key, without_numbers
 from coordinator.registry.book import RegistryBook
-from coordinator.reports import scorecards
+from coordinator.reports.figures import scorecards
+from coordinator.reports.way_reader import ways_between
 from coordinator.retention import retire
 from coordinator.store.models import BatchRow, HopRow, TracebackRow
 from coordinator.store.order_models import OrderRow, OrderSetRow
 from coordinator.store.sql_store import SqlStore, opened
 from coordinator.tasks.desk import TaskDesk
-from coordinator.way_reader import ways_between
+from coordinator.tracing.chain import Call, Traceback
 from protos.e164 import E164, parse_e164
 from protos.types import Outcome
 from tests.coordinator.databases import emptied_postgresql

@@ -17,19 +17,28 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from coordinator.batching import LaneTerms
-from coordinator.chain import Status, Traceback
-from coordinator.driver import Driver, Rested
-from coordinator.leases import Keeper
-from coordinator.limits import Limits
-from coordinator.live import Silent
-from coordinator.patience import Patience
-from coordinator.ports import AttemptTimedOutError, Change, Clock, Kept, Lease, Provider, Reply, UnreachableError
-from coordinator.priorities import Priority
+from coordinator.lookups.batching import LaneTerms
+from coordinator.present.live import Silent
+from coordinator.running.driver import Driver, Rested
+from coordinator.running.leases import Keeper
+from coordinator.running.limits import Limits
+from coordinator.running.scheduler import Chosen, Everything, Scheduler, SchedulerTerms
 from coordinator.runtime import SystemClock
-from coordinator.scheduler import Chosen, Everything, Scheduler, SchedulerTerms
 from coordinator.store.engine import open_engine
 from coordinator.store.sql_store import SqlStore, opened
+from coordinator.tracing.chain import Status, Traceback
+from coordinator.tracing.patience import Patience
+from coordinator.tracing.ports import (
+    AttemptTimedOutError,
+    Change,
+    Clock,
+    Kept,
+    Lease,
+    Provider,
+    Reply,
+    UnreachableError,
+)
+from coordinator.tracing.priorities import Priority
 from protos.codec import digest, encode_answer
 from protos.e164 import parse_e164
 from protos.types import Outcome, Question

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from coordinator.attesting import attest, attester, draft, question_of
-from coordinator.chain import Phase, Problem, Status, Traceback, places, standing
-from coordinator.disputes import Settled, disputes, forks
-from coordinator.events import Answered, GivenUp, LeftToPerson, NoAgent, PersonAnswered, Started
-from coordinator.explain import explain
-from coordinator.signed import AttestedAnswer
+from coordinator.present.explain import explain
+from coordinator.tasks.attesting import attest, attester, draft, question_of
 from coordinator.tasks.task import Kind, State, Task
-from coordinator.traceback import UNATTESTED, advance, hears_person
+from coordinator.tracing.chain import Phase, Problem, Status, Traceback, places, standing
+from coordinator.tracing.disputes import Settled, disputes, forks
+from coordinator.tracing.events import Answered, GivenUp, LeftToPerson, NoAgent, PersonAnswered, Started
+from coordinator.tracing.signed import AttestedAnswer
+from coordinator.tracing.traceback import UNATTESTED, advance, hears_person
 from protos.types import Answer, Handover, Outcome
 from tests.coordinator.fakes import NamedProviders, ScriptedAgents
 from tests.coordinator.make import CALLED, NOW, provider, says, submitted, upstream

@@ -19,12 +19,12 @@ from coordinator import serving
 from coordinator.authority.ledger import Ledger
 from coordinator.cli import main
 from coordinator.config import ConfigError, LoadedConfig, load
+from coordinator.lookups.relay import RelayTransport
 from coordinator.online import agents_of, way_to_agents
 from coordinator.party import party_of, places_of
-from coordinator.ports import DIAL_OUT, Provider, UnreachableError
-from coordinator.relay import RelayTransport
 from coordinator.revoked import revoked_by
 from coordinator.serve import Addresses
+from coordinator.tracing.ports import DIAL_OUT, Provider, UnreachableError
 from protos import taking_up
 from protos.certificates import PinnedRoots
 from protos.enrolling import by_certificate, by_token, fetch_list

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from coordinator.chain import Call, Status, Traceback
-from coordinator.events import Answered, Started
-from coordinator.ports import Change, Lease
-from coordinator.sisters import FEWEST, NEAR, Doubt, Suggestion, suggest
 from coordinator.store.sql_store import SqlStore
-from coordinator.traceback import advance
+from coordinator.tracing.chain import Call, Status, Traceback
+from coordinator.tracing.events import Answered, Started
+from coordinator.tracing.ports import Change, Lease
+from coordinator.tracing.sisters import FEWEST, NEAR, Doubt, Suggestion, suggest
+from coordinator.tracing.traceback import advance
 from protos.codec import digest, encode_answer, encode_question
 from protos.types import Answer, Handover, Outcome
 from tests.coordinator.house import House

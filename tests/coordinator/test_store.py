@@ -12,18 +12,18 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import Engine, exc, insert, select, text
 
-from coordinator.chain import Status
-from coordinator.driver import Driver
-from coordinator.events import Answered, Started
-from coordinator.ports import Change, Exchange, Kept, Provider, UnreachableError
 from coordinator.registry.book import RegistryBook
 from coordinator.registry.changes import parse_change
+from coordinator.running.driver import Driver
 from coordinator.store.engine import StoreError, open_engine
 from coordinator.store.models import Base, BatchRow, HopRow
 from coordinator.store.sql_store import SqlStore, opened
 from coordinator.store.sqlite_writer import SqliteWriter
 from coordinator.tasks.task import NoticeKind
-from coordinator.traceback import advance
+from coordinator.tracing.chain import Status
+from coordinator.tracing.events import Answered, Started
+from coordinator.tracing.ports import Change, Exchange, Kept, Provider, UnreachableError
+from coordinator.tracing.traceback import advance
 from protos.codec import digest, encode_answer, encode_question
 from protos.types import Outcome
 from tests.coordinator.fakes import JumpingClock, NamedProviders, Notes, ScriptedAgents

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.chain import FINDINGS, Phase, Problem, Role, Status, Traceback, places, role, standing
-from coordinator.disputes import Settled, disputes, forks
-from coordinator.events import (
+from coordinator.tracing.chain import FINDINGS, Phase, Problem, Role, Status, Traceback, places, role, standing
+from coordinator.tracing.disputes import Settled, disputes, forks
+from coordinator.tracing.events import (
     AgentBack,
     AgentSilent,
     AgentUnreachable,
@@ -29,8 +29,8 @@ from coordinator.events import (
     TimedOut,
     WaitUntil,
 )
-from coordinator.patience import Patience
-from coordinator.traceback import AFTER, advance
+from coordinator.tracing.patience import Patience
+from coordinator.tracing.traceback import AFTER, advance
 from protos.types import Answer, Handover, Outcome, Question, RefusalReason
 from tests.coordinator.make import (
     CALLED,

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coordinator.chain import Status, Traceback
-from coordinator.events import Answered, Reopened, RetryDue, Started, TimedOut
-from coordinator.patience import Patience
-from coordinator.signed import SignedAnswer, encode_question, signed_answer
-from coordinator.traceback import advance
+from coordinator.tracing.chain import Status, Traceback
+from coordinator.tracing.events import Answered, Reopened, RetryDue, Started, TimedOut
+from coordinator.tracing.patience import Patience
+from coordinator.tracing.signed import SignedAnswer, encode_question, signed_answer
+from coordinator.tracing.traceback import advance
 from protos.codec import digest
 from protos.hops import QUESTION_LIFE, Asked, Finding, answer_parts
 from protos.orders import Order

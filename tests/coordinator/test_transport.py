@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent.handlers import Handlers
-from coordinator.lab_ca import LabAuthority
-from coordinator.ports import (
+from coordinator.authority.lab_ca import LabAuthority
+from coordinator.lookups.transport import GrpcTransport, Switchboard
+from coordinator.tracing.ports import (
     DIAL_OUT,
     AgentError,
     AttemptTimedOutError,
@@ -19,7 +20,6 @@ from coordinator.ports import (
     Provider,
     UnreachableError,
 )
-from coordinator.transport import GrpcTransport, Switchboard
 from protos.errors import Fault, FaultError
 from protos.live import Live
 from protos.types import ErrorReason

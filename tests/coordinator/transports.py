@@ -15,11 +15,11 @@ import grpc.aio
 
 from agent.dialout import DialOut, Pauses
 from agent.handlers import Handlers
-from coordinator.dialout import SERVICE, DialedAgents
-from coordinator.lab_ca import LabAuthority
-from coordinator.ports import DIAL_OUT, Provider
+from coordinator.authority.lab_ca import LabAuthority
+from coordinator.lookups.dialout import SERVICE, DialedAgents
+from coordinator.lookups.transport import GrpcTransport, Transport
 from coordinator.serve import CoordinatorServer
-from coordinator.transport import GrpcTransport, Transport
+from coordinator.tracing.ports import DIAL_OUT, Provider
 from protos.errors import FaultError, trailing_metadata
 from protos.live import Live
 from protos.tls import TlsFiles, peer_uris, server_credentials

@@ -15,16 +15,16 @@ from types import SimpleNamespace
 from sqlalchemy import Engine
 
 from agent.legs import Leg
-from coordinator.asking import SignedAgents
-from coordinator.chain import Traceback
-from coordinator.contesting import Contester
-from coordinator.driver import Driver
-from coordinator.eliminating import Eliminator
-from coordinator.live import Silent
-from coordinator.orders import OrderSet, Signature
-from coordinator.ports import Lease, Provider
+from coordinator.lookups.asking import SignedAgents
+from coordinator.ordering.orders import OrderSet, Signature
+from coordinator.present.live import Silent
+from coordinator.running.contesting import Contester
+from coordinator.running.driver import Driver
+from coordinator.running.eliminating import Eliminator
 from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import SqlStore
+from coordinator.tracing.chain import Traceback
+from coordinator.tracing.ports import Lease, Provider
 from protos.hops import Asked
 from protos.identity import ProviderId, coordinator_uri, provider_uri
 from protos.signing import Domain

@@ -36,7 +36,7 @@ from agent.notes import Notes
 from agent.server import AgentServer, Listening
 from agent.service import Desk, Terms
 from agent.stores.threads import LookupThreads
-from coordinator import relay
+from coordinator.lookups import relay
 from protos.e164 import E164
 from protos.identity import ProviderId, coordinator_uri, provider_uri
 from protos.live import Live

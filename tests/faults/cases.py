@@ -8,7 +8,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Final
 
-from coordinator.chain import Traceback
+from coordinator.tracing.chain import Traceback
 from protos.envelopes import decode_responses
 from tests.faults.agents import Agent
 from tests.faults.line import Line, first

@@ -18,29 +18,29 @@ from time import monotonic
 from typing import Any, Final
 
 from benchmarks.line import WrittenLine, written_line
-from coordinator.asking import SignedAgents
-from coordinator.batching import LaneTerms
-from coordinator.breaker import BreakerTerms
-from coordinator.chain import Status, Traceback
-from coordinator.dialout import SERVICE, DialedAgents
-from coordinator.driver import Driver, Rested
-from coordinator.lab_ca import ROOT_CERTIFICATE, Credentials, LabAuthority
-from coordinator.leases import Keeper, owner_name
-from coordinator.limits import Limits
-from coordinator.live import Silent
-from coordinator.orders import OrderSet, call_of, sign
-from coordinator.patience import Patience
-from coordinator.ports import DIAL_OUT, AgentError, Provider
+from coordinator.authority.lab_ca import ROOT_CERTIFICATE, Credentials, LabAuthority
+from coordinator.lookups.asking import SignedAgents
+from coordinator.lookups.batching import LaneTerms
+from coordinator.lookups.breaker import BreakerTerms
+from coordinator.lookups.dialout import SERVICE, DialedAgents
+from coordinator.lookups.relay import SERVICE as RELAY_SERVICE
+from coordinator.lookups.relay import Relay, RelayTransport
+from coordinator.lookups.transport import GrpcTransport, Switchboard, Transport
+from coordinator.ordering.orders import OrderSet, call_of, sign
+from coordinator.present.live import Silent
 from coordinator.registry import RegistrySnapshot
-from coordinator.relay import SERVICE as RELAY_SERVICE
-from coordinator.relay import Relay, RelayTransport
+from coordinator.running.driver import Driver, Rested
+from coordinator.running.leases import Keeper, owner_name
+from coordinator.running.limits import Limits
+from coordinator.running.scheduler import Everything, Scheduler, SchedulerTerms
 from coordinator.runtime import SystemClock
-from coordinator.scheduler import Everything, Scheduler, SchedulerTerms
 from coordinator.serve import CoordinatorServer
 from coordinator.store.engine import migrate, open_engine
 from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import SqlStore, opened
-from coordinator.transport import GrpcTransport, Switchboard, Transport
+from coordinator.tracing.chain import Status, Traceback
+from coordinator.tracing.patience import Patience
+from coordinator.tracing.ports import DIAL_OUT, AgentError, Provider
 from deploy.lab.people import APPROVER, SUBMITTER
 from hopback.v1 import audit_pb2 as audit
 from protos.certificates import PinnedRoots

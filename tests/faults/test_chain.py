@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from coordinator.chain import Status, Traceback
+from coordinator.tracing.chain import Status, Traceback
 from tests.faults.agents import found_out_soon
 from tests.faults.cases import RECOVERY_S
 from tests.faults.line import Line, line

@@ -8,8 +8,9 @@ from time import monotonic
 import pytest
 
 from agent import dialout
-from coordinator import serve, transport
-from coordinator.chain import Status
+from coordinator import serve
+from coordinator.lookups import transport
+from coordinator.tracing.chain import Status
 from tests.faults.cases import RECOVERY_S
 from tests.faults.line import PRODUCT, line
 from tests.faults.proxy import Direction, Kind, NetworkFault, Stage

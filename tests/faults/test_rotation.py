@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from coordinator.chain import Traceback
-from coordinator.lab_ca import ROOT_CERTIFICATE, LabAuthority
+from coordinator.authority.lab_ca import ROOT_CERTIFICATE, LabAuthority
+from coordinator.tracing.chain import Traceback
 from tests.faults.line import PRODUCT, Line, line
 
 AT_A_TIME = 3

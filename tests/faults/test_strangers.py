@@ -18,7 +18,7 @@ import pytest
 from agent import server
 from agent.server import AgentServer, Listening
 from coordinator import serve
-from coordinator.lab_ca import LabAuthority
+from coordinator.authority.lab_ca import LabAuthority
 from coordinator.serve import CoordinatorServer
 from protos.identity import coordinator_uri
 from protos.live import Live

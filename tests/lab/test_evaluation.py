@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.chain import Call
+from coordinator.tracing.chain import Call
 from deploy.lab import build
 from deploy.lab.evaluate import Office, close_offices, judged, open_offices, trace_all
 from deploy.lab.ingredients import ALL, Ingredient

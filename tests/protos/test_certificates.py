@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.lab_ca import LEAF_LIFETIME, Credentials, LabAuthority
+from coordinator.authority.lab_ca import LEAF_LIFETIME, Credentials, LabAuthority
 from protos.certificates import CertificateError, PinnedRoots
 from protos.signing import read_signer
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from coordinator.lab_ca import LEAF_LIFETIME, ROOT_CERTIFICATE, LabAuthority
+from coordinator.authority.lab_ca import LEAF_LIFETIME, ROOT_CERTIFICATE, LabAuthority
 from protos.certificates import PinnedRoots
 from protos.evidence_key import read_evidence_key
 from protos.key_pairs import KeyPair

@@ -15,7 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from coordinator.lab_ca import Credentials, LabAuthority
+from coordinator.authority.lab_ca import Credentials, LabAuthority
 from protos.identity import ProviderId
 from protos.live import Live
 from protos.tls import (

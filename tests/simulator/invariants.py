@@ -22,14 +22,14 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from coordinator.chain import DEFAULT_WINDOW, Phase, Status, Traceback, standing
 from coordinator.deadlines.cooperation import DEFAULT_POLICY
-from coordinator.report_reader import persons_between
-from coordinator.reports import scorecards
-from coordinator.signed import decode_question
+from coordinator.reports.figures import scorecards
+from coordinator.reports.reader import persons_between
 from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.rows import kept
 from coordinator.store.sqlite_writer import time_text
+from coordinator.tracing.chain import DEFAULT_WINDOW, Phase, Status, Traceback, standing
+from coordinator.tracing.signed import decode_question
 from protos.identity import ProviderId
 from protos.types import Outcome
 from tests.simulator.journal import Journal

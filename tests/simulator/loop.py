@@ -75,7 +75,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """Implements `coordinator.ports.Clock` by the loop's time."""
+    """Implements `coordinator.tracing.ports.Clock` by the loop's time."""
 
     def now(self) -> datetime:
         """The present time, aware UTC, in whole microseconds."""

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from coordinator.ports import AttemptTimedOutError, Provider, Reply, UnreachableError
-from coordinator.signed import SignedAnswer, SignedQuestion, keep, signed_answer
+from coordinator.tracing.ports import AttemptTimedOutError, Provider, Reply, UnreachableError
+from coordinator.tracing.signed import SignedAnswer, SignedQuestion, keep, signed_answer
 from protos import hops
 from protos.codec import digest, encode_answer
 from protos.e164 import E164
@@ -62,7 +62,7 @@ class Known:
 
 
 class Agents:
-    """All agents of the industry. Implements `coordinator.ports.BatchClient`."""
+    """All agents of the industry. Implements `coordinator.tracing.ports.BatchClient`."""
 
     def __init__(self, world: World, journal: Journal, keys: Keys, *, calm_after: timedelta) -> None:
         """After `calm_after` nothing goes wrong on the network any more; providers keep their habits."""
@@ -87,14 +87,14 @@ class Agents:
         self._reviewed[provider, asked.called, asked.named_by] = not denied
 
     async def ask(self, provider: Provider, question: Question, exact: bytes, timeout: timedelta) -> Reply:
-        """See `coordinator.ports.AgentClient`."""
+        """See `coordinator.tracing.ports.AgentClient`."""
         (reply,) = await self.ask_many(provider, [(question, exact)], timeout)
         return reply
 
     async def ask_many(
         self, provider: Provider, asked: Sequence[tuple[Question, bytes]], timeout: timedelta
     ) -> list[Reply]:
-        """See `coordinator.ports.BatchClient`."""
+        """See `coordinator.tracing.ports.BatchClient`."""
         limit = timeout.total_seconds()
         habit = self._world.parties[provider.id].habit
         first = self._known(asked[0][0].question_id)

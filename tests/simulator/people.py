@@ -15,15 +15,15 @@ from datetime import datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from coordinator.attesting import AttestationError, attest, attester, draft, question_of
 from coordinator.deadlines.calendar import BusinessCalendar
 from coordinator.deadlines.schedule import FEDERAL_RULE, AnswerRule
-from coordinator.ports import Registry
 from coordinator.store.sql_store import SqlStore
 from coordinator.tasks.answers import AnswerError
+from coordinator.tasks.attesting import AttestationError, attest, attester, draft, question_of
 from coordinator.tasks.desk import LinkError, NoSuchTaskError, NotOpenError, TaskDesk, TaskError
 from coordinator.tasks.ports import MailError
 from coordinator.tasks.task import Kind, NoticeKind, State, Task
+from coordinator.tracing.ports import Registry
 from protos.identity import ProviderId, parse_provider_id
 from protos.orders import Order, Purpose
 from protos.signing import Signer

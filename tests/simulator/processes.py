@@ -18,15 +18,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
-from coordinator.chain import Status, Traceback
-from coordinator.contesting import Contester
-from coordinator.driver import Driver, Rested
-from coordinator.eliminating import Eliminator
-from coordinator.leases import Keeper
-from coordinator.limits import Limits
-from coordinator.live import Silent
-from coordinator.ports import Change, Kept, Lease, Registry
-from coordinator.scheduler import Everything, Scheduler, SchedulerTerms
+from coordinator.present.live import Silent
+from coordinator.running.contesting import Contester
+from coordinator.running.driver import Driver, Rested
+from coordinator.running.eliminating import Eliminator
+from coordinator.running.leases import Keeper
+from coordinator.running.limits import Limits
+from coordinator.running.scheduler import Everything, Scheduler, SchedulerTerms
 from coordinator.store.engine import engine_for
 from coordinator.store.sql_store import SqlStore, opened
 from coordinator.store.sqlite_writer import text_time
@@ -36,6 +34,8 @@ from coordinator.tasks.letters import Sender
 from coordinator.tasks.outbox import MailRoom, Outbox
 from coordinator.tasks.ports import Mailer
 from coordinator.tasks.tokens import new_token
+from coordinator.tracing.chain import Status, Traceback
+from coordinator.tracing.ports import Change, Kept, Lease, Registry
 from protos.codec import digest
 from protos.identity import ProviderId
 from tests.simulator.journal import Journal
@@ -163,7 +163,7 @@ class Mortal:
 class Places:
     """Whether whoever waits for its first place gets one in time, and nobody is given places for nothing.
 
-    One place of eight goes by age (`coordinator.priorities`), so that whoever has n before it in age has one after
+    One place of eight goes by age (`tracing.priorities`), so that whoever has n before it in age has one after
     8 n + 8; each process counts for itself, and a new one anew.
     """
 
@@ -304,7 +304,7 @@ class Process:
         return self._house.twins and len(self._house.world.passages_of(call.called, call.at, call.window)) > 1
 
     async def _keep_clerking(self) -> None:
-        """Round after round, as `coordinator.clerking` does, but for rounds in which nothing can be to do."""
+        """Round after round, as `coordinator.running.clerking` does, but for rounds in which nothing can be to do."""
         while not self._ending:
             self._rounds += 1
             lot = Lot(self._lot_of, "round", self._rounds)

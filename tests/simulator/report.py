@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from coordinator.chain import Status
+from coordinator.tracing.chain import Status
 
 
 @dataclass

@@ -19,15 +19,15 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from coordinator.chain import Call, Status, Traceback, standing
-from coordinator.contesting import Contester
-from coordinator.limits import Limits
-from coordinator.orders import OrderSet
-from coordinator.ports import Provider
-from coordinator.scheduler import SchedulerTerms
+from coordinator.ordering.orders import OrderSet
+from coordinator.running.contesting import Contester
+from coordinator.running.limits import Limits
+from coordinator.running.scheduler import SchedulerTerms
 from coordinator.store.engine import engine_for, migrate
 from coordinator.store.orders import OrderBook
 from coordinator.store.sql_store import opened
+from coordinator.tracing.chain import Call, Status, Traceback, standing
+from coordinator.tracing.ports import Provider
 from protos.codec import digest
 from protos.identity import ProviderId
 from protos.orders import Order, encode_order

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from coordinator import attesting, contesting, traceback
-from coordinator.chain import Status
-from coordinator.driver import Driver, Rested
+from coordinator.running import contesting
+from coordinator.running.driver import Driver, Rested
 from coordinator.store import sqlite_writer
-from coordinator.tasks import clerk, desk, looking
+from coordinator.tasks import attesting, clerk, desk, looking
+from coordinator.tracing import traceback
+from coordinator.tracing.chain import Status
 from tests.simulator.keys import APPROVER
 from tests.simulator.simulation import SEEDS, Report, simulate
 

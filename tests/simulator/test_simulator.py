@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.chain import Status
+from coordinator.tracing.chain import Status
 from tests.simulator.loop import TICK_S, NothingWillHappenError, VirtualClock, run
 from tests.simulator.simulation import REGISTRY, SEEDS, Terms, simulate
 from tests.simulator.world import PEACEFUL, Habit, Mix, draw

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from random import Random
 from typing import Protocol
 
-from coordinator.priorities import Priority
+from coordinator.tracing.priorities import Priority
 from protos.e164 import E164, parse_e164
 from protos.identity import ProviderId, parse_provider_id
 from tests.simulator.loop import BEGIN

@@ -17,9 +17,9 @@ from uuid import UUID
 
 import pytest
 
-from coordinator.agents import GrpcAgents
-from coordinator.lab_ca import LabAuthority
-from coordinator.ports import Provider
+from coordinator.authority.lab_ca import LabAuthority
+from coordinator.lookups.agents import GrpcAgents
+from coordinator.tracing.ports import Provider
 from protos.codec import encode_question
 from protos.e164 import parse_e164
 from protos.identity import ProviderId

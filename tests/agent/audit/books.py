@@ -20,7 +20,7 @@ from agent.audit.log import AuditLog
 from agent.audit.sealing import AuditKey
 from agent.audit.verify import Trust
 from agent.index.files import Files
-from coordinator.lab_ca import LabAuthority
+from coordinator.authority.lab_ca import LabAuthority
 from protos.certificates import PinnedRoots
 from protos.codec import digest
 from protos.hops import Asked, answer_parts, encode_question

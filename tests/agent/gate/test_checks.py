@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.gate.checks import CHECKS
 from agent.gate.limits import Limits
-from coordinator.lab_ca import LEAF_LIFETIME, LabAuthority
+from coordinator.authority.lab_ca import LEAF_LIFETIME, LabAuthority
 from protos.codec import ContractError
 from protos.e164 import parse_e164
 from protos.identity import ProviderId, coordinator_uri, provider_uri

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.lab_ca import LabAuthority
+from coordinator.authority.lab_ca import LabAuthority
 from protos.codec import ContractError
 from protos.envelopes import decode_requests
 from protos.errors import FaultError

@@ -28,7 +28,7 @@ from agent.handlers import reading_records, refuse_unsigned
 from agent.lookups import LOOKUP, LOOKUP_BATCH, UnsignedLookups
 from agent.notes import Notes
 from agent.server import AgentServer, Listening
-from coordinator.lab_ca import LabAuthority
+from coordinator.authority.lab_ca import LabAuthority
 from hopback.v1 import audit_pb2 as audit
 from hopback.v1 import lookup_pb2 as lookup
 from protos import codec, codec_batch

@@ -10,27 +10,27 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
-from coordinator.api.callers import ORDERS, REGISTRY, REPORTS, SERVICE, Role
 from coordinator.api.orders import OrderApi
 from coordinator.api.registry import RegistryApi
 from coordinator.api.reports import ReportApi
 from coordinator.api.rpc import Door, Handlers
 from coordinator.api.service import House, TracebackApi
-from coordinator.campaign_book import CampaignBook
-from coordinator.driver import Driver
+from coordinator.callers import ORDERS, REGISTRY, REPORTS, SERVICE, Role
+from coordinator.campaigns.book import CampaignBook
 from coordinator.evidence.notary import Notary
-from coordinator.leases import LENGTH
-from coordinator.orders import OrderSet, sign
-from coordinator.ports import Lease, Provider
+from coordinator.ordering.orders import OrderSet, sign
 from coordinator.registry.book import RegistryBook
+from coordinator.reports.views import ReportViews
+from coordinator.running.driver import Driver
+from coordinator.running.leases import LENGTH
 from coordinator.stir.book import IdentityBook
 from coordinator.store.order_views import OrderViews
 from coordinator.store.orders import OrderBook, known_set
-from coordinator.store.report_views import ReportViews
 from coordinator.store.sql_store import SqlStore
 from coordinator.store.views import Views
 from coordinator.tasks.desk import TaskDesk
 from coordinator.tasks.task import Asked, Kind
+from coordinator.tracing.ports import Lease, Provider
 from protos import hops
 from protos.codec import digest
 from protos.orders import Order, Persons, encode_order
@@ -158,7 +158,7 @@ async def make(
     )
     drawer = Drawer(*book.granted(orders.values()).values())
     agents = signed_agents(parties, InProcess(parties, behaviours or honest(), checks=False), drawer)
-    from coordinator.api.callers import Caller
+    from coordinator.callers import Caller
     from hopback.v1 import traceback_pb2 as pb
 
     for name, sha256 in orders.items():

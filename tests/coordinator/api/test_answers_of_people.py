@@ -20,11 +20,12 @@ import structlog
 from click.testing import CliRunner, Result
 from structlog.testing import capture_logs
 
-from coordinator import clerking, serving
+from coordinator import serving
+from coordinator.authority.lab_ca import LabAuthority
 from coordinator.cli import main
 from coordinator.config import load
-from coordinator.lab_ca import LabAuthority
 from coordinator.registry.book import RegistryBook
+from coordinator.running import clerking
 from coordinator.serve import Addresses
 from coordinator.store.engine import engine_for
 from coordinator.store.orders import OrderBook

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import Engine
 
 from coordinator.api import reports
-from coordinator.api.callers import Caller, Role
 from coordinator.api.report_messages import scorecards_of
 from coordinator.api.rpc import RefusedError
+from coordinator.callers import Caller, Role
 from coordinator.registry.book import RegistryBook
 from coordinator.registry.changes import parse_change
-from coordinator.reports import Scorecard
+from coordinator.reports.figures import Scorecard
 from coordinator.stir.book import IdentityBook
 from coordinator.stir.examiner import Examiner
 from coordinator.stir.passport import parse_identity

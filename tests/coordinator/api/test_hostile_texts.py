@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from coordinator.api.callers import Caller, Role
 from coordinator.api.rpc import RefusedError, read
+from coordinator.callers import Caller, Role
 from hopback.v1 import order_pb2 as orders
 from hopback.v1 import registry_pb2 as registry
 from hopback.v1 import traceback_pb2 as pb

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
-from coordinator.api.callers import Caller, Role
 from coordinator.api.rpc import RefusedError
+from coordinator.callers import Caller, Role
 from coordinator.pseudonyms import Pseudonyms
 from coordinator.retention import retire
 from coordinator.stir.book import IdentityBook, Taken

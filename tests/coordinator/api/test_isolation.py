@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from coordinator.api.callers import ALLOWED, Caller, Role
 from coordinator.api.rpc import RefusedError
+from coordinator.callers import ALLOWED, Caller, Role
 from hopback.v1 import traceback_pb2 as pb
 from protos.types import Answer, Handover, Outcome, RefusalReason
 from tests.coordinator.api.house import Made, always, honest, make

@@ -18,9 +18,9 @@ import pytest
 from sqlalchemy import Engine, insert, select
 
 from coordinator.api import rpc
-from coordinator.api.callers import ORDERS, SERVICE, Caller, Role
 from coordinator.api.rpc import Door, RefusedError
 from coordinator.api.service import TracebackApi
+from coordinator.callers import ORDERS, SERVICE, Caller, Role
 from coordinator.serve import CoordinatorServer
 from coordinator.store import views
 from coordinator.store.models import HopRow, TracebackRow

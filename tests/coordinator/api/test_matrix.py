@@ -11,9 +11,9 @@ import grpc
 import pytest
 from sqlalchemy import Engine
 
-from coordinator.api.callers import ALLOWED, ORDERS, REGISTRY, REPORTS, SERVICE, Caller, Role, caller_of, caller_uri
 from coordinator.api.rpc import RefusedError
-from coordinator.orders import OrderSet
+from coordinator.callers import ALLOWED, ORDERS, REGISTRY, REPORTS, SERVICE, Caller, Role, caller_of, caller_uri
+from coordinator.ordering.orders import OrderSet
 from coordinator.registry.changes import parse_change
 from coordinator.store.orders import known_set
 from hopback.v1 import order_pb2 as orders

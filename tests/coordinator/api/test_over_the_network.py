@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from coordinator.api.callers import Caller
+from coordinator.callers import Caller
 from hopback.v1 import traceback_pb2 as pb
 from tests.coordinator.api.network import Running, started
 

@@ -11,12 +11,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
-from coordinator import way_reader
-from coordinator.api.callers import Caller, Role
-from coordinator.orders import OrderSet, sign
+from coordinator.callers import Caller, Role
+from coordinator.ordering.orders import OrderSet, sign
+from coordinator.reports import way_reader
+from coordinator.reports.views import ReportViews
 from coordinator.store.order_views import OrderViews
 from coordinator.store.orders import OrderBook
-from coordinator.store.report_views import ReportViews
 from protos.codec import digest
 from protos.orders import Persons, encode_order
 from protos.signing import Domain, Signer

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import Engine
 
-from coordinator.campaign_book import CampaignBook
+from coordinator.campaigns.book import CampaignBook
 from tests.coordinator.api.network import Running, started
 
 CALLS = """called,at,terminating,calling,window

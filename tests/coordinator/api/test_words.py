@@ -7,13 +7,13 @@ from datetime import timedelta
 import click
 import pytest
 
-from coordinator.api.callers import ALLOWED, Role
+from coordinator.callers import ALLOWED, Role
 from coordinator.cli import main
 from coordinator.commands.api import api
 from coordinator.commands.api_words import ELSEWHERE, in_reach
-from coordinator.live import console
-from coordinator.orders import OrderSet
-from coordinator.present_orders import SHOWN, whole_set
+from coordinator.ordering.orders import OrderSet
+from coordinator.present.live import console
+from coordinator.present.orders import SHOWN, whole_set
 from protos.orders import encode_order
 from tests.coordinator.make import T0
 from tests.coordinator.parties import order

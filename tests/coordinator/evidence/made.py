@@ -11,8 +11,8 @@ from uuid import UUID, uuid5
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from coordinator.authority.lab_ca import LabAuthority
 from coordinator.evidence.signatures import Trust
-from coordinator.lab_ca import LabAuthority
 from hopback.v1 import audit_pb2 as audit
 from hopback.v1 import bundle_pb2 as pb
 from hopback.v1 import evidence_pb2 as evidence

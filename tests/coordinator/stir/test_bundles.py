@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.authority.lab_ca import LabAuthority
 from coordinator.evidence import container
 from coordinator.evidence.bundle import bundle
 from coordinator.evidence.members import IDENTITY, SIGNERS
 from coordinator.evidence.statements import Standing, Statement
 from coordinator.evidence.verify import Verdict, verify
-from coordinator.lab_ca import LabAuthority
 from tests.coordinator.evidence.made import Industry, industry, whole
 from tests.coordinator.fake_agent import FakeAgent, served
 from tests.coordinator.stir.sti import Holder, identity, sti

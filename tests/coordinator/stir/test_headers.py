@@ -17,13 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, select, text, update
 
-from coordinator.campaign_book import CampaignBook
-from coordinator.chain import Traceback
-from coordinator.driver import Driver
+from coordinator.campaigns.book import CampaignBook
 from coordinator.pseudonyms import Pseudonyms
 from coordinator.registry.book import RegistryBook
 from coordinator.registry.changes import parse_change
 from coordinator.retention import retire
+from coordinator.running.driver import Driver
 from coordinator.stir.book import IdentityBook
 from coordinator.stir.crosscheck import Kind
 from coordinator.stir.examiner import Examiner
@@ -33,6 +32,7 @@ from coordinator.store.models import HopRow, TracebackRow
 from coordinator.store.order_models import OrderRow
 from coordinator.store.sql_store import SqlStore, opened
 from coordinator.store.stir_models import order_identities
+from coordinator.tracing.chain import Traceback
 from protos.codec import digest
 from protos.orders import Granted
 from protos.types import Handover, Outcome
@@ -454,6 +454,6 @@ class TestRetention:
 
 
 def _report_with(header: str) -> Any:
-    from coordinator.campaign_files import Report
+    from coordinator.campaigns.files import Report
 
     return [Report(2, call(), parse_identity(header))]

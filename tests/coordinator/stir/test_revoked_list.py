@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_crl
 from sqlalchemy import Engine
 
-from coordinator.campaign_book import CampaignBook
+from coordinator.campaigns.book import CampaignBook
 from coordinator.config import ConfigError, load
 from coordinator.stir.examiner import Examiner, revoked_of
 from coordinator.stir.revocation import LARGEST_LIST, State

@@ -59,7 +59,7 @@ def upgrade() -> None:
             "window_ms", sa.Integer(), nullable=False, comment="How far from `at` records may lie, either side, in ms"
         ),
         sa.Column("hop_limit", sa.Integer(), nullable=False, comment="How many providers may be asked at most"),
-        sa.Column("status", sa.String(length=24), nullable=False, comment="coordinator.chain.Status"),
+        sa.Column("status", sa.String(length=24), nullable=False, comment="coordinator.tracing.chain.Status"),
         sa.Column("due", UtcDateTime(), nullable=True, comment="When to ask again; set while waiting alone"),
         sa.Column(
             "found", sa.String(length=63), nullable=True, comment="Id of the originating or gateway provider, if found"
@@ -124,7 +124,7 @@ def upgrade() -> None:
             "problem",
             sa.String(length=24),
             nullable=True,
-            comment="coordinator.chain.Problem; null where nothing went wrong",
+            comment="coordinator.tracing.chain.Problem; null where nothing went wrong",
         ),
         sa.Column("detail", sa.Text(), nullable=False, comment="The problem in words; holds no number of a subscriber"),
         sa.Column("failures", sa.Integer(), nullable=False, comment="Attempts in a row that reached no answer"),

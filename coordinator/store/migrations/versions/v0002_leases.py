@@ -27,7 +27,7 @@ def upgrade() -> None:
             sa.SmallInteger(),
             server_default="3",
             nullable=False,
-            comment="coordinator.priorities.Priority; 0 comes first",
+            comment="coordinator.tracing.priorities.Priority; 0 comes first",
         ),
         sa.Column(
             "owner",

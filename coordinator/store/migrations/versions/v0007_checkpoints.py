@@ -90,7 +90,7 @@ def upgrade() -> None:
         "checkpoint_alarms",
         sa.Column("first", sa.LargeBinary(length=32), nullable=False, comment="The earlier one"),
         sa.Column("second", sa.LargeBinary(length=32), nullable=False, comment="The later one"),
-        sa.Column("kind", sa.String(length=24), nullable=False, comment="coordinator.checkpoints.AlarmKind"),
+        sa.Column("kind", sa.String(length=24), nullable=False, comment="coordinator.audits.checkpoints.AlarmKind"),
         sa.Column("provider", sa.String(length=63), nullable=False, comment="Id of the provider whose log it is"),
         sa.Column("detail", sa.Text(), nullable=False, comment="What is wrong, in words"),
         sa.Column("raised_at", UtcDateTime(), nullable=False, comment="When it was found, UTC"),

@@ -21,7 +21,10 @@ def upgrade() -> None:
         "task_attestations",
         sa.Column("task_id", sa.Uuid(), nullable=False, comment="The task whose answer it is"),
         sa.Column(
-            "kept", sa.LargeBinary(), nullable=False, comment="The sealed answer in the form of coordinator.signed"
+            "kept",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="The sealed answer in the form of coordinator.tracing.signed",
         ),
         sa.Column("attested_by", sa.Text(), nullable=False, comment="Name of the approver"),
         sa.Column("at", UtcDateTime(), nullable=False, comment="When it was taken in, UTC"),

@@ -21,7 +21,7 @@ def upgrade() -> None:
                 "contested",
                 sa.LargeBinary(),
                 nullable=True,
-                comment="coordinator.signed.Contest: why it was asked once more; "
+                comment="coordinator.tracing.signed.Contest: why it was asked once more; "
                 "null where no answer before was contested",
             )
         )

@@ -1,0 +1,1 @@
+"""Calls in bulk, and what their chains have in common."""

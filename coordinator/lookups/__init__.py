@@ -1,0 +1,1 @@
+"""How questions reach the providers' agents, and how their answers come back."""

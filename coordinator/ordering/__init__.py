@@ -1,0 +1,1 @@
+"""From what people hand in to orders that are signed and approved."""

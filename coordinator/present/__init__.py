@@ -1,0 +1,1 @@
+"""Everything as people and programs see it."""

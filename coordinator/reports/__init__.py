@@ -1,0 +1,1 @@
+"""What many chains say together: figures, tables, and the reading of them."""

@@ -1,0 +1,1 @@
+"""Tracebacks under way: claimed, driven, handed over, many at once."""
