@@ -91,12 +91,14 @@ def show(config: Path, as_json: bool) -> None:
             click.echo(json.dumps(found, indent=2))
         else:
             screen = console()
-            table = new_table("Certificates", "for", "party", "serial", "valid until", "days left", "renewal")
+            table = new_table("Certificates", "for", "party", "valid until", "days left", "renewal")
             for each in found["certificates"]:
-                until = each["valid_to"].replace("T", " ")
-                row(table, each["for"], each["party"], each["serial"], until, each["days_left"], each["renewal"])
+                until = each["valid_to"].partition("T")[0]
+                row(table, each["for"], each["party"], until, each["days_left"], each["renewal"])
             if found["certificates"]:
                 screen.print(table)
+            for each in found["certificates"]:
+                screen.print(f"{each['for']} serial {each['serial']}", markup=False)
             for root in found["roots"]:
                 screen.print(f"root {root['name']}, until {root['valid_to']}, SHA-256 {root['sha256']}", markup=False)
             if found["revocation_list"] is not None:

@@ -202,6 +202,7 @@ class TestIdentityShow:
         assert told["warnings"] == []
         shown = await agent("identity", "show", config)
         assert "days left" in shown.output
+        assert all(f"{each['for']} serial {each['serial']}\n" in shown.output for each in told["certificates"])
         assert "synthetic authority" in shown.output
 
     async def test_warns_of_what_is_late_and_of_a_list_that_is_missing(self, office: Office, tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ COORDINATORS = {
     "/hopback.v1.EnrolmentService/Enrol",
     "/hopback.v1.EnrolmentService/Renew",
     "/hopback.v1.EnrolmentService/Revocations",
+    "/hopback.v1.OrderService/AttachIdentities",
     "/hopback.v1.OrderService/DraftOrders",
     "/hopback.v1.OrderService/GetOrderSet",
     "/hopback.v1.OrderService/ListOrderSets",
