@@ -121,9 +121,7 @@ class TestSegment:
     def test_a_page_that_was_good_and_changes_is_found_by_verify(self, lab: Lab) -> None:
         index = Index.open(lab.index, KEYS)
         index.verify()
-        with lab.segment.open("r+b") as stream:
-            stream.seek(PAGE + 5)
-            stream.write(b"?")
+        altered(lab, lab.segment, PAGE + 5, 1)
         with pytest.raises(IndexCorruptError, match="page 0 "):
             index.verify()
 
