@@ -68,6 +68,8 @@ def configure_log(form: str) -> None:
 
     import structlog
 
+    from coordinator.commands.library_log import listen_to_libraries
+
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -78,3 +80,4 @@ def configure_log(form: str) -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    listen_to_libraries()
