@@ -30,6 +30,7 @@ Calls = Iterator[tuple[E164, datetime]]
 SLACK_S = 5.0
 """What a machine that does much else may add to a lease."""
 
+TRIES = 5
 SEVERAL = 5
 """Tracebacks that are not all over between looking and killing."""
 
@@ -105,15 +106,22 @@ def is_ready(one: Coordinator) -> bool:
 
 
 def put_one_to_sleep(two: Pair, size: int) -> Coordinator:
-    """A wave in which one process is stopped for longer than its lease, and goes on when others have taken over."""
-    two.submit(size)
-    until(partial(is_under_way, two, two.coordinators, size), "the wave is under way")
-    sleeper = busiest(two, two.coordinators)
-    sleeper.send(signal.SIGSTOP)
-    until(partial(is_idle, two, sleeper.pid), "taken over")
-    sleeper.send(signal.SIGCONT)
-    until(lambda: not two.open_count(), "the wave is closed")
-    return sleeper
+    """A wave in which one process is stopped for longer than its lease, and goes on when others have taken over.
+
+    Where it had just ended all that it drove, there is another wave.
+    """
+    for _ in range(TRIES):
+        two.submit(size)
+        until(partial(is_under_way, two, two.coordinators, size), "the wave is under way")
+        sleeper = busiest(two, two.coordinators)
+        sleeper.send(signal.SIGSTOP)
+        orphans = two.driven_by(sleeper.pid)
+        until(partial(is_idle, two, sleeper.pid), "taken over")
+        sleeper.send(signal.SIGCONT)
+        until(lambda: not two.open_count(), "the wave is closed")
+        if orphans:
+            return sleeper
+    raise AssertionError("nobody was put to sleep while it drove something")
 
 
 def gave_up(one: Coordinator) -> bool:
@@ -132,10 +140,10 @@ def end_well(two: Pair) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line_of_agents", [(3, 200)], indirect=True)
+@pytest.mark.parametrize("line_of_agents", [(3, 700)], indirect=True)
 def test_whoever_is_killed_or_sleeps_beyond_its_lease_no_call_is_lost_or_doubled(pairs: Pairs) -> None:
     with pairs(30) as two:
-        assert kill_in_waves(two, two.coordinators, 1, 50, seed=1) > 0
+        assert any(kill_in_waves(two, two.coordinators, 1, 50, seed) for seed in range(TRIES))
         sleeper = put_one_to_sleep(two, 60)
         two.assert_every_call_was_traced_once()
         two.assert_searched_once()
