@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 from sqlalchemy import Engine, and_, exists, or_, select, text
-from sqlalchemy.exc import SQLAlchemyError
 
+from coordinator.running.rounds import AGAIN, BLOCK, block_by_block, keep_working
 from coordinator.store.models import STOPPED, TracebackRow
 from coordinator.store.order_models import OrderRow, OrderSetRow
 from coordinator.store.steps import Chains, Steps
@@ -30,12 +30,6 @@ from coordinator.tracing.events import Contested
 from coordinator.tracing.patience import Patience
 from protos.types import WINDOW_CAP
 
-ROUND_S: Final = 5.0
-"""Between two rounds."""
-AGAIN: Final = timedelta(minutes=1)
-"""What changed so long before the last round is looked at again: processes' clocks differ."""
-BLOCK: Final = 500
-"""Tracebacks that are looked at in one go."""
 MOST_OTHERS: Final = 200
 """Calls to one number that are looked at beside each, nearest in time first."""
 NEAR: Final = 2 * WINDOW_CAP
@@ -84,13 +78,7 @@ class Contester:
         now = self._now()
         since = None if self._looked is None else self._looked - AGAIN
         taken = await self.take(self._left)
-        after: _Place | None = None
-        while True:
-            block = await asyncio.to_thread(self._stopped, since, after)
-            taken += await self.take([one.id for one in block])
-            if len(block) < BLOCK:
-                break
-            after = block[-1]
+        taken += await block_by_block(lambda after, most: self._stopped(since, after, most), self.take)
         self._looked = now
         return taken
 
@@ -124,15 +112,11 @@ class Contester:
 
     async def keep_working(self) -> None:
         """Round after round; ends by being cancelled."""
-        while True:
-            await asyncio.sleep(ROUND_S)
-            try:
-                taken = await self.round()
-            except SQLAlchemyError as error:
-                log.error("contests_failed", error=type(error).__name__)  # noqa: TRY400 (the type says it all)
-                continue
-            if taken:
-                log.warning("contested", tracebacks=[str(one) for one in taken])
+        await keep_working(
+            self.round,
+            lambda taken: log.warning("contested", tracebacks=[str(one) for one in taken]),
+            failed="contests_failed",
+        )
 
     def _found(self, stopped: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Other]]:
         """Those for which something is to be done, each with the calls beside which that shows."""
@@ -163,7 +147,7 @@ class Contester:
                     found[identity] = others
         return found
 
-    def _stopped(self, since: datetime | None, after: _Place | None) -> list[_Place]:
+    def _stopped(self, since: datetime | None, after: _Place | None, most: int) -> list[_Place]:
         """A block of those that stopped since then, and to whose number there is another call; by when they did."""
         mine, other = _tracebacks.c, _tracebacks.alias("other").c
         query = (
@@ -175,7 +159,7 @@ class Contester:
                 exists().where(other.called == mine.called, other.id != mine.id),
             )
             .order_by(mine.changed_at, mine.id)
-            .limit(BLOCK)
+            .limit(most)
         )
         if since is not None:
             query = query.where(mine.changed_at >= since)

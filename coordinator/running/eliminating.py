@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 from sqlalchemy import Engine, and_, exists, or_, select
-from sqlalchemy.exc import SQLAlchemyError
 
+from coordinator.running.rounds import AGAIN, block_by_block, keep_working
 from coordinator.store.models import TracebackRow
 from coordinator.store.order_models import OrderRow, OrderSetRow
 from coordinator.store.steps import Chains, Steps
@@ -25,12 +25,6 @@ from coordinator.tracing.elimination import NEAR, sisters_for
 from coordinator.tracing.events import SistersKnown
 from coordinator.tracing.patience import Patience
 
-ROUND_S: Final = 5.0
-"""Between two rounds."""
-AGAIN: Final = timedelta(minutes=1)
-"""What changed so long before the last round is looked at again: processes' clocks differ."""
-BLOCK: Final = 500
-"""Ambiguous tracebacks that are looked at in one go."""
 MOST_OTHERS: Final = 50
 """Calls to one number that are looked at beside each, nearest in time first."""
 
@@ -75,14 +69,7 @@ class Eliminator:
         """
         now = self._now()
         since = None if self._looked is None else self._looked - AGAIN
-        taken: list[uuid.UUID] = []
-        after: _Place | None = None
-        while True:
-            block = await asyncio.to_thread(self._ambiguous, now, since, after)
-            taken += await self.take([one.id for one in block])
-            if len(block) < BLOCK:
-                break
-            after = block[-1]
+        taken = await block_by_block(lambda after, most: self._ambiguous(now, since, after, most), self.take)
         self._looked = now
         return taken
 
@@ -102,20 +89,14 @@ class Eliminator:
 
     async def keep_working(self) -> None:
         """Round after round; ends by being cancelled."""
-        while True:
-            await asyncio.sleep(ROUND_S)
-            try:
-                taken = await self.round()
-            except SQLAlchemyError as error:
-                log.error("sisters_failed", error=type(error).__name__)  # noqa: TRY400 (the type says it all)
-                continue
-            if taken:
-                log.info("sisters_known", asked_again=len(taken))
+        await keep_working(
+            self.round, lambda taken: log.info("sisters_known", asked_again=len(taken)), failed="sisters_failed"
+        )
 
     def _load(self, ids: Sequence[uuid.UUID]) -> list[Traceback]:
         return [kept.traceback for kept in map(self._chains.load, ids) if kept is not None]
 
-    def _ambiguous(self, now: datetime, since: datetime | None, after: _Place | None) -> list[_Place]:
+    def _ambiguous(self, now: datetime, since: datetime | None, after: _Place | None, most: int) -> list[_Place]:
         """Those under a living order with other calls to the number, one of which or itself changed since then.
 
         A block of them, in the order in which their orders end; the next one begins after `after`.
@@ -132,7 +113,7 @@ class Eliminator:
                 exists().where(changed),
             )
             .order_by(mine.expires, mine.id)
-            .limit(BLOCK)
+            .limit(most)
         )
         if after is not None:
             later = and_(mine.expires == after.expires, mine.id > after.id)

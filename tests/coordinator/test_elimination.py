@@ -28,7 +28,7 @@ from coordinator.present.chains import hop_line, traceback_json
 from coordinator.present.explain import explain
 from coordinator.pseudonyms import Pseudonyms
 from coordinator.retention import retire
-from coordinator.running import eliminating
+from coordinator.running import rounds
 from coordinator.store.evidence import collect
 from coordinator.store.models import BatchRow, HopRow
 from coordinator.store.order_models import OrderRow, OrderSetRow
@@ -128,7 +128,7 @@ class TestAnAmbiguousTraceback:
         house = make(either_engine)
         waiting = [(await house.trace(seconds)).id for seconds in (1, 1.25, 1.5)]
         await house.trace(5)
-        monkeypatch.setattr(eliminating, "BLOCK", 1)
+        monkeypatch.setattr(rounds, "BLOCK", 1)
         assert sorted(await house.eliminator.round()) == sorted(waiting)
 
     async def test_is_looked_into_beside_the_event_loop(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
